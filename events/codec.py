@@ -1,0 +1,100 @@
+"""Events to JSON and back: strict on what we publish, tolerant of unknown fields on what we read."""
+
+import json
+from decimal import Decimal
+from typing import Any, NoReturn
+
+from pydantic import ValidationError
+
+from events.catalogue import ANY_EVENT, EVENT_TYPES, Event
+
+MAX_BYTES = 256 * 1024
+
+
+class InvalidEvent(ValueError):
+    """The text is no event; the message says which field is wrong and why."""
+
+
+def encode(event: Event) -> bytes:
+    """Return the JSON of a complete event.
+
+    Raises:
+        ValueError: the event lacks its id, correlation id or time.
+    """
+    return json.dumps(to_json(event), separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def to_json(event: Event) -> dict[str, Any]:
+    """Return a complete event as the object that is published and recorded; missing fields are left out.
+
+    Raises:
+        ValueError: the event lacks its id, correlation id or time.
+    """
+    if not (event.event_id and event.correlation_id and event.occurred_at):
+        raise ValueError(f"{event.type} of order {event.order_id} has not been given its id and time")
+    return event.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def from_json(fields: object, *, forbid_unknown: bool = False) -> Event:
+    """Read an event from parsed JSON (numbers with a fraction as Decimal).
+
+    Raises:
+        InvalidEvent: it is not an event of a known type with valid fields.
+    """
+    if not isinstance(fields, dict):
+        raise InvalidEvent("an event is a JSON object")
+    kind = fields.get("type")
+    if not isinstance(kind, str) or kind not in EVENT_TYPES:
+        raise InvalidEvent(f"type: {_short(kind)} is no event; known are {', '.join(EVENT_TYPES)}")
+    try:
+        return ANY_EVENT.validate_python(fields, extra="forbid" if forbid_unknown else "ignore")
+    except ValidationError as error:
+        raise InvalidEvent(describe(error)) from None
+
+
+def decode(body: bytes | str, *, forbid_unknown: bool = False) -> Event:
+    """Read an event from its JSON text.
+
+    Raises:
+        InvalidEvent: the text is too long, no JSON, or no event.
+    """
+    if len(body) > MAX_BYTES:
+        raise InvalidEvent(f"longer than {MAX_BYTES} bytes")
+    return from_json(parse_json(body), forbid_unknown=forbid_unknown)
+
+
+def parse_json(text: bytes | str) -> object:
+    """Parse JSON without ever making a binary float of an amount.
+
+    Raises:
+        InvalidEvent: the text is not JSON in UTF-8.
+    """
+    try:
+        return json.loads(_as_text(text), parse_float=Decimal, parse_constant=_refuse)
+    except RecursionError:
+        raise InvalidEvent("not JSON: nested too deeply") from None
+    except ValueError as error:
+        raise InvalidEvent(f"not JSON: {error}") from None
+
+
+def describe(error: ValidationError) -> str:
+    """Say in one line which fields are wrong and why, with the names used in JSON."""
+    problems = []
+    for detail in error.errors(include_url=False, include_input=False, include_context=False):
+        path = [str(part) for part in detail["loc"] if part not in EVENT_TYPES]
+        message = detail["msg"].removeprefix("Value error, ")
+        problems.append(f"{'.'.join(path)}: {message}" if path else message)
+    return "; ".join(problems)
+
+
+def _as_text(text: bytes | str) -> str:
+    return text if isinstance(text, str) else text.decode()
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,150 @@
+"""The types that the fields of events, and of the HTTP bodies, are made of."""
+
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+)
+from pydantic.alias_generators import to_camel
+
+ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+MAX_QUANTITY = 1_000_000
+MAX_LINES = 100
+MAX_HOLD_SECONDS = 30 * 24 * 3600
+MAX_AMOUNT = Decimal(10) ** 12
+MAX_DECIMAL_PLACES = 4
+
+
+class Model(BaseModel):
+    """Base of everything that travels as JSON: camelCase outside, snake_case inside, immutable."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
+
+
+def _read_money(value: object) -> Decimal:
+    """Read an amount from a string or an exact number; a binary float is refused, since it is not exact."""
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        raise ValueError('must be an amount such as "25.00"')
+    try:
+        amount = Decimal(value)
+    except InvalidOperation:
+        raise ValueError('must be an amount such as "25.00"') from None
+    if not amount.is_finite() or abs(amount) >= MAX_AMOUNT:
+        raise ValueError(f"must be less than {MAX_AMOUNT:f}")
+    if amount != round(amount, MAX_DECIMAL_PLACES):
+        raise ValueError(f"must have at most {MAX_DECIMAL_PLACES} decimal places")
+    return amount
+
+
+def _not_negative(amount: Decimal) -> Decimal:
+    if amount < 0:
+        raise ValueError("must not be negative")
+    return amount
+
+
+def _positive(amount: Decimal) -> Decimal:
+    if amount <= 0:
+        raise ValueError("must be more than 0")
+    return amount
+
+
+def format_money(amount: Decimal) -> str:
+    """Write an amount without an exponent, with at least two decimal places: `25.00`, `0.125`."""
+    plain = f"{amount:f}"
+    whole, _, cents = plain.partition(".")
+    return f"{whole}.{cents.rstrip('0').ljust(2, '0')}"
+
+
+def format_time(moment: datetime) -> str:
+    """Write a moment as RFC 3339 in UTC, to the millisecond."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Id = Annotated[str, Field(pattern=ID_PATTERN)]
+"""An identifier: up to 64 letters, digits, `_` and `-`, so that it is safe in a routing key and a URL."""
+
+_MONEY = (
+    BeforeValidator(_read_money),
+    PlainSerializer(format_money, when_used="json"),
+    WithJsonSchema({"type": ["string", "number"], "examples": ["25.00"]}, mode="validation"),
+    WithJsonSchema({"type": "string", "examples": ["25.00"]}, mode="serialization"),
+)
+Money = Annotated[Decimal, AfterValidator(_not_negative), *_MONEY]
+"""An amount of zero or more, exact; its currency travels beside it."""
+Price = Annotated[Decimal, AfterValidator(_positive), *_MONEY]
+"""An amount of more than zero."""
+
+Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+"""An ISO 4217 code."""
+Quantity = Annotated[int, Field(strict=True, ge=1, le=MAX_QUANTITY)]
+"""Units of a product."""
+Count = Annotated[int, Field(strict=True, ge=0)]
+"""Units of a product, or attempts, zero included."""
+HoldSeconds = Annotated[int, Field(strict=True, ge=1, le=MAX_HOLD_SECONDS)]
+"""How long a hold lasts, in seconds."""
+Reason = Annotated[str, Field(min_length=1, max_length=500)]
+"""A machine-readable word or a short sentence."""
+PaymentMethod = Annotated[str, Field(pattern=r"^[A-Za-z0-9_:.=-]{1,128}$")]
+"""A reference that the payment provider understands (a token or channel); never card data."""
+Timestamp = Annotated[
+    AwareDatetime,
+    AfterValidator(lambda moment: moment.astimezone(UTC)),
+    PlainSerializer(format_time, when_used="json"),
+]
+"""A moment in UTC."""
+
+
+class Item(Model):
+    """One line of an order."""
+
+    product_id: Id
+    quantity: Quantity
+    warehouse_id: Id | None = None
+    """The only warehouse this line may be taken from; without it, inventory chooses."""
+
+
+class Location(Model):
+    """A place on earth, in degrees."""
+
+    latitude: Annotated[float, Field(ge=-90, le=90)]
+    longitude: Annotated[float, Field(ge=-180, le=180)]
+
+
+class HeldLine(Model):
+    """Units of one product held, allocated or given back at one warehouse."""
+
+    reservation_id: Id
+    product_id: Id
+    warehouse_id: Id
+    quantity: Quantity
+
+
+class Shortage(Model):
+    """One product that there is not enough of."""
+
+    product_id: Id
+    requested: Count
+    available: Count
+
+
+def _one_line_a_product_and_warehouse(items: tuple[Item, ...]) -> tuple[Item, ...]:
+    seen = {(item.product_id, item.warehouse_id) for item in items}
+    if len(seen) != len(items):
+        raise ValueError("must not name the same product and warehouse twice")
+    return items
+
+
+Items = Annotated[
+    tuple[Item, ...],
+    Field(min_length=1, max_length=MAX_LINES),
+    AfterValidator(_one_line_a_product_and_warehouse),
+]
