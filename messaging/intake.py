@@ -1,0 +1,207 @@
+"""From delivery to acknowledgement: read a batch, have it handled, publish, acknowledge.
+
+The acknowledgement comes last, after the broker has confirmed everything that the batch published. A crash
+anywhere before it means redelivery, and a redelivered event only publishes again what it published before.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime
+
+import structlog
+
+from events.catalogue import Event
+from events.codec import InvalidEvent
+from messaging import metrics
+from messaging.bus import Inbox, Outlet
+from messaging.message import Delivery, Message, dead, delayed, read, suspected, to_message
+from messaging.topology import GUILTY_AFTER, SUSPECT_AFTER, Topology
+from messaging.verdict import Done, Handler, Later, Retry, Unavailable, Verdict
+
+log = structlog.get_logger()
+
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 5.0
+
+
+class Intake:
+    """Reads one queue of a service.
+
+    `available` raises `Unavailable` while the handler cannot work. With `alone`, the queue is the one of
+    the suspects: messages are handled one by one, and one that keeps killing its reader is put away.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        handle: Handler,
+        available: Callable[[], Awaitable[None]],
+        *,
+        batch_limit: int = 100,
+        alone: bool = False,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.topology = topology
+        self.queue = topology.suspects if alone else topology.queue
+        self._handle = handle
+        self._available = available
+        self._limit = 1 if alone else batch_limit
+        self.alone = alone
+        self._clock = clock
+        self._later: set[asyncio.Task[None]] = set()
+
+    async def run(self, inbox: Inbox, outlet: Outlet) -> None:
+        """Read until the inbox is closed, then wait for what is under way."""
+        await inbox.resume()
+        while batch := await inbox.take(self._limit):
+            try:
+                await self._process(batch, inbox, outlet)
+            except Unavailable as why:
+                await self._sit_out(str(why), batch, inbox, outlet)
+        if self._later:
+            await asyncio.wait(self._later)
+
+    async def abandon(self) -> None:
+        """Drop what is under way: its messages belong to a connection that is gone."""
+        for task in self._later:
+            task.cancel()
+        await asyncio.gather(*self._later, return_exceptions=True)
+
+    async def _sit_out(self, why: str, batch: Sequence[Delivery], inbox: Inbox, outlet: Outlet) -> None:
+        metrics.PAUSES.labels(self.topology.service).inc()
+        log.warning("reading_paused", queue=self.queue, reason=why)
+        await inbox.pause()
+        await inbox.give_back(batch)
+        pause = FIRST_PAUSE
+        while not inbox.closed:
+            try:
+                await outlet.check()
+                await self._available()
+                log.info("reading_resumed", queue=self.queue)
+                await inbox.resume()
+                return
+            except Unavailable:
+                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 (jitter)
+                pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _process(self, batch: Sequence[Delivery], inbox: Inbox, outlet: Outlet) -> None:
+        service, now = self.topology.service, self._clock()
+        metrics.BATCH.labels(service).observe(len(batch))
+        aside: list[Message] = []
+        good: list[tuple[Delivery, Event]] = []
+        for delivery in batch:
+            try:
+                if message := self._set_aside(delivery, now):
+                    aside.append(message)
+                else:
+                    good.append((delivery, read(delivery, self.topology, now)))
+            except InvalidEvent as error:
+                aside.append(self._bury(delivery, str(error), now))
+        self._observe_age([event for _, event in good], now)
+        verdicts = await self._verdicts([event for _, event in good])
+        later = [
+            (delivery, event, verdict.verdict)
+            for (delivery, event), verdict in zip(good, verdicts, strict=True)
+            if isinstance(verdict, Later)
+        ]
+        waiting = {delivery for delivery, _, _ in later}
+        await self._settle(
+            [
+                (delivery, event, verdict)
+                for (delivery, event), verdict in zip(good, verdicts, strict=True)
+                if not isinstance(verdict, Later)
+            ],
+            aside,
+            outlet,
+        )
+        await inbox.ack([delivery for delivery in batch if delivery not in waiting])
+        for delivery, event, verdict in later:
+            self._start(self._follow(delivery, event, verdict, inbox, outlet))
+
+    def _set_aside(self, delivery: Delivery, now: datetime) -> Message | None:
+        if self.alone and delivery.redeliveries >= GUILTY_AFTER:
+            return self._bury(delivery, "its reader died each time it was read alone", now)
+        if not self.alone and delivery.redeliveries >= SUSPECT_AFTER:
+            metrics.SUSPECTS.labels(self.topology.service).inc()
+            return suspected(delivery, self.topology, now)
+        return None
+
+    def _bury(self, delivery: Delivery, reason: str, now: datetime) -> Message:
+        metrics.DEAD_LETTERS.labels(self.topology.service).inc()
+        log.error("dead_lettered", queue=self.queue, reason=reason, message_id=delivery.message_id)
+        return dead(delivery, self.topology, reason, now)
+
+    async def _verdicts(self, events: Sequence[Event]) -> Sequence[Verdict]:
+        if not events:
+            return []
+        try:
+            return await self._handle(events)
+        except Unavailable:
+            raise
+        except Exception as error:
+            # A batch that cannot be handled together is handled one by one, so that only the event which
+            # is to blame pays for it.
+            if len(events) > 1:
+                return [verdict for event in events for verdict in await self._verdicts([event])]
+            log.exception(
+                "handling_failed", event_id=events[0].event_id, correlation_id=events[0].correlation_id
+            )
+            return [Retry(f"{type(error).__name__}: {error}")]
+
+    async def _settle(
+        self,
+        settled: Sequence[tuple[Delivery, Event, Done | Retry]],
+        aside: Sequence[Message],
+        outlet: Outlet,
+    ) -> None:
+        service, now = self.topology.service, self._clock()
+        publish: dict[str, Event] = {}
+        copies = list(aside)
+        for delivery, event, verdict in settled:
+            if isinstance(verdict, Retry):
+                copies.append(self._put_off(delivery, event, verdict.reason, now))
+            else:
+                publish.update({str(emitted.event_id): emitted for emitted in verdict.publish})
+        await outlet.send([*(to_message(event) for event in publish.values()), *copies])
+        for event in publish.values():
+            metrics.PUBLISHED.labels(service, event.type).inc()
+        for _, event, verdict in settled:
+            outcome = "put_off" if isinstance(verdict, Retry) else verdict.outcome
+            metrics.EVENTS.labels(service, event.type, outcome).inc()
+
+    def _put_off(self, delivery: Delivery, event: Event, reason: str, now: datetime) -> Message:
+        if delivery.attempts >= len(self.topology.delays):
+            return self._bury(delivery, f"out of attempts: {reason}", now)
+        metrics.RETRIES.labels(self.topology.service, event.type).inc()
+        return delayed(delivery, self.topology, event, reason, now)
+
+    async def _follow(
+        self,
+        delivery: Delivery,
+        event: Event,
+        verdict: Awaitable[Done | Retry],
+        inbox: Inbox,
+        outlet: Outlet,
+    ) -> None:
+        try:
+            await self._settle([(delivery, event, await verdict)], [], outlet)
+            await inbox.ack([delivery])
+        except Unavailable as why:
+            log.warning("given_back", queue=self.queue, reason=str(why), correlation_id=event.correlation_id)
+            await inbox.give_back([delivery])
+
+    def _start(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._later.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._later.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("settling_failed", queue=self.queue, error=repr(error))
+
+    def _observe_age(self, events: Iterable[Event], now: datetime) -> None:
+        ages = [(now - event.occurred_at).total_seconds() for event in events if event.occurred_at]
+        if ages:
+            metrics.QUEUE_AGE.labels(self.topology.service).set(max(0.0, *ages))

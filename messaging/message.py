@@ -1,0 +1,170 @@
+"""What travels: an event as a message, and a delivered message as an event."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+from events.catalogue import Event
+from events.codec import InvalidEvent, decode, encode
+from events.identity import introduced
+from messaging.topology import SUSPECTS_KEY, Topology, home_exchange, routing_key
+
+ATTEMPTS = "x-saga-attempts"
+REASON = "x-saga-reason"
+ORIGIN_EXCHANGE = "x-saga-exchange"
+ORIGIN_KEY = "x-saga-routing-key"
+EVENT_ID = "x-saga-event-id"
+FAILED_AT = "x-saga-failed-at"
+TRACE = "traceparent"
+
+MAX_REASON = 500
+# What a copy must not keep: these route it elsewhere, or count for another queue.
+_BROKER_HEADERS = ("CC", "BCC", "x-delivery-count", "x-acquired-count", "x-death")
+_BROKER_PREFIXES = ("x-first-death-", "x-last-death-", "x-opt-")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message to publish."""
+
+    exchange: str
+    routing_key: str
+    body: bytes
+    message_id: str | None = None
+    correlation_id: str | None = None
+    type: str | None = None
+    app_id: str | None = None
+    timestamp: datetime | None = None
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    mandatory: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delivery:
+    """A message that was delivered; `redeliveries` counts how often it was given to a reader before."""
+
+    tag: int
+    exchange: str
+    routing_key: str
+    body: bytes
+    message_id: str | None = None
+    correlation_id: str | None = None
+    type: str | None = None
+    app_id: str | None = None
+    timestamp: datetime | None = None
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    redeliveries: int = 0
+
+    @property
+    def attempts(self) -> int:
+        """How often handling this message has failed."""
+        count = self.headers.get(ATTEMPTS, 0)
+        return max(0, count) if isinstance(count, int) else 0
+
+
+def to_message(event: Event) -> Message:
+    """Return the message that publishes an event.
+
+    Raises:
+        ValueError: the event lacks its id, correlation id or time.
+    """
+    return Message(
+        exchange=home_exchange(event.type),
+        routing_key=routing_key(event),
+        body=encode(event),
+        message_id=event.event_id,
+        correlation_id=event.correlation_id,
+        type=event.type,
+        app_id=event.published_by,
+        timestamp=event.occurred_at,
+        headers={TRACE: _trace_parent(event)},
+        mandatory=bool(event.handled_by),
+    )
+
+
+def read(delivery: Delivery, topology: Topology, received_at: datetime) -> Event:
+    """Return the event of a delivery.
+
+    Raises:
+        InvalidEvent: the body is no event, or came by a way that events of its type do not come.
+    """
+    event = decode(delivery.body)
+    exchange, key = origin(delivery, topology)
+    if key.split(".")[0] != event.type:
+        raise InvalidEvent(f"type: {event.type} came with the routing key {key}")
+    if exchange != home_exchange(event.type):
+        raise InvalidEvent(f"type: {event.type} came through {exchange}, not {home_exchange(event.type)}")
+    if event.type not in topology.reacts_to:
+        raise InvalidEvent(f"type: {topology.service} does not react to {event.type}")
+    known_id = delivery.headers.get(EVENT_ID)
+    if event.event_id is None and isinstance(known_id, str):
+        event = event.model_copy(update={"event_id": known_id})
+    return introduced(event, received_at)
+
+
+def origin(delivery: Delivery, topology: Topology) -> tuple[str, str]:
+    """Return the exchange and routing key a message was first published with."""
+    if delivery.exchange in (topology.retry, topology.back):
+        exchange, key = delivery.headers.get(ORIGIN_EXCHANGE), delivery.headers.get(ORIGIN_KEY)
+        if isinstance(exchange, str) and isinstance(key, str):
+            return exchange, key
+    return delivery.exchange, delivery.routing_key
+
+
+def delayed(delivery: Delivery, topology: Topology, event: Event, reason: str, now: datetime) -> Message:
+    """Return the copy of a message that comes back after a pause, with one more attempt counted."""
+    headers = {EVENT_ID: event.event_id, ATTEMPTS: delivery.attempts + 1, REASON: reason[:MAX_REASON]}
+    return _copy(delivery, topology, topology.retry, topology.delay_key(delivery.attempts), headers, now)
+
+
+def suspected(delivery: Delivery, topology: Topology, now: datetime) -> Message:
+    """Return the copy of a message that is read alone from now on."""
+    return _copy(delivery, topology, topology.retry, SUSPECTS_KEY, {}, now)
+
+
+def dead(delivery: Delivery, topology: Topology, reason: str, now: datetime) -> Message:
+    """Return the copy of a message that rests in the dead-letter queue until somebody looks."""
+    headers = {REASON: reason[:MAX_REASON], ATTEMPTS: delivery.attempts}
+    return _copy(delivery, topology, topology.dead, origin(delivery, topology)[1], headers, now)
+
+
+def _copy(
+    delivery: Delivery,
+    topology: Topology,
+    exchange: str,
+    key: str,
+    headers: Mapping[str, Any],
+    now: datetime,
+) -> Message:
+    first_exchange, first_key = origin(delivery, topology)
+    kept = {
+        name: value
+        for name, value in delivery.headers.items()
+        if name not in _BROKER_HEADERS and not name.startswith(_BROKER_PREFIXES)
+    }
+    return Message(
+        exchange=exchange,
+        routing_key=key,
+        body=delivery.body,
+        message_id=delivery.message_id,
+        correlation_id=delivery.correlation_id,
+        type=delivery.type,
+        app_id=delivery.app_id,
+        timestamp=delivery.timestamp,
+        headers={
+            **kept,
+            ORIGIN_EXCHANGE: first_exchange,
+            ORIGIN_KEY: first_key,
+            FAILED_AT: now.astimezone(UTC).isoformat(timespec="milliseconds"),
+            **headers,
+        },
+    )
+
+
+def _trace_parent(event: Event) -> str:
+    """Return the W3C trace context of an event: one trace a saga, one span an event, both derived."""
+    trace = sha256((event.correlation_id or "").encode()).hexdigest()[:32]
+    span = sha256((event.event_id or "").encode()).hexdigest()[:16]
+    return f"00-{trace}-{span}-01"

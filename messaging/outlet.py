@@ -1,0 +1,125 @@
+"""Confirmed publishing over one AMQP channel, many messages in flight."""
+
+import asyncio
+from collections.abc import Sequence
+
+import aiormq
+from aio_pika.abc import AbstractConnection
+from aiormq.exceptions import DeliveryError, PublishError
+from pamqp.commands import Basic
+
+from messaging.inbox import GONE
+from messaging.message import Message
+from messaging.verdict import Unavailable
+
+PERSISTENT = 2
+
+
+class RabbitOutlet:
+    """Publishes persistent messages and waits for the broker's confirms, at most `timeout` seconds."""
+
+    def __init__(
+        self,
+        connection: AbstractConnection,
+        channel: aiormq.Channel,
+        required_queues: Sequence[str],
+        timeout: float = 10.0,
+    ) -> None:
+        self._connection = connection
+        self._channel = channel
+        self._required = required_queues
+        self._timeout = timeout
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Publish all; see `messaging.bus.Outlet`."""
+        pending = list(messages)
+        while pending:
+            wave, pending = _distinct(pending)
+            await self._send_wave(wave)
+
+    async def check(self) -> None:
+        """See `messaging.bus.Outlet`; waits while the broker blocks publishers."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                if self._connection.transport is None:
+                    raise Unavailable("not connected to the broker")
+                await self._connection.transport.connection.ready()
+                if missing := await missing_queues(self._connection, self._required):
+                    raise Unavailable(f"the broker has no queue named {', '.join(missing)} yet")
+        except GONE as error:
+            raise Unavailable(f"the broker is away: {error!r}") from error
+
+    async def _send_wave(self, messages: Sequence[Message]) -> None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                answers = await asyncio.gather(
+                    *(self._publish(message) for message in messages), return_exceptions=True
+                )
+        except TimeoutError:
+            raise Unavailable(f"the broker did not confirm within {self._timeout:g} s") from None
+        for message, answer in zip(messages, answers, strict=True):
+            if isinstance(answer, BaseException):
+                raise _as_unavailable(message, answer)
+
+    async def _publish(self, message: Message) -> None:
+        await self._channel.basic_publish(
+            message.body,
+            exchange=message.exchange,
+            routing_key=message.routing_key,
+            mandatory=message.mandatory,
+            wait=False,
+            properties=Basic.Properties(
+                content_type="application/json",
+                delivery_mode=PERSISTENT,
+                message_id=message.message_id,
+                correlation_id=message.correlation_id,
+                message_type=message.type,
+                app_id=message.app_id,
+                timestamp=message.timestamp,
+                headers=dict(message.headers),
+            ),
+        )
+
+
+async def missing_queues(connection: AbstractConnection, queues: Sequence[str]) -> list[str]:
+    """Return those of the queues that do not exist at the broker."""
+    missing = []
+    for queue in queues:
+        # Asking for a missing queue closes the channel, so that each question has one of its own.
+        channel = await connection.channel()
+        try:
+            await channel.declare_queue(queue, passive=True)
+        except GONE:
+            if connection.is_closed:
+                raise
+            missing.append(queue)
+        finally:
+            await channel.close()
+    return missing
+
+
+def _distinct(messages: Sequence[Message]) -> tuple[list[Message], list[Message]]:
+    # The client tells returned messages apart by their message id alone: two with the same id are never
+    # in flight together.
+    wave: list[Message] = []
+    rest: list[Message] = []
+    ids: set[str] = set()
+    for message in messages:
+        if message.message_id in ids:
+            rest.append(message)
+            continue
+        if message.message_id:
+            ids.add(message.message_id)
+        wave.append(message)
+    return wave, rest
+
+
+def _as_unavailable(message: Message, error: BaseException) -> BaseException:
+    where = f"{message.exchange} with the key {message.routing_key}"
+    if isinstance(error, PublishError):
+        return Unavailable(f"the broker knows no queue for what goes to {where}")
+    if isinstance(error, DeliveryError):
+        return Unavailable(f"the broker refused what goes to {where}")
+    if isinstance(error, GONE):
+        return Unavailable(f"the broker is away: {error!r}")
+    return error

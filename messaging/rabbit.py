@@ -1,0 +1,185 @@
+"""One service's link to RabbitMQ: connects, declares, reads, publishes, and does it again when cut off."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
+from typing import Any, cast
+
+import aio_pika
+import aiormq
+import structlog
+from aio_pika.abc import AbstractChannel, AbstractConnection
+
+from messaging.declare import bind_events, declare_own
+from messaging.inbox import GONE, RabbitInbox
+from messaging.intake import Intake
+from messaging.message import Message
+from messaging.outlet import RabbitOutlet, missing_queues
+from messaging.topology import Topology
+from messaging.verdict import Unavailable
+
+log = structlog.get_logger()
+
+FIRST_PAUSE = 0.2
+LONGEST_PAUSE = 5.0
+NEIGHBOURS_EVERY = 0.3
+HEARTBEAT = 15
+
+
+class Rabbit:
+    """Keeps a service connected until it is told to stop.
+
+    Publishing and reading have a connection each: a broker that is short of memory stops reading from
+    connections that publish, and acknowledgements must get through all the same.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        topology: Topology,
+        *,
+        prefetch: int = 200,
+        publish_timeout: float = 10.0,
+        drain_timeout: float = 10.0,
+    ) -> None:
+        self._url = url
+        self.topology = topology
+        self._prefetch = prefetch
+        self._publish_timeout = publish_timeout
+        self._drain_timeout = drain_timeout
+        self._outlet: RabbitOutlet | None = None
+        self._inboxes: list[RabbitInbox] = []
+        self._stopping = asyncio.Event()
+        self._awaited: list[str] = ["a connection"]
+
+    @property
+    def reading(self) -> bool:
+        """Every queue of the service is being read."""
+        return bool(self._inboxes) and all(inbox.consuming for inbox in self._inboxes)
+
+    @property
+    def waits_for(self) -> list[str]:
+        """What at the broker the service waits for before it starts reading."""
+        return self._awaited
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Publish over the current connection; see `messaging.bus.Outlet`."""
+        if self._outlet is None:
+            raise Unavailable("not connected to the broker")
+        await self._outlet.send(messages)
+
+    async def check(self) -> None:
+        """See `messaging.bus.Outlet`."""
+        if self._outlet is None:
+            raise Unavailable("not connected to the broker")
+        await self._outlet.check()
+
+    async def run(self, intakes: Sequence[Intake]) -> None:
+        """Read with these intakes until `stop`; connect again whenever the connection is lost."""
+        pause = FIRST_PAUSE
+        while not self._stopping.is_set():
+            try:
+                await self._serve(intakes)
+                pause = FIRST_PAUSE
+            except GONE as error:
+                log.warning("broker_away", service=self.topology.service, error=repr(error))
+            self._awaited = ["a connection"]
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause * random.uniform(0.5, 1)):  # noqa: S311 (jitter)
+                    await self._stopping.wait()
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def stop(self) -> None:
+        """Take nothing more; `run` returns when what was taken is done."""
+        self._stopping.set()
+        for inbox in self._inboxes:
+            await inbox.close()
+
+    async def _serve(self, intakes: Sequence[Intake]) -> None:
+        async with AsyncExitStack() as stack:
+            stack.callback(self._disconnected)
+            writing = await self._connect(stack, "publish")
+            reading = await self._connect(stack, "consume")
+            await declare_own(reading, self.topology)
+            outlet = await self._open_outlet(writing)
+            if not await self._wait_for_neighbours(reading):
+                return
+            self._inboxes = [await self._open_inbox(reading, intake) for intake in intakes]
+            log.info("reading", service=self.topology.service)
+            await self._read(intakes, outlet, (writing, reading))
+
+    async def _connect(self, stack: AsyncExitStack, purpose: str) -> AbstractConnection:
+        async with asyncio.timeout(self._publish_timeout):
+            connection = await aio_pika.connect(
+                self._url,
+                heartbeat=HEARTBEAT,
+                client_properties={"connection_name": f"{self.topology.service} {purpose}"},
+            )
+        return await stack.enter_async_context(connection)
+
+    async def _open_outlet(self, connection: AbstractConnection) -> RabbitOutlet:
+        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        self._outlet = RabbitOutlet(
+            connection, await _underlay(channel), self.topology.required_queues, self._publish_timeout
+        )
+        return self._outlet
+
+    async def _open_inbox(self, connection: AbstractConnection, intake: Intake) -> RabbitInbox:
+        channel = await connection.channel(publisher_confirms=False)
+        await channel.set_qos(prefetch_count=1 if intake.alone else self._prefetch)
+        return RabbitInbox(await _underlay(channel), channel.closed(), intake.queue)
+
+    async def _wait_for_neighbours(self, connection: AbstractConnection) -> bool:
+        # Services start in any order: the exchanges to bind to and the queues that must take what this one
+        # publishes may come later.
+        while not self._stopping.is_set():
+            self._awaited = [
+                *await bind_events(connection, self.topology),
+                *await missing_queues(connection, self.topology.required_queues),
+            ]
+            if not self._awaited:
+                return True
+            log.info("waiting", service=self.topology.service, missing=self._awaited)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(NEIGHBOURS_EVERY):
+                    await self._stopping.wait()
+        return False
+
+    async def _read(
+        self,
+        intakes: Sequence[Intake],
+        outlet: RabbitOutlet,
+        connections: Sequence[AbstractConnection],
+    ) -> None:
+        readers = [
+            asyncio.create_task(intake.run(inbox, outlet))
+            for intake, inbox in zip(intakes, self._inboxes, strict=True)
+        ]
+        lost: list[asyncio.Future[Any]] = [
+            asyncio.ensure_future(connection.closed()) for connection in connections
+        ]
+        lost += [asyncio.ensure_future(inbox.lost()) for inbox in self._inboxes]
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait([*readers, *lost, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if self._stopping.is_set():
+                await asyncio.wait(readers, timeout=self._drain_timeout)
+            for reader in readers:
+                if reader.done():
+                    reader.result()
+        finally:
+            for task in [*readers, *lost, stopping]:
+                task.cancel()
+            await asyncio.gather(*readers, *lost, stopping, return_exceptions=True)
+            for intake in intakes:
+                await intake.abandon()
+
+    def _disconnected(self) -> None:
+        self._outlet = None
+        self._inboxes = []
+
+
+async def _underlay(channel: AbstractChannel) -> aiormq.Channel:
+    # The channel that speaks AMQP: it can put many frames on their way without waiting for each.
+    return cast(aiormq.Channel, await channel.get_underlay_channel())

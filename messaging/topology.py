@@ -1,0 +1,138 @@
+"""The names of everything a service has at the broker, as plain data."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from events.catalogue import EVENT_TYPES, Event
+
+DELIVERY_LIMIT = 50
+"""Redeliveries after which the broker itself dead-letters. High, since a consumer that dies counts against
+every message it had prefetched; `SUSPECT_AFTER` catches the one that kills its reader long before."""
+SUSPECT_AFTER = 2
+"""Redeliveries after which a message is read alone."""
+GUILTY_AFTER = 3
+"""Redeliveries of a message that is read alone after which it is taken for the one that kills its reader."""
+UNLIMITED = 1_000_000_000
+"""A delivery limit that is never reached: RabbitMQ 4 has one by default, 3.10 knows no word for none."""
+
+DEFAULT_DELAYS = (1.0, 5.0, 30.0, 300.0)
+SUSPECTS_KEY = "suspects"
+
+Arguments = dict[str, str | int]
+
+
+def exchange_of(service: str) -> str:
+    """Return the topic exchange that a service publishes its events to: `order.events`."""
+    return f"{service.removesuffix('_service')}.events"
+
+
+def home_exchange(event_type: str) -> str:
+    """Return the only exchange an event of this type may come through."""
+    return exchange_of(EVENT_TYPES[event_type].published_by)
+
+
+def routing_key(event: Event) -> str:
+    """Return `<EventType>.<correlationId>`."""
+    return f"{event.type}.{event.correlation_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """What one service declares at the broker, and what it waits for.
+
+    `reacts_to` and `publishes` are event types, taken from the service's reaction table; `delays` are the
+    pauses before a failed message is tried again, in seconds, one for each attempt.
+    """
+
+    service: str
+    reacts_to: Collection[str]
+    publishes: Collection[str]
+    delays: tuple[float, ...] = DEFAULT_DELAYS
+
+    @property
+    def exchange(self) -> str:
+        return exchange_of(self.service)
+
+    @property
+    def queue(self) -> str:
+        return self.service
+
+    @property
+    def suspects(self) -> str:
+        return f"{self.service}.suspects"
+
+    @property
+    def retry(self) -> str:
+        return f"{self.service}.retry"
+
+    @property
+    def back(self) -> str:
+        """The exchange through which a delayed message comes back."""
+        return f"{self.service}.return"
+
+    @property
+    def dead(self) -> str:
+        """The name of both the dead-letter exchange and its queue."""
+        return f"{self.service}.dead"
+
+    def delay_key(self, attempt: int) -> str:
+        """Return the routing key, at the retry exchange, of the pause before the next attempt."""
+        return f"{round(self.delays[attempt] * 1000)}ms"
+
+    @property
+    def exchanges(self) -> dict[str, str]:
+        """Every exchange of the service, with its type."""
+        return {self.exchange: "topic", self.retry: "direct", self.back: "fanout", self.dead: "fanout"}
+
+    @property
+    def queues(self) -> dict[str, Arguments]:
+        """Every queue of the service, with its arguments, which can never be changed later."""
+        quorum: Arguments = {"x-queue-type": "quorum"}
+        at_least_once: Arguments = {
+            **quorum,
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",
+        }
+        read: Arguments = {
+            **at_least_once,
+            "x-dead-letter-exchange": self.dead,
+            "x-delivery-limit": DELIVERY_LIMIT,
+        }
+        pauses: dict[str, Arguments] = {
+            f"{self.retry}.{self.delay_key(attempt)}": {
+                **at_least_once,
+                "x-dead-letter-exchange": self.back,
+                "x-message-ttl": round(delay * 1000),
+            }
+            for attempt, delay in enumerate(self.delays)
+        }
+        return {
+            self.queue: read,
+            self.suspects: read,
+            self.dead: {**quorum, "x-delivery-limit": UNLIMITED},
+            **pauses,
+        }
+
+    @property
+    def own_bindings(self) -> list[tuple[str, str, str]]:
+        """Queue, exchange and routing key of every binding among the service's own objects."""
+        return [
+            (self.queue, self.back, ""),
+            (self.suspects, self.retry, SUSPECTS_KEY),
+            (self.dead, self.dead, ""),
+            *(
+                (f"{self.retry}.{self.delay_key(attempt)}", self.retry, self.delay_key(attempt))
+                for attempt in range(len(self.delays))
+            ),
+        ]
+
+    @property
+    def event_bindings(self) -> list[tuple[str, str, str]]:
+        """Queue, exchange and routing key of every event the service reacts to, sorted."""
+        return [(self.queue, home_exchange(kind), f"{kind}.#") for kind in sorted(self.reacts_to)]
+
+    @property
+    def required_queues(self) -> list[str]:
+        """The queues that must exist before anything is published, so that no event falls on the floor."""
+        readers = {reader for kind in self.publishes for reader in EVENT_TYPES[kind].handled_by}
+        return sorted(readers - {self.service})

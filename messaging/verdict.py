@@ -1,0 +1,40 @@
+"""What a handler may say of an event it was given."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from events.catalogue import Event
+
+
+class Unavailable(Exception):
+    """Something that every message needs (the broker, the database, the provider) is away.
+
+    No message is to blame: what is held is given back, and nothing is read until it is there again.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Handled, durably: publish these events, then acknowledge."""
+
+    publish: Sequence[Event] = ()
+    outcome: str = "handled"
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Not now: try this message again after a pause."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Under way: the verdict follows, and must not hold up the messages behind this one."""
+
+    verdict: Awaitable[Done | Retry]
+
+
+Verdict = Done | Retry | Later
+Handler = Callable[[Sequence[Event]], Awaitable[Sequence[Verdict]]]
+"""Handles a batch of events: one verdict for each, in order. May raise `Unavailable`."""
