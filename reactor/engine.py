@@ -1,0 +1,133 @@
+"""The batch logic: load once, react in memory, save once, and once more for whoever lost a race."""
+
+import asyncio
+import random
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+import structlog
+
+from events.catalogue import Event
+from events.codec import from_json, to_json
+from events.identity import stamped
+from messaging.verdict import Done, Retry
+from reactor.metrics import CONFLICTS
+from reactor.step import Entry, NotYet, Outcome, Reaction, Record, Refused, Step
+from reactor.store import Store, Unit
+
+S = TypeVar("S")
+C = TypeVar("C")
+
+log = structlog.get_logger()
+
+MAX_ROUNDS = 20
+LONGEST_PAUSE = 0.2
+
+
+class Engine(Generic[S, C]):
+    """Runs the steps of one service against its store."""
+
+    def __init__(
+        self,
+        service: str,
+        store: Store[S, C],
+        clock: Callable[[], datetime],
+        dice: random.Random | None = None,
+    ) -> None:
+        self._service = service
+        self._store = store
+        self._clock = clock
+        self._dice = dice or random.Random()  # noqa: S311 (jitter)
+
+    async def run(self, steps: Sequence[Step[S, C]]) -> list[Outcome[S]]:
+        """Run the steps in order; return the outcome of each, all of it saved.
+
+        Steps on one aggregate see each other's result. A step that fails changes nothing and takes none of
+        the others with it.
+
+        Raises:
+            Unavailable: the store is away; nothing is known of what was saved, and running the same steps
+                again is safe.
+        """
+        outcomes: dict[int, Outcome[S]] = {}
+        todo = list(range(len(steps)))
+        chunk = len(todo)
+        rounds = 0
+        while todo:
+            lost = await self._round(steps, todo[:chunk], outcomes)
+            todo = [*lost, *todo[chunk:]]
+            if not lost:
+                continue
+            rounds += 1
+            CONFLICTS.labels(self._service).inc(len(lost))
+            if rounds >= MAX_ROUNDS:
+                outcomes.update({index: _lost_too_often() for index in todo})
+                break
+            chunk = max(1, chunk // 2)
+            await asyncio.sleep(self._dice.uniform(0, min(LONGEST_PAUSE, 0.005 * 2**rounds)))
+        return [outcomes[index] for index in range(len(steps))]
+
+    async def _round(
+        self, steps: Sequence[Step[S, C]], chosen: Sequence[int], outcomes: dict[int, Outcome[S]]
+    ) -> list[int]:
+        unit = await self._store.load([steps[index] for index in chosen])
+        tried = {index: self._take(steps[index], unit) for index in chosen}
+        stale: Collection[str] = await self._store.save(unit)
+        lost = [index for index in chosen if steps[index].key in stale]
+        outcomes.update({index: outcome for index, outcome in tried.items() if index not in lost})
+        return lost
+
+    def _take(self, step: Step[S, C], unit: Unit[S, C]) -> Outcome[S]:
+        entry = unit.entries[step.key]
+        record = entry.journal.get(step.recorded_under)
+        if record and not step.continues:
+            return Outcome("repeated", entry.state, _events(record))
+        try:
+            reaction = step.react(entry.state, unit.context)
+        except (NotYet, Refused) as error:
+            return Outcome("failed", entry.state, error=error)
+        except Exception as error:
+            log.exception("reaction_failed", step=step.name, order_id=step.key)
+            return Outcome("failed", entry.state, error=error)
+        if reaction.again is not None:
+            return Outcome("repeated", entry.state, _events(entry.journal.get(reaction.again)))
+        if reaction.state == entry.state and not reaction.emits:
+            return Outcome("ignored", entry.state)
+        unit.accept(reaction)
+        entry.state = reaction.state
+        return Outcome("handled", entry.state, self._record(step, entry, reaction))
+
+    def _record(self, step: Step[S, C], entry: Entry[S], reaction: Reaction[S]) -> list[Event]:
+        now = self._clock()
+        under = reaction.under or step.recorded_under
+        record = entry.journal.setdefault(under, Record(step.name, now))
+        emitted = stamped(
+            reaction.emits,
+            recorded_under=under,
+            caused_by=reaction.under or step.caused_by,
+            correlation_id=step.correlation_id,
+            occurred_at=now,
+            already=[event["type"] for event in record.emitted],
+        )
+        record.emitted += [to_json(event) for event in emitted]
+        if under not in entry.touched:
+            entry.touched.append(under)
+        if step.relayed:
+            entry.queued += [str(event.event_id) for event in emitted]
+        return emitted
+
+
+def verdict(outcome: Outcome[Any]) -> Done | Retry:
+    """Return what is to be done with the message that a step came from."""
+    if outcome.error is not None:
+        return Retry(f"{type(outcome.error).__name__}: {outcome.error}")
+    return Done(outcome.emitted, outcome.name)
+
+
+def _events(record: Record | None) -> list[Event]:
+    return [from_json(event) for event in record.emitted] if record else []
+
+
+def _lost_too_often() -> Outcome[Any]:
+    return Outcome("failed", None, error=RuntimeError(f"lost {MAX_ROUNDS} races for the same documents"))

@@ -1,0 +1,8 @@
+"""What is counted of the stores and the relay, for Prometheus."""
+
+from prometheus_client import Counter
+
+CONFLICTS = Counter("saga_write_conflicts", "Steps run again because another writer was first", ["service"])
+RELAYED = Counter(
+    "saga_relayed", "Events published by the relay, by way (at once, swept up)", ["service", "way"]
+)

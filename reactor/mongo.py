@@ -1,0 +1,206 @@
+"""Aggregates in a MongoDB collection: one query to load a batch, one guarded bulk write to save it.
+
+A document holds the aggregate's state, its version, a journal of what it has handled and what it emitted
+for each, and the outbox: ids of emitted events that no message would publish again.
+
+    {_id, version, updatedAt, state: {...},
+     journal: {<event id>: {name, at, emitted: [...]}}, outbox: [{id, at}]}
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Generic, TypeVar
+
+from bson import CodecOptions, Decimal128
+from bson.codec_options import TypeCodec, TypeRegistry
+from motor.motor_asyncio import (
+    AsyncIOMotorClient,
+    AsyncIOMotorClientSession,
+    AsyncIOMotorCollection,
+    AsyncIOMotorDatabase,
+)
+from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError, ConnectionFailure, ExecutionTimeout, OperationFailure
+
+from events.catalogue import Event
+from events.codec import from_json
+from events.fields import Model
+from messaging.verdict import Unavailable
+from reactor.step import Entry, Record, Step
+from reactor.store import Document, Unit
+
+M = TypeVar("M", bound=Model)
+
+DUPLICATE_KEY = 11000
+# Codes of a server that is there but cannot serve now: shutting down, stepping down, no primary.
+_NOT_NOW = {11600, 11602, 10107, 13435, 13436, 189, 91, 7, 6, 89, 9001, 262}
+
+Database = AsyncIOMotorDatabase[Document]
+Collection_ = AsyncIOMotorCollection[Document]
+Session = AsyncIOMotorClientSession
+
+
+class _Decimals(TypeCodec):
+    python_type = Decimal
+    bson_type = Decimal128
+
+    def transform_python(self, value: Decimal) -> Decimal128:
+        return Decimal128(value)
+
+    def transform_bson(self, value: Decimal128) -> Decimal:
+        return value.to_decimal()
+
+
+def connect(url: str, timeout: float = 5.0) -> AsyncIOMotorClient[Document]:
+    """Return a client; nothing is sent yet. `timeout` (s) limits the search for a server and each answer."""
+    limit = round(timeout * 1000)
+    return AsyncIOMotorClient(
+        url, tz_aware=True, serverSelectionTimeoutMS=limit, connectTimeoutMS=limit, socketTimeoutMS=limit * 2
+    )
+
+
+def database(client: AsyncIOMotorClient[Document], name: str) -> Database:
+    """Return a database whose numbers with a fraction are Decimal and whose times are UTC."""
+    options: CodecOptions[Document] = CodecOptions(tz_aware=True, type_registry=TypeRegistry([_Decimals()]))
+    return client.get_database(name, codec_options=options)
+
+
+@contextmanager
+def available() -> Iterator[None]:
+    """Turn the driver's ways to say that the database is away into `Unavailable`."""
+    try:
+        yield
+    except (ConnectionFailure, ExecutionTimeout) as error:
+        raise Unavailable(f"the database is away: {error}") from error
+    except OperationFailure as error:
+        if error.code in _NOT_NOW:
+            raise Unavailable(f"the database is away: {error}") from error
+        raise
+
+
+class Aggregates(Generic[M]):
+    """The aggregates of one type, each in one document with its journal and its outbox."""
+
+    def __init__(self, collection: Collection_, model: type[M], clock: Callable[[], datetime]) -> None:
+        self.collection = collection
+        self._model = model
+        self._clock = clock
+
+    async def prepare(self) -> None:
+        """Create the index the relay reads by."""
+        with available():
+            await self.collection.create_index("outbox.at", sparse=True)
+
+    async def fetch(self, keys: Collection[str], session: Session | None = None) -> dict[str, Entry[M]]:
+        """Return an entry for each key, an empty one for what does not exist."""
+        entries: dict[str, Entry[M]] = {key: Entry(key) for key in keys}
+        with available():
+            async for document in self.collection.find({"_id": {"$in": list(entries)}}, session=session):
+                entries[document["_id"]] = self.entry(document)
+        return entries
+
+    async def write(self, entries: Collection[Entry[M]], session: Session | None = None) -> set[str]:
+        """Write the changed entries, each only if nobody wrote it since; return the keys that were stale."""
+        changed = [entry for entry in entries if entry.touched]
+        if not changed:
+            return set()
+        try:
+            with available():
+                await self.collection.bulk_write(
+                    [self._write(entry) for entry in changed], ordered=False, session=session
+                )
+        except BulkWriteError as error:
+            failures = error.details["writeErrors"]
+            if any(failure["code"] != DUPLICATE_KEY for failure in failures):
+                raise
+            return {changed[failure["index"]].key for failure in failures}
+        return set()
+
+    async def get(self, key: str) -> M | None:
+        """Return the state of one aggregate."""
+        return (await self.fetch([key]))[key].state
+
+    async def select(self, chosen: Document, limit: int, newest_first_by: str | None = None) -> list[M]:
+        """Return the states of the documents that match a query."""
+        cursor = self.collection.find(chosen).limit(limit)
+        if newest_first_by:
+            cursor = cursor.sort(newest_first_by, -1)
+        with available():
+            return [state async for document in cursor if (state := self.entry(document).state)]
+
+    async def unpublished(self, before: datetime, limit: int) -> list[Event]:
+        """Return events that have waited for the relay since before that moment, oldest first."""
+        events: list[Event] = []
+        with available():
+            cursor = self.collection.find({"outbox.at": {"$lt": before}}, {"outbox": 1, "journal": 1})
+            async for document in cursor.sort("outbox.at", 1).limit(limit):
+                waiting = {item["id"] for item in document["outbox"] if item["at"] < before}
+                events += [
+                    from_json(event)
+                    for record in document["journal"].values()
+                    for event in record["emitted"]
+                    if event["eventId"] in waiting
+                ]
+        return events
+
+    async def published(self, events: Mapping[str, Sequence[str]]) -> None:
+        """Forget these as unpublished: event ids by aggregate."""
+        writes = [
+            UpdateOne({"_id": key}, {"$pull": {"outbox": {"id": {"$in": list(ids)}}}})
+            for key, ids in events.items()
+        ]
+        if writes:
+            with available():
+                await self.collection.bulk_write(writes, ordered=False)
+
+    async def ping(self) -> None:
+        """Return if the database answers."""
+        with available():
+            await self.collection.database.command("ping")
+
+    def entry(self, document: Document) -> Entry[M]:
+        """Return the entry that a document holds."""
+        return Entry(
+            key=document["_id"],
+            version=document["version"],
+            state=self._model.model_validate(document["state"]),
+            journal={
+                key: Record(record["name"], record["at"], record["emitted"])
+                for key, record in document["journal"].items()
+            },
+        )
+
+    def _write(self, entry: Entry[M]) -> UpdateOne:
+        if entry.state is None:
+            raise ValueError(f"{entry.key} has a record but no state")
+        now = self._clock()
+        values: dict[str, Any] = {
+            "version": entry.version + 1,
+            "updatedAt": now,
+            "state": entry.state.model_dump(by_alias=True),
+        }
+        for key in entry.touched:
+            record = entry.journal[key]
+            values[f"journal.{key}"] = {"name": record.name, "at": record.at, "emitted": record.emitted}
+        update: dict[str, Any] = {"$set": values}
+        if entry.queued:
+            update["$push"] = {
+                "outbox": {"$each": [{"id": event_id, "at": now} for event_id in entry.queued]}
+            }
+        # With the upsert, a stale version is a duplicate `_id`, and so an error for this very entry; without
+        # it, a bulk write would only count one match less.
+        return UpdateOne({"_id": entry.key, "version": entry.version}, update, upsert=True)
+
+
+class PlainStore(Aggregates[M]):
+    """The store of a service whose reactions need only the time beside the aggregate (a `Store`)."""
+
+    async def load(self, steps: Sequence[Step[M, datetime]]) -> Unit[M, datetime]:
+        """Load the aggregates that the steps touch."""
+        return Unit(await self.fetch({step.key for step in steps}), self._clock())
+
+    async def save(self, unit: Unit[M, datetime]) -> set[str]:
+        """Write what changed; return the stale keys."""
+        return await self.write(unit.entries.values())

@@ -1,0 +1,145 @@
+"""Runs the tables of a service: its reactions to events, and its transitions that no event causes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Generic, Protocol, TypeVar
+
+import structlog
+
+from events.catalogue import Event
+from events.identity import transition_id
+from messaging.topology import Topology
+from messaging.verdict import Verdict
+from reactor.engine import Engine, verdict
+from reactor.relay import Relay
+from reactor.step import Outcome, Rule, Step
+from reactor.together import Together
+
+log = structlog.get_logger()
+
+
+class Aggregate(Protocol):
+    """What every aggregate has."""
+
+    @property
+    def order_id(self) -> str:
+        """Its key."""
+
+    @property
+    def correlation_id(self) -> str:
+        """The saga it belongs to."""
+
+    @property
+    def status(self) -> str:
+        """Where it stands."""
+
+
+A = TypeVar("A", bound=Aggregate)
+C = TypeVar("C")
+Reactions = Mapping[type[Event], Rule]
+Transitions = Mapping[str, Rule]
+
+
+def topology(
+    service: str, reactions: Reactions, transitions: Transitions, delays: tuple[float, ...]
+) -> Topology:
+    """Return what a service with these tables has at the broker."""
+    rules = [*reactions.values(), *transitions.values()]
+    return Topology(
+        service=service,
+        reacts_to={kind.__name__ for kind in reactions},
+        publishes={kind.__name__ for rule in rules for kind in rule.emits},
+        delays=delays,
+    )
+
+
+class Worker(Generic[A, C]):
+    """A service without its doors. `told` is called with every outcome."""
+
+    def __init__(
+        self,
+        service: str,
+        reactions: Reactions,
+        transitions: Transitions,
+        engine: Engine[A, C],
+        relay: Relay,
+        told: Callable[[Outcome[A]], None] = lambda outcome: None,
+    ) -> None:
+        self._service = service
+        self._reactions = reactions
+        self._transitions = transitions
+        self._engine = engine
+        self._relay = relay
+        self._told = told
+        self.soon: Together[Step[A, C], Outcome[A]] = Together(self.run)
+
+    async def handle(self, events: Sequence[Event]) -> list[Verdict]:
+        """React to a batch of events; see `messaging.verdict.Handler`."""
+        return [verdict(outcome) for outcome in await self.run([self.reaction(event) for event in events])]
+
+    async def transit(
+        self, name: str, order_id: str, correlation_id: str, *about: object, occasion: str = ""
+    ) -> A:
+        """Make one transition and have its events published; return the aggregate after it.
+
+        A transition is made once; `occasion` tells one that may come again apart. Those asked for at the
+        same time are saved together.
+
+        Raises:
+            NotYet, Refused: what the transition says.
+        """
+        outcome = await self.soon(self.transition(name, order_id, correlation_id, *about, occasion=occasion))
+        if outcome.error is not None:
+            raise outcome.error
+        if outcome.state is None:
+            raise LookupError(order_id)
+        return outcome.state
+
+    async def transit_all(self, name: str, aggregates: Sequence[A]) -> None:
+        """Make the same transition for many."""
+        await self.run([self.transition(name, found.order_id, found.correlation_id) for found in aggregates])
+
+    async def run(self, steps: Sequence[Step[A, C]]) -> list[Outcome[A]]:
+        """Run steps, log what came of each, and hand over to the relay what it has to publish."""
+        outcomes = await self._engine.run(steps)
+        for step, outcome in zip(steps, outcomes, strict=True):
+            log.info(
+                outcome.name,
+                step=step.name,
+                order_id=step.key,
+                correlation_id=step.correlation_id,
+                status=outcome.state.status if outcome.state else None,
+                emitted=[event.type for event in outcome.emitted],
+                error=repr(outcome.error) if outcome.error else None,
+            )
+            self._told(outcome)
+            if step.relayed and outcome.name == "handled":
+                self._relay.hand_over(outcome.emitted)
+        return outcomes
+
+    def reaction(self, event: Event) -> Step[A, C]:
+        """Return the step that a received event asks for."""
+        rule = self._reactions[type(event)]
+        return Step(
+            key=event.order_id,
+            name=event.type,
+            recorded_under=str(event.event_id),
+            correlation_id=str(event.correlation_id),
+            react=lambda state, context: rule(state, event, context),
+            about=event,
+            caused_by=event.event_id,
+        )
+
+    def transition(
+        self, name: str, order_id: str, correlation_id: str, *about: object, occasion: str = ""
+    ) -> Step[A, C]:
+        """Return the step of a transition; its rule gets the aggregate, `about`, and the context."""
+        rule = self._transitions[name]
+        return Step(
+            key=order_id,
+            name=name,
+            recorded_under=transition_id(self._service, order_id, name + occasion),
+            correlation_id=correlation_id,
+            react=lambda state, context: rule(state, *about, context),
+            about=about[0] if about else None,
+            relayed=True,
+        )

@@ -1,0 +1,9 @@
+"""The time."""
+
+from datetime import UTC, datetime
+
+
+def utc_now() -> datetime:
+    """Return the time in UTC to the millisecond, which is as exact as the database keeps it."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)

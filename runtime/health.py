@@ -1,0 +1,49 @@
+"""Whether a service lives, and whether it can work."""
+
+from fastapi import FastAPI, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from messaging.rabbit import Rabbit
+from messaging.verdict import Unavailable
+from reactor.store import Outbox
+
+
+class Health:
+    """What stands between a service and its work; `draining` is set at its stop."""
+
+    def __init__(self, rabbit: Rabbit, outbox: Outbox) -> None:
+        self._rabbit = rabbit
+        self._outbox = outbox
+        self.draining = False
+
+    async def problems(self) -> list[str]:
+        """Name what is missing; empty: the service is ready."""
+        problems = ["the service is stopping"] if self.draining else []
+        if not self._rabbit.reading:
+            problems.append(f"broker: waiting for {', '.join(self._rabbit.waits_for) or 'its queues'}")
+        try:
+            await self._outbox.ping()
+        except Unavailable as error:
+            problems.append(str(error))
+        return problems
+
+
+def add_health(app: FastAPI, health: Health) -> None:
+    """Serve `/healthz`, `/readyz` and `/metrics`."""
+
+    @app.get("/healthz", tags=["health"], summary="The process lives")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["health"], summary="The service can work; 503 names what is missing")
+    async def readyz() -> Response:
+        problems = await health.problems()
+        return JSONResponse(
+            {"status": "not ready" if problems else "ready", "problems": problems},
+            status_code=503 if problems else 200,
+        )
+
+    @app.get("/metrics", tags=["health"], summary="Prometheus metrics", response_class=Response)
+    async def metrics() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,138 @@
+"""The process of a service: its HTTP API, its readers and its clocks in one event loop, stopped in order."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from messaging.intake import Intake
+from messaging.rabbit import Rabbit
+from messaging.topology import Topology
+from messaging.verdict import Handler, Unavailable
+from reactor.relay import Relay
+from reactor.store import Outbox
+from runtime.health import Health, add_health
+from runtime.settings import ServiceSettings
+
+log = structlog.get_logger()
+
+Sweep = Callable[[], Awaitable[None]]
+
+
+@dataclass
+class Service:
+    """The parts of one service.
+
+    `prepare` makes the database ready, `available` raises `Unavailable` while messages cannot be handled,
+    `sweeps` are what clocks set off.
+    """
+
+    settings: ServiceSettings
+    app: FastAPI
+    rabbit: Rabbit
+    handle: Handler
+    available: Callable[[], Awaitable[None]]
+    outbox: Outbox
+    relay: Relay
+    prepare: Callable[[], Awaitable[None]]
+    sweeps: Sequence[Sweep] = ()
+
+
+def broker(settings: ServiceSettings, topology: Topology) -> Rabbit:
+    """Return the link to the broker that the settings speak of."""
+    return Rabbit(
+        settings.rabbitmq_url.get_secret_value(),
+        topology,
+        prefetch=settings.prefetch,
+        publish_timeout=settings.publish_timeout,
+        drain_timeout=settings.drain_timeout,
+    )
+
+
+async def run(service: Service) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is in hand and return."""
+    health = Health(service.rabbit, service.outbox)
+    add_health(service.app, health)
+    server = _Server(
+        uvicorn.Config(
+            service.app,
+            host=service.settings.host,
+            port=service.settings.port,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=round(service.settings.drain_timeout),
+        )
+    )
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    serving = asyncio.create_task(server.serve())
+    reading = asyncio.create_task(_read(service))
+    clocks = [asyncio.create_task(_every(service.settings.sweep_every, sweep)) for sweep in service.sweeps]
+    clocks.append(asyncio.create_task(service.relay.run()))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([serving, reading, *clocks, stopping], return_when=asyncio.FIRST_COMPLETED)
+    log.info("draining")
+    health.draining = True
+    await service.rabbit.stop()
+    await asyncio.wait([reading], timeout=service.settings.drain_timeout)
+    server.should_exit = True
+    await asyncio.wait([serving])
+    others = [reading, *clocks, stopping]
+    for task in others:
+        task.cancel()
+    results = await asyncio.gather(serving, *others, return_exceptions=True)
+    log.info("stopped")
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+
+
+async def _read(service: Service) -> None:
+    await _until_available(service.prepare)
+    topology = service.rabbit.topology
+    intakes = [
+        Intake(
+            topology,
+            service.handle,
+            service.available,
+            batch_limit=service.settings.batch_limit,
+            alone=alone,
+        )
+        for alone in (False, True)
+    ]
+    await service.rabbit.run(intakes)
+
+
+async def _until_available(work: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            return await work()
+        except Unavailable as why:
+            log.warning("waiting", reason=str(why))
+            await asyncio.sleep(0.5)
+
+
+async def _every(seconds: float, sweep: Sweep) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await sweep()
+        except Unavailable as why:
+            log.warning("sweep_waits", reason=str(why))
+        except Exception:
+            log.exception("sweep_failed")
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to us: the readers have to stop before the server does."""
+        yield
