@@ -1,0 +1,47 @@
+"""`python -m inventory_service`: run the inventory service, configured by the environment."""
+
+import asyncio
+from datetime import timedelta
+
+from events.catalogue import INVENTORY
+from inventory_service.api import inventory_api
+from inventory_service.reactions import REACTIONS, TRANSITIONS
+from inventory_service.settings import InventorySettings
+from inventory_service.store import InventoryStore
+from inventory_service.worker import InventoryWorker
+from reactor.mongo import connect, database
+from reactor.relay import Relay
+from reactor.worker import topology
+from runtime import logs
+from runtime.clock import utc_now
+from runtime.service import Service, broker, run
+
+
+async def main(settings: InventorySettings) -> None:
+    """Run until told to stop."""
+    client = connect(settings.mongodb_url.get_secret_value())
+    hold = timedelta(seconds=settings.hold_seconds)
+    store = InventoryStore(client, database(client, settings.database), utc_now, hold)
+    rabbit = broker(settings, topology(INVENTORY, REACTIONS, TRANSITIONS, settings.retry_delays))
+    relay = Relay(INVENTORY, rabbit, store, utc_now, settings.relay_patience)
+    worker = InventoryWorker(store, relay, utc_now)
+    await run(
+        Service(
+            settings=settings,
+            app=inventory_api(worker),
+            rabbit=rabbit,
+            handle=worker.handle,
+            available=store.ping,
+            outbox=store,
+            relay=relay,
+            prepare=store.prepare,
+            sweeps=[worker.expire_due],
+        )
+    )
+    client.close()
+
+
+if __name__ == "__main__":
+    settings = InventorySettings()
+    logs.configure(INVENTORY, settings.log_level)
+    asyncio.run(main(settings))

@@ -1,0 +1,216 @@
+"""The HTTP API of the inventory service."""
+
+from typing import Annotated, Any
+from uuid import uuid4
+
+from fastapi import FastAPI, Header, Query, Response
+from fastapi import Path as PathParameter
+from pydantic import ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from events.catalogue import DEFAULT_CURRENCY, INVENTORY
+from events.fields import (
+    ID_PATTERN,
+    Count,
+    Currency,
+    HeldLine,
+    HoldSeconds,
+    Id,
+    Item,
+    Items,
+    Location,
+    Model,
+    Money,
+    PaymentMethod,
+    Price,
+    Timestamp,
+)
+from events.identity import transition_id
+from inventory_service.reactions import Hold, Short
+from inventory_service.reservation import Reservation, Status
+from inventory_service.stock import Level, Warehouse
+from inventory_service.worker import InventoryWorker
+from reactor.step import NotYet, Refused
+from runtime.http import FieldProblem, Problem, create_app
+
+PathId = Annotated[str, PathParameter(pattern=ID_PATTERN)]
+MAX_UNITS = 10**12
+
+
+class Body(Model):
+    """Base of the request bodies: unknown fields are refused."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
+
+
+class MakeReservation(Body):
+    """Stock to hold. With `totalAmount`, the hold starts a saga, and the order service asks for payment."""
+
+    order_id: Id | None = None
+    user_id: Id
+    items: Items
+    total_amount: Price | None = None
+    currency: Currency = DEFAULT_CURRENCY
+    user_location: Location | None = None
+    expires_in: HoldSeconds | None = None
+    payment_method: PaymentMethod | None = None
+
+
+class SetLevel(Body):
+    """The units that are available from now on, beside those reserved and allocated."""
+
+    available: Annotated[Count, Field(le=MAX_UNITS)]
+
+
+class ReservationView(Model):
+    """A reservation; its id is the order's."""
+
+    reservation_id: Id
+    order_id: Id
+    status: Status
+    saga: bool
+    user_id: Id | None
+    items: tuple[Item, ...]
+    total_amount: Money | None
+    currency: Currency | None
+    lines: tuple[HeldLine, ...]
+    expires_at: Timestamp | None
+
+
+class Levels(Model):
+    """Stock levels."""
+
+    stock: list[Level]
+
+
+class Warehouses(Body):
+    """Warehouses."""
+
+    warehouses: Annotated[list[Warehouse], Field(max_length=1000)]
+
+
+def view(reservation: Reservation) -> ReservationView:
+    """Return what callers see of a reservation."""
+    fields: dict[str, Any] = {
+        name: getattr(reservation, name) for name in ReservationView.model_fields if name != "reservation_id"
+    }
+    return ReservationView(reservation_id=reservation.order_id, **fields)
+
+
+def inventory_api(worker: InventoryWorker) -> FastAPI:
+    """Return the application."""
+    app = create_app("Inventory service", "Keeps the stock of several warehouses, and holds it for orders.")
+
+    @app.post("/reservations", status_code=201, summary="Hold stock")
+    async def reserve(body: MakeReservation, response: Response) -> ReservationView:
+        hold = _hold(body)
+        try:
+            reservation = await worker.transit("held_by_hand", hold.order_id, hold.order_id, hold)
+        except Short as error:
+            raise _short(error) from None
+        if not _same(reservation, hold):
+            raise Problem(409, f"there is another reservation for the order {hold.order_id}")
+        response.headers["Location"] = f"/reservations/{reservation.order_id}"
+        return view(reservation)
+
+    @app.get("/reservations/{reservation_id}", summary="One reservation")
+    async def show(reservation_id: PathId) -> ReservationView:
+        reservation = await worker.store.get(reservation_id)
+        if reservation is None:
+            raise _unknown(reservation_id)
+        return view(reservation)
+
+    @app.post("/reservations/{reservation_id}/confirm", summary="Allocate a hold that belongs to no saga")
+    async def confirm(reservation_id: PathId) -> ReservationView:
+        return await _change(worker, "confirmed_by_hand", reservation_id)
+
+    @app.post("/reservations/{reservation_id}/release", summary="Give back a hold that belongs to no saga")
+    async def release(reservation_id: PathId) -> ReservationView:
+        return await _change(worker, "released_by_hand", reservation_id)
+
+    @app.get("/stock", summary="Stock levels")
+    async def stock(
+        product_id: Annotated[str | None, Query(alias="productId", pattern=ID_PATTERN)] = None,
+        warehouse_id: Annotated[str | None, Query(alias="warehouseId", pattern=ID_PATTERN)] = None,
+    ) -> Levels:
+        products = None if product_id is None else [product_id]
+        return Levels(stock=await worker.store.levels(products, warehouse_id))
+
+    @app.put(
+        "/stock/{warehouse_id}/{product_id}", summary="Set what is available of a product at a warehouse"
+    )
+    async def set_stock(
+        warehouse_id: PathId,
+        product_id: PathId,
+        body: SetLevel,
+        response: Response,
+        if_match: Annotated[str | None, Header(pattern=r'^"?\d{1,18}"?$')] = None,
+    ) -> Level:
+        if warehouse_id not in {warehouse.warehouse_id for warehouse in await worker.store.warehouses()}:
+            raise Problem(404, f"there is no warehouse {warehouse_id}")
+        version = int(if_match.strip('"')) if if_match else None
+        level = await worker.store.set_level(warehouse_id, product_id, body.available, version)
+        if level is None:
+            raise Problem(412, "the level has another version by now; read it again")
+        response.headers["ETag"] = f'"{level.version}"'
+        return level
+
+    @app.get("/warehouses", summary="Every warehouse")
+    async def warehouses() -> Warehouses:
+        return Warehouses(warehouses=await worker.store.warehouses())
+
+    @app.put("/warehouses", summary="Add warehouses, or change them")
+    async def set_warehouses(body: Warehouses) -> Warehouses:
+        await worker.store.set_warehouses(body.warehouses)
+        return Warehouses(warehouses=await worker.store.warehouses())
+
+    return app
+
+
+async def _change(worker: InventoryWorker, transition: str, reservation_id: str) -> ReservationView:
+    try:
+        return view(await worker.transit(transition, reservation_id, reservation_id))
+    except NotYet:
+        raise _unknown(reservation_id) from None
+    except Refused as error:
+        raise Problem(409, str(error)) from None
+
+
+def _hold(body: MakeReservation) -> Hold:
+    order_id = body.order_id or uuid4().hex
+    return Hold(
+        order_id=order_id,
+        user_id=body.user_id,
+        items=body.items,
+        near=body.user_location,
+        total_amount=body.total_amount,
+        currency=body.currency,
+        expires_in=body.expires_in,
+        payment_method=body.payment_method,
+        recorded_under=transition_id(INVENTORY, order_id, "held_by_hand"),
+    )
+
+
+def _same(reservation: Reservation, hold: Hold) -> bool:
+    return (
+        reservation.items,
+        reservation.user_id,
+        reservation.total_amount,
+        reservation.currency,
+        reservation.payment_method,
+    ) == (hold.items, hold.user_id, hold.total_amount, hold.currency, hold.payment_method)
+
+
+def _short(error: Short) -> Problem:
+    shortages = [
+        FieldProblem(
+            field=shortage.product_id,
+            message=f"{shortage.requested} requested, {shortage.available} available",
+        )
+        for shortage in error.shortages
+    ]
+    return Problem(409, str(error), shortages)
+
+
+def _unknown(reservation_id: str) -> Problem:
+    return Problem(404, f"there is no reservation {reservation_id}")

@@ -1,0 +1,345 @@
+"""The whole business of the inventory service: what it does on which event.
+
+Each reaction is a pure function of the reservation (None: not heard of), the event and the world around it:
+the stock, the time. It returns the reservation as it is from now on, the events to publish and the stock to
+move.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from events.catalogue import (
+    DEFAULT_CURRENCY,
+    Event,
+    InventoryConfirmationFailed,
+    InventoryConfirmationRequested,
+    InventoryConfirmed,
+    InventoryReleased,
+    InventoryReleaseRequested,
+    InventoryReservationExpired,
+    InventoryReservationFailed,
+    InventoryReservationRequested,
+    InventoryReserved,
+    ReservationFailure,
+)
+from events.fields import HeldLine, Item, Location, PaymentMethod, Shortage
+from inventory_service.allocation import NoPlan, plan
+from inventory_service.reservation import Reservation
+from inventory_service.stock import Move, Stock
+from reactor.step import NotYet, Reaction, Refused, Rule
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a reaction may look at beside the reservation."""
+
+    stock: Stock
+    now: datetime
+    default_hold: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class StockReaction(Reaction[Reservation]):
+    """A reaction that also moves stock."""
+
+    moves: Sequence[Move] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A hold asked for over HTTP; with a price, it starts a saga."""
+
+    order_id: str
+    user_id: str
+    items: tuple[Item, ...]
+    near: Location | None
+    total_amount: Decimal | None
+    currency: str
+    expires_in: int | None
+    payment_method: PaymentMethod | None
+    recorded_under: str
+
+
+class Short(Refused):
+    """There is not enough stock."""
+
+    def __init__(self, why: NoPlan) -> None:
+        super().__init__(why.reason)
+        self.shortages = why.shortages
+
+
+def reserve(
+    reservation: Reservation | None, request: InventoryReservationRequested, world: World
+) -> Reaction[Reservation]:
+    """Hold every line or none; a request that was answered before gets the first answer again."""
+    if reservation is None:
+        return _hold(request, world)
+    if not reservation.saga:
+        return _join_saga(reservation, request)
+    if reservation.requested_under is None:
+        buried = reservation.model_copy(update={"requested_under": request.event_id})
+        return Reaction(buried, [_not_reserved(request, "released")])
+    return Reaction(reservation, again=reservation.requested_under)
+
+
+def confirm(
+    reservation: Reservation | None, event: InventoryConfirmationRequested, world: World
+) -> Reaction[Reservation]:
+    """Make the hold an allocation; if it has expired, take the stock again where there is some."""
+    if reservation is None:
+        raise NotYet("confirmation of a reservation that nobody has asked for")
+    if reservation.status == "allocated" and reservation.confirmed_under:
+        return Reaction(reservation, again=reservation.confirmed_under)
+    joined = reservation.model_copy(update={"saga": True, "confirmed_under": event.event_id})
+    confirmed = InventoryConfirmed(order_id=event.order_id, reservations=reservation.lines)
+    if reservation.status == "allocated":
+        return Reaction(joined, [confirmed])
+    if reservation.status == "held":
+        allocated = joined.model_copy(update={"status": "allocated"})
+        return StockReaction(
+            allocated, [confirmed], moves=_moves(reservation.lines, reserved=-1, allocated=1)
+        )
+    if reservation.status == "expired":
+        return _take_again(joined, event, world)
+    refusal = InventoryConfirmationFailed(order_id=event.order_id, reason=f"reservation_{reservation.status}")
+    return Reaction(reservation, [refusal])
+
+
+def release(
+    reservation: Reservation | None, event: InventoryReleaseRequested, world: World
+) -> Reaction[Reservation]:
+    """Give the stock back. A release that comes before its request leaves a tombstone."""
+    if reservation is None:
+        reservation = Reservation(
+            order_id=event.order_id, correlation_id=str(event.correlation_id), status="rejected"
+        )
+    if reservation.released_under:
+        return Reaction(reservation, again=reservation.released_under)
+    if reservation.status == "allocated":
+        return Reaction(reservation)
+    released = reservation.model_copy(
+        update={"status": "released", "saga": True, "released_under": event.event_id}
+    )
+    lines = reservation.lines if reservation.status == "held" else ()
+    return StockReaction(
+        released,
+        [InventoryReleased(order_id=event.order_id, reservations=lines)],
+        moves=_moves(lines, reserved=-1, available=1),
+    )
+
+
+REACTIONS: dict[type[Event], Rule] = {
+    InventoryReservationRequested: Rule(reserve, InventoryReserved, InventoryReservationFailed),
+    InventoryConfirmationRequested: Rule(confirm, InventoryConfirmed, InventoryConfirmationFailed),
+    InventoryReleaseRequested: Rule(release, InventoryReleased),
+}
+
+
+def expire(reservation: Reservation | None, world: World) -> Reaction[Reservation]:
+    """Give back what nobody has confirmed in time."""
+    if (
+        reservation is None
+        or reservation.status != "held"
+        or reservation.expires_at is None
+        or world.now < reservation.expires_at
+    ):
+        return Reaction(reservation)
+    lines = reservation.lines
+    return StockReaction(
+        reservation.model_copy(update={"status": "expired"}),
+        [InventoryReservationExpired(order_id=reservation.order_id, reservations=lines)]
+        if reservation.saga
+        else [],
+        moves=_moves(lines, reserved=-1, available=1),
+    )
+
+
+def hold_by_hand(reservation: Reservation | None, hold: Hold, world: World) -> Reaction[Reservation]:
+    """Hold stock for somebody who asks over HTTP.
+
+    Raises:
+        Short: there is not enough; nothing is remembered of it.
+    """
+    if reservation is not None:
+        return Reaction(reservation)
+    lines = plan(hold.order_id, hold.items, hold.near, world.stock)
+    if isinstance(lines, NoPlan):
+        raise Short(lines)
+    held = Reservation(
+        order_id=hold.order_id,
+        correlation_id=hold.order_id,
+        status="held",
+        saga=hold.total_amount is not None,
+        user_id=hold.user_id,
+        items=hold.items,
+        near=hold.near,
+        total_amount=hold.total_amount,
+        currency=hold.currency,
+        payment_method=hold.payment_method,
+        lines=lines,
+        expires_at=world.now + _duration(hold.expires_in, world),
+        requested_under=hold.recorded_under,
+    )
+    return StockReaction(
+        held, [_reserved(held)] if held.saga else [], moves=_moves(lines, available=-1, reserved=1)
+    )
+
+
+def confirm_by_hand(reservation: Reservation | None, world: World) -> Reaction[Reservation]:
+    """Allocate a hold that belongs to no saga.
+
+    Raises:
+        NotYet: there is no such reservation.
+        Refused: it belongs to a saga, or is gone.
+    """
+    reservation = _ours_to_change(reservation)
+    if reservation.status == "allocated":
+        return Reaction(reservation)
+    if reservation.status != "held":
+        raise Refused(f"the reservation is {reservation.status}")
+    allocated = reservation.model_copy(update={"status": "allocated"})
+    return StockReaction(allocated, moves=_moves(reservation.lines, reserved=-1, allocated=1))
+
+
+def release_by_hand(reservation: Reservation | None, world: World) -> Reaction[Reservation]:
+    """Give back a hold that belongs to no saga.
+
+    Raises:
+        NotYet: there is no such reservation.
+        Refused: it belongs to a saga, or is allocated.
+    """
+    reservation = _ours_to_change(reservation)
+    if reservation.status == "allocated":
+        raise Refused("the reservation is allocated")
+    if reservation.status != "held":
+        return Reaction(reservation)
+    released = reservation.model_copy(update={"status": "released"})
+    return StockReaction(released, moves=_moves(reservation.lines, reserved=-1, available=1))
+
+
+TRANSITIONS: dict[str, Rule] = {
+    "expired": Rule(expire, InventoryReservationExpired),
+    "held_by_hand": Rule(hold_by_hand, InventoryReserved),
+    "confirmed_by_hand": Rule(confirm_by_hand),
+    "released_by_hand": Rule(release_by_hand),
+}
+"""What no event causes: the clock, or a request over HTTP."""
+
+
+def _hold(request: InventoryReservationRequested, world: World) -> Reaction[Reservation]:
+    lines = plan(request.order_id, request.items, request.user_location, world.stock)
+    reservation = Reservation(
+        order_id=request.order_id,
+        correlation_id=str(request.correlation_id),
+        status="rejected",
+        user_id=request.user_id,
+        items=request.items,
+        near=request.user_location,
+        total_amount=request.total_amount,
+        currency=request.currency,
+        payment_method=request.payment_method,
+        requested_under=request.event_id,
+    )
+    if isinstance(lines, NoPlan):
+        return Reaction(reservation, [_not_reserved(request, lines.reason, lines.shortages)])
+    held = reservation.model_copy(
+        update={
+            "status": "held",
+            "lines": lines,
+            "expires_at": world.now + _duration(request.expires_in, world),
+        }
+    )
+    return StockReaction(held, [_reserved(held)], moves=_moves(lines, available=-1, reserved=1))
+
+
+def _join_saga(reservation: Reservation, request: InventoryReservationRequested) -> Reaction[Reservation]:
+    """Let a saga take over what was held by hand: it is told what is held, and judges by itself."""
+    joined = reservation.model_copy(
+        update={
+            "saga": True,
+            "correlation_id": request.correlation_id,
+            "total_amount": request.total_amount,
+            "currency": request.currency,
+            "payment_method": request.payment_method,
+            "requested_under": request.event_id,
+        }
+    )
+    if reservation.status != "held":
+        return Reaction(joined, [_not_reserved(request, "released")])
+    return Reaction(joined, [_reserved(joined)])
+
+
+def _take_again(
+    reservation: Reservation, event: InventoryConfirmationRequested, world: World
+) -> Reaction[Reservation]:
+    lines = plan(reservation.order_id, reservation.items, reservation.near, world.stock)
+    if isinstance(lines, NoPlan):
+        gone = reservation.model_copy(update={"status": "rejected", "confirmed_under": None})
+        return Reaction(
+            gone, [InventoryConfirmationFailed(order_id=event.order_id, reason="reservation_expired")]
+        )
+    allocated = reservation.model_copy(update={"status": "allocated", "lines": lines})
+    return StockReaction(
+        allocated,
+        [InventoryConfirmed(order_id=event.order_id, reservations=lines)],
+        moves=_moves(lines, available=-1, allocated=1),
+    )
+
+
+def _ours_to_change(reservation: Reservation | None) -> Reservation:
+    if reservation is None:
+        raise NotYet("no such reservation")
+    if reservation.saga:
+        raise Refused("the reservation belongs to a saga, which alone decides about it")
+    return reservation
+
+
+def _reserved(held: Reservation) -> InventoryReserved:
+    known: dict[str, Any] = {
+        "user_id": held.user_id,
+        "total_amount": held.total_amount,
+        "currency": held.currency or DEFAULT_CURRENCY,
+        "expires_at": held.expires_at,
+    }
+    return InventoryReserved(
+        order_id=held.order_id,
+        items=held.items,
+        payment_method=held.payment_method,
+        reservations=held.lines,
+        **known,
+    )
+
+
+def _not_reserved(
+    request: InventoryReservationRequested, reason: ReservationFailure, shortages: tuple[Shortage, ...] = ()
+) -> InventoryReservationFailed:
+    return InventoryReservationFailed(
+        order_id=request.order_id,
+        user_id=request.user_id,
+        items=request.items,
+        total_amount=request.total_amount,
+        currency=request.currency,
+        reason=reason,
+        shortages=shortages,
+    )
+
+
+def _duration(expires_in: int | None, world: World) -> timedelta:
+    return timedelta(seconds=expires_in) if expires_in else world.default_hold
+
+
+def _moves(
+    lines: Sequence[HeldLine], *, available: int = 0, reserved: int = 0, allocated: int = 0
+) -> list[Move]:
+    return [
+        Move(
+            (line.warehouse_id, line.product_id),
+            available * line.quantity,
+            reserved * line.quantity,
+            allocated * line.quantity,
+        )
+        for line in lines
+    ]

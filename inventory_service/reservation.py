@@ -1,0 +1,32 @@
+"""The reservation aggregate: what the inventory service knows of one order's stock."""
+
+from typing import Literal
+
+from events.fields import HeldLine, Id, Item, Location, Model, Money, PaymentMethod, Timestamp
+
+Status = Literal["held", "rejected", "allocated", "released", "expired"]
+
+
+class Reservation(Model):
+    """The stock of one order, all of its lines or none.
+
+    A reservation that was never requested is a tombstone: its release came first. With `saga` off it was
+    made over HTTP without a price, belongs to no saga, and publishes nothing until a saga asks for it. The
+    fields ending in `_under` name the record whose events answer the same request again.
+    """
+
+    order_id: Id
+    correlation_id: Id
+    status: Status
+    saga: bool = True
+    user_id: Id | None = None
+    items: tuple[Item, ...] = ()
+    near: Location | None = None
+    total_amount: Money | None = None
+    currency: str | None = None
+    payment_method: PaymentMethod | None = None
+    lines: tuple[HeldLine, ...] = ()
+    expires_at: Timestamp | None = None
+    requested_under: str | None = None
+    confirmed_under: str | None = None
+    released_under: str | None = None

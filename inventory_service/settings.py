@@ -1,0 +1,19 @@
+"""The settings of the inventory service, from the environment: `INVENTORY_PORT` and so on."""
+
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from runtime.settings import ServiceSettings
+
+
+class InventorySettings(ServiceSettings):
+    """See `runtime.settings`."""
+
+    model_config = SettingsConfigDict(env_prefix="INVENTORY_", extra="ignore")
+
+    port: int = 8002
+    database: str = "inventory_service"
+    hold_seconds: Annotated[int, Field(ge=1)] = 600
+    """How long a hold lasts when the order does not say."""

@@ -1,0 +1,65 @@
+"""Stock and warehouses, as the reactions see them."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from events.fields import Count, Id, Location, Model
+
+Place = tuple[str, str]
+"""A warehouse and a product."""
+
+
+class Warehouse(Model):
+    """A place that holds stock."""
+
+    warehouse_id: Id
+    name: str | None = None
+    location: Location
+
+
+class Level(Model):
+    """The units of one product at one warehouse: free, held for orders that may still fail, and sold."""
+
+    warehouse_id: Id
+    product_id: Id
+    available: Count = 0
+    reserved: Count = 0
+    allocated: Count = 0
+    version: Count = 0
+
+    @property
+    def place(self) -> Place:
+        return self.warehouse_id, self.product_id
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A change of one level; the three numbers add up to zero unless stock enters or leaves."""
+
+    place: Place
+    available: int = 0
+    reserved: int = 0
+    allocated: int = 0
+
+
+@dataclass
+class Stock:
+    """The levels a batch may touch, with what the batch has moved so far."""
+
+    free: dict[Place, int] = field(default_factory=dict)
+    warehouses: Mapping[str, Warehouse] = field(default_factory=dict)
+    moved: dict[Place, Counter[str]] = field(default_factory=dict)
+
+    def knows(self, product_id: str) -> bool:
+        """Return whether any warehouse has a level for this product."""
+        return any(product == product_id for _, product in self.free)
+
+    def apply(self, moves: Iterable[Move]) -> None:
+        """Take the moves into account for whoever looks next."""
+        for move in moves:
+            self.free[move.place] = self.free.get(move.place, 0) + move.available
+            total = self.moved.setdefault(move.place, Counter())
+            total["available"] += move.available
+            total["reserved"] += move.reserved
+            total["allocated"] += move.allocated

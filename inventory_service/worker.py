@@ -1,0 +1,27 @@
+"""Runs the reactions of the inventory service: for events, for HTTP requests, and for the clock."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from events.catalogue import INVENTORY
+from inventory_service.reactions import REACTIONS, TRANSITIONS, World
+from inventory_service.reservation import Reservation
+from inventory_service.store import InventoryStore
+from reactor.engine import Engine
+from reactor.relay import Relay
+from reactor.worker import Worker
+
+DUE_LIMIT = 200
+
+
+class InventoryWorker(Worker[Reservation, World]):
+    """The inventory service without its doors."""
+
+    def __init__(self, store: InventoryStore, relay: Relay, clock: Callable[[], datetime]) -> None:
+        super().__init__(INVENTORY, REACTIONS, TRANSITIONS, Engine(INVENTORY, store, clock), relay)
+        self.store = store
+        self._clock = clock
+
+    async def expire_due(self) -> None:
+        """Give back the holds whose time is up."""
+        await self.transit_all("expired", await self.store.due(self._clock(), DUE_LIMIT))

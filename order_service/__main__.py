@@ -1,0 +1,46 @@
+"""`python -m order_service`: run the order service, configured by the environment."""
+
+import asyncio
+
+from events.catalogue import ORDER
+from order_service.api import order_api
+from order_service.order import Order
+from order_service.reactions import REACTIONS, TRANSITIONS
+from order_service.settings import OrderSettings
+from order_service.store import OrderStore
+from order_service.worker import OrderWorker
+from reactor.mongo import connect, database
+from reactor.relay import Relay
+from reactor.worker import topology
+from runtime import logs
+from runtime.clock import utc_now
+from runtime.service import Service, broker, run
+
+
+async def main(settings: OrderSettings) -> None:
+    """Run until told to stop."""
+    client = connect(settings.mongodb_url.get_secret_value())
+    store = OrderStore(database(client, settings.database)["orders"], Order, utc_now)
+    rabbit = broker(settings, topology(ORDER, REACTIONS, TRANSITIONS, settings.retry_delays))
+    relay = Relay(ORDER, rabbit, store, utc_now, settings.relay_patience)
+    worker = OrderWorker(store, relay, utc_now)
+    await run(
+        Service(
+            settings=settings,
+            app=order_api(worker),
+            rabbit=rabbit,
+            handle=worker.handle,
+            available=store.ping,
+            outbox=store,
+            relay=relay,
+            prepare=store.prepare,
+            sweeps=[worker.give_up_overdue],
+        )
+    )
+    client.close()
+
+
+if __name__ == "__main__":
+    settings = OrderSettings()
+    logs.configure(ORDER, settings.log_level)
+    asyncio.run(main(settings))

@@ -1,0 +1,153 @@
+"""The HTTP API of the order service."""
+
+from decimal import Decimal
+from typing import Annotated
+
+from fastapi import FastAPI, Header, Query, Response
+from fastapi import Path as PathParameter
+from pydantic import ConfigDict
+from pydantic.alias_generators import to_camel
+
+from events.catalogue import DEFAULT_CURRENCY, InventoryReservationRequested
+from events.fields import (
+    ID_PATTERN,
+    Currency,
+    HoldSeconds,
+    Id,
+    Items,
+    Location,
+    Model,
+    Money,
+    PaymentMethod,
+    Price,
+    Timestamp,
+)
+from order_service.order import Order, Status
+from order_service.worker import OrderWorker, order_id_for
+from reactor.step import Refused
+from runtime.http import Problem, create_app
+
+MAX_WAIT = 60.0
+
+OrderId = Annotated[str, PathParameter(pattern=ID_PATTERN)]
+
+
+class PlaceOrder(Model):
+    """An order to place."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
+
+    user_id: Id
+    items: Items
+    total_amount: Price
+    currency: Currency = DEFAULT_CURRENCY
+    user_location: Location | None = None
+    expires_in: HoldSeconds | None = None
+    payment_method: PaymentMethod | None = None
+
+
+class OrderView(Model):
+    """An order, as customers see it."""
+
+    order_id: Id
+    correlation_id: Id
+    status: Status
+    reason: str | None
+    awaiting: list[str]
+    user_id: Id
+    items: Items
+    total_amount: Money
+    currency: Currency
+    payment_id: Id | None
+    created_at: Timestamp
+    deadline: Timestamp
+
+
+class OrderList(Model):
+    """Orders, the newest first."""
+
+    orders: list[OrderView]
+
+
+class Book(Model):
+    """The confirmed orders in one currency."""
+
+    currency: Currency
+    confirmed: Money
+    orders: int
+
+
+class Books(Model):
+    """The confirmed orders, by currency."""
+
+    books: list[Book]
+
+
+def view(order: Order) -> OrderView:
+    """Return what customers see of an order."""
+    return OrderView(
+        awaiting=order.awaiting,
+        **{name: getattr(order, name) for name in OrderView.model_fields if name != "awaiting"},
+    )
+
+
+def order_api(worker: OrderWorker) -> FastAPI:
+    """Return the application."""
+    app = create_app("Order service", "Places orders and tells how they end.")
+
+    @app.post("/orders", status_code=202, summary="Place an order")
+    async def place(
+        body: PlaceOrder,
+        response: Response,
+        idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+    ) -> OrderView:
+        request = InventoryReservationRequested(
+            order_id=order_id_for(idempotency_key),
+            **{name: getattr(body, name) for name in PlaceOrder.model_fields},
+        )
+        order = await worker.place(request)
+        if not _same(order, body):
+            raise Problem(409, "this Idempotency-Key was used for another order")
+        response.headers["Location"] = f"/orders/{order.order_id}"
+        return view(order)
+
+    @app.get("/orders", summary="The newest orders")
+    async def find(
+        status: Status | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+    ) -> OrderList:
+        return OrderList(orders=[view(order) for order in await worker.store.find(status, limit)])
+
+    @app.get("/orders/{order_id}", summary="One order; with wait, as soon as it has ended")
+    async def show(order_id: OrderId, wait: Annotated[float, Query(ge=0, le=MAX_WAIT)] = 0) -> OrderView:
+        return view(_found(order_id, await worker.ended(order_id, wait)))
+
+    @app.post("/orders/{order_id}/cancel", status_code=202, summary="Cancel an order that is not paid for")
+    async def cancel(order_id: OrderId) -> OrderView:
+        order = _found(order_id, await worker.store.get(order_id))
+        try:
+            return view(await worker.cancel(order))
+        except Refused as error:
+            raise Problem(409, str(error)) from None
+
+    @app.get("/books", summary="Sum and number of the confirmed orders, by currency")
+    async def books() -> Books:
+        rows: list[tuple[str, Decimal, int]] = await worker.store.books()
+        return Books(
+            books=[Book(currency=currency, confirmed=total, orders=count) for currency, total, count in rows]
+        )
+
+    return app
+
+
+def _found(order_id: str, order: Order | None) -> Order:
+    if order is None:
+        raise Problem(404, f"there is no order {order_id}")
+    return order
+
+
+def _same(order: Order, body: PlaceOrder) -> bool:
+    return order.wants(body.items, body.total_amount, body.currency, body.user_id) and (
+        order.user_location,
+        order.expires_in,
+        order.payment_method,
+    ) == (body.user_location, body.expires_in, body.payment_method)

@@ -1,0 +1,114 @@
+"""The order aggregate: what the order service knows of one order."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Literal
+
+from events.catalogue import InventoryReservationRequested, InventoryReserved, OrderFailure
+from events.fields import Id, Item, Items, Location, Model, Money, PaymentMethod, Reason, Timestamp
+
+Status = Literal[
+    "pending", "reserved", "paid", "confirmed", "compensating", "refundPending", "failed", "cancelled"
+]
+TERMINAL: tuple[Status, ...] = ("confirmed", "failed", "cancelled")
+
+Waiting = Literal["none", "awaited", "settled"]
+"""Whether a compensation was asked for, and answered."""
+Answer = Literal["none", "awaited", "completed", "failed"]
+"""Whether a payment was asked for, and answered."""
+
+DEFAULT_HOLD = timedelta(minutes=10)
+GRACE = timedelta(minutes=5)
+"""How long after the end of its hold an order may stay undecided."""
+
+
+class Order(Model):
+    """One order. While it is compensating, `release`, `refund` and `payment` say what is still awaited."""
+
+    order_id: Id
+    correlation_id: Id
+    status: Status = "pending"
+    user_id: Id
+    items: Items
+    total_amount: Money
+    currency: str
+    payment_method: PaymentMethod | None = None
+    user_location: Location | None = None
+    expires_in: int | None = None
+    payment_id: Id | None = None
+    reason: Reason | None = None
+    ends_as: OrderFailure = "failed"
+    release: Waiting = "none"
+    refund: Waiting = "none"
+    payment: Answer = "none"
+    created_at: Timestamp
+    deadline: Timestamp
+    request: InventoryReservationRequested | None = None
+    """The request this order was adopted from: somebody else's event, which we never publish by ourselves."""
+
+    @property
+    def terminal(self) -> bool:
+        """The order has ended."""
+        return self.status in TERMINAL
+
+    @property
+    def awaiting(self) -> list[str]:
+        """Name what the order waits for now."""
+        if self.status == "pending":
+            return ["reservation"]
+        if self.status == "reserved":
+            return ["payment"]
+        if self.status == "paid":
+            return ["confirmation"]
+        if self.terminal:
+            return []
+        owed = {"payment": self.payment, "release": self.release, "refund": self.refund}
+        return [name for name, state in owed.items() if state == "awaited"]
+
+    def wants(self, items: Sequence[Item], total_amount: Decimal, currency: str, user_id: str) -> bool:
+        """Return whether this is the same order: same customer, lines and price."""
+        return (sorted_lines(items), total_amount, currency, user_id) == (
+            sorted_lines(self.items),
+            self.total_amount,
+            self.currency,
+            self.user_id,
+        )
+
+
+def sorted_lines(items: Sequence[Item]) -> list[tuple[str, str, int]]:
+    """Return the lines in an order that does not depend on how they were written down."""
+    return sorted((item.product_id, item.warehouse_id or "", item.quantity) for item in items)
+
+
+def ordered(request: InventoryReservationRequested, now: datetime) -> Order:
+    """Return the order that a reservation request speaks of."""
+    hold = timedelta(seconds=request.expires_in) if request.expires_in else DEFAULT_HOLD
+    return Order(
+        order_id=request.order_id,
+        correlation_id=request.correlation_id or request.order_id,
+        user_id=request.user_id,
+        items=request.items,
+        total_amount=request.total_amount,
+        currency=request.currency,
+        payment_method=request.payment_method,
+        user_location=request.user_location,
+        expires_in=request.expires_in,
+        created_at=now,
+        deadline=now + hold + GRACE,
+    )
+
+
+def adopted(answer: InventoryReserved, now: datetime) -> Order:
+    """Return the order that inventory's answer speaks of, when the answer comes before the request."""
+    return Order(
+        order_id=answer.order_id,
+        correlation_id=answer.correlation_id or answer.order_id,
+        user_id=answer.user_id,
+        items=answer.items,
+        total_amount=answer.total_amount,
+        currency=answer.currency,
+        payment_method=answer.payment_method,
+        created_at=now,
+        deadline=answer.expires_at + GRACE,
+    )

@@ -1,0 +1,276 @@
+"""The whole business of the order service: what it does on which event.
+
+Each reaction is a pure function of the order (None: not heard of), the event and the time. It returns the
+order as it is from now on and the events to publish. Events come in any order and any number of times; a
+reaction that has nothing to say returns the order unchanged.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from events.catalogue import (
+    Event,
+    InventoryConfirmationFailed,
+    InventoryConfirmationRequested,
+    InventoryConfirmed,
+    InventoryReleased,
+    InventoryReleaseRequested,
+    InventoryReservationExpired,
+    InventoryReservationFailed,
+    InventoryReservationRequested,
+    InventoryReserved,
+    OrderCreated,
+    OrderFailed,
+    OrderFailure,
+    PaymentCompleted,
+    PaymentFailed,
+    PaymentRefunded,
+    PaymentRefundFailed,
+    PaymentRefundRequested,
+    PaymentRequested,
+)
+from order_service.order import GRACE, Order, adopted, ordered
+from reactor.step import NotYet, Reaction, Refused, Rule
+
+
+def adopt(order: Order | None, request: InventoryReservationRequested, now: datetime) -> Reaction[Order]:
+    """Make the order of a saga that somebody else started our own; for one we know, nothing is new."""
+    return Reaction(order or ordered(request, now).model_copy(update={"request": request}))
+
+
+def ask_for_payment(order: Order | None, event: InventoryReserved, now: datetime) -> Reaction[Order]:
+    """Stock is held: ask for the payment, unless what is held is not what was ordered."""
+    order = order or adopted(event, now)
+    if order.status != "pending":
+        return Reaction(order)
+    if not order.wants(event.items, event.total_amount, event.currency, event.user_id):
+        return _compensate(order, "conflicting_request", release=True)
+    request = PaymentRequested(
+        order_id=order.order_id,
+        user_id=order.user_id,
+        amount=order.total_amount,
+        currency=order.currency,
+        idempotency_key=f"order-{order.order_id}",
+        payment_method=order.payment_method,
+    )
+    return Reaction(
+        order.model_copy(
+            update={"status": "reserved", "payment": "awaited", "deadline": event.expires_at + GRACE}
+        ),
+        [request],
+    )
+
+
+def fail_for_lack_of_stock(
+    order: Order | None, event: InventoryReservationFailed, now: datetime
+) -> Reaction[Order]:
+    """Nothing was held: the order has failed, and there is nothing to undo."""
+    if order is None:
+        order = Order(
+            order_id=event.order_id,
+            correlation_id=event.correlation_id or event.order_id,
+            user_id=event.user_id,
+            items=event.items,
+            total_amount=event.total_amount,
+            currency=event.currency,
+            created_at=now,
+            deadline=now + GRACE,
+        )
+    if order.status != "pending":
+        return Reaction(order)
+    return _compensate(order, event.reason)
+
+
+def ask_for_confirmation(order: Order | None, event: PaymentCompleted, now: datetime) -> Reaction[Order]:
+    """Paid: have the hold made an allocation. Paid too late, or another amount: pay it back."""
+    order = _known(order, event)
+    if order.payment not in ("none", "awaited"):
+        return Reaction(order)
+    paid = order.model_copy(update={"payment": "completed", "payment_id": event.payment_id})
+    if order.status == "reserved":
+        if (event.amount, event.currency) != (order.total_amount, order.currency):
+            return _compensate(paid, "conflicting_payment", release=True, refund=True)
+        return Reaction(
+            paid.model_copy(update={"status": "paid"}),
+            [InventoryConfirmationRequested(order_id=order.order_id)],
+        )
+    if order.status == "compensating":
+        return _compensate(paid, order.reason or "compensating", refund=True)
+    return Reaction(order)
+
+
+def release_for_lack_of_payment(order: Order | None, event: PaymentFailed, now: datetime) -> Reaction[Order]:
+    """Declined: give the stock back."""
+    order = _known(order, event)
+    if order.payment != "awaited":
+        return Reaction(order)
+    declined = order.model_copy(update={"payment": "failed"})
+    if order.status == "reserved":
+        return _compensate(declined, event.reason, release=True)
+    return _finish(declined)
+
+
+def succeed(order: Order | None, event: InventoryConfirmed, now: datetime) -> Reaction[Order]:
+    """Paid and allocated: the order stands."""
+    order = _known(order, event)
+    if order.status != "paid" or order.payment_id is None:
+        return Reaction(order)
+    created = OrderCreated(
+        order_id=order.order_id,
+        user_id=order.user_id,
+        items=order.items,
+        total_amount=order.total_amount,
+        currency=order.currency,
+        payment_id=order.payment_id,
+    )
+    return Reaction(order.model_copy(update={"status": "confirmed"}), [created])
+
+
+def refund_for_lack_of_stock(
+    order: Order | None, event: InventoryConfirmationFailed, now: datetime
+) -> Reaction[Order]:
+    """Paid, but the stock is gone: pay the money back."""
+    order = _known(order, event)
+    if order.status != "paid":
+        return Reaction(order)
+    return _compensate(order, event.reason, refund=True)
+
+
+def fail_for_an_expired_hold(
+    order: Order | None, event: InventoryReservationExpired, now: datetime
+) -> Reaction[Order]:
+    """The hold ran out. Once confirmation was asked for, inventory's answer to that decides instead."""
+    order = _known(order, event)
+    if order.status not in ("pending", "reserved"):
+        return Reaction(order)
+    return _compensate(order, "reservation_expired")
+
+
+def settle_release(order: Order | None, event: InventoryReleased, now: datetime) -> Reaction[Order]:
+    """The stock was given back."""
+    order = _known(order, event)
+    if order.release != "awaited":
+        return Reaction(order)
+    return _finish(order.model_copy(update={"release": "settled"}))
+
+
+def settle_refund(order: Order | None, event: PaymentRefunded, now: datetime) -> Reaction[Order]:
+    """The money was paid back, or will never be taken."""
+    order = _known(order, event)
+    if order.refund != "awaited":
+        return Reaction(order)
+    update = {"refund": "settled", "status": "compensating"}
+    if order.payment == "awaited":
+        update["payment"] = "failed"
+    return _finish(order.model_copy(update=update))
+
+
+def rest_until_refunded(order: Order | None, event: PaymentRefundFailed, now: datetime) -> Reaction[Order]:
+    """The provider refuses the refund: the order rests until a person settles it."""
+    order = _known(order, event)
+    if order.refund != "awaited" or order.status != "compensating":
+        return Reaction(order)
+    return Reaction(order.model_copy(update={"status": "refundPending"}))
+
+
+REACTIONS: dict[type[Event], Rule] = {
+    InventoryReservationRequested: Rule(adopt),
+    InventoryReserved: Rule(ask_for_payment, PaymentRequested, InventoryReleaseRequested),
+    InventoryReservationFailed: Rule(fail_for_lack_of_stock, OrderFailed),
+    PaymentCompleted: Rule(
+        ask_for_confirmation,
+        InventoryConfirmationRequested,
+        InventoryReleaseRequested,
+        PaymentRefundRequested,
+    ),
+    PaymentFailed: Rule(release_for_lack_of_payment, InventoryReleaseRequested, OrderFailed),
+    InventoryConfirmed: Rule(succeed, OrderCreated),
+    InventoryConfirmationFailed: Rule(refund_for_lack_of_stock, PaymentRefundRequested),
+    InventoryReservationExpired: Rule(fail_for_an_expired_hold, OrderFailed),
+    InventoryReleased: Rule(settle_release, OrderFailed),
+    PaymentRefunded: Rule(settle_refund, OrderFailed),
+    PaymentRefundFailed: Rule(rest_until_refunded),
+}
+
+
+def place(order: Order | None, request: InventoryReservationRequested, now: datetime) -> Reaction[Order]:
+    """Start a saga; an order that exists already is left as it is."""
+    if order is not None:
+        return Reaction(order)
+    return Reaction(ordered(request, now), [request])
+
+
+def cancel(order: Order | None, now: datetime) -> Reaction[Order]:
+    """Undo what was done so far.
+
+    Raises:
+        NotYet: there is no such order.
+        Refused: it is paid for, or has ended, or is failing already.
+    """
+    if order is None:
+        raise NotYet("no such order")
+    if order.status in ("pending", "reserved"):
+        return _give_up(order, "cancelled", "cancelled")
+    if order.ends_as == "cancelled":
+        return Reaction(order)
+    raise Refused(f"the order is {order.status}: it can only be cancelled before it is paid for")
+
+
+def miss_deadline(order: Order | None, now: datetime) -> Reaction[Order]:
+    """Give up on an order that nobody has decided in time."""
+    if order is None or order.status not in ("pending", "reserved") or now < order.deadline:
+        return Reaction(order)
+    return _give_up(order, "deadline_exceeded", "failed")
+
+
+TRANSITIONS: dict[str, Rule] = {
+    "placed": Rule(place, InventoryReservationRequested),
+    "cancelled": Rule(cancel, InventoryReleaseRequested, PaymentRefundRequested),
+    "deadline": Rule(miss_deadline, InventoryReleaseRequested, PaymentRefundRequested),
+}
+"""What no event causes: a customer's request, or the clock."""
+
+
+def _known(order: Order | None, event: Event) -> Order:
+    if order is None:
+        raise NotYet(f"{event.type} of an order that nobody has introduced")
+    return order
+
+
+def _give_up(order: Order, reason: str, ends_as: OrderFailure) -> Reaction[Order]:
+    # A payment that was asked for may come at any time: asking for its refund settles it either way.
+    update = {"ends_as": ends_as}
+    return _compensate(
+        order.model_copy(update=update), reason, release=True, refund=order.status == "reserved"
+    )
+
+
+def _compensate(order: Order, reason: str, *, release: bool = False, refund: bool = False) -> Reaction[Order]:
+    """Ask for these compensations (once each) and end the order when nothing is awaited any more."""
+    emits: list[Event] = []
+    update: dict[str, Any] = {"status": "compensating", "reason": reason}
+    if release and order.release == "none":
+        update["release"] = "awaited"
+        emits.append(InventoryReleaseRequested(order_id=order.order_id, reason=reason))
+    if refund and order.refund == "none":
+        update["refund"] = "awaited"
+        emits.append(
+            PaymentRefundRequested(
+                order_id=order.order_id, amount=order.total_amount, currency=order.currency, reason=reason
+            )
+        )
+    finished = _finish(order.model_copy(update=update))
+    return Reaction(finished.state, [*emits, *finished.emits])
+
+
+def _finish(order: Order) -> Reaction[Order]:
+    awaited = "awaited" in (order.release, order.refund, order.payment)
+    if awaited or order.status != "compensating":
+        return Reaction(order)
+    failed = OrderFailed(
+        order_id=order.order_id,
+        user_id=order.user_id,
+        reason=order.reason or order.ends_as,
+        status=order.ends_as,
+    )
+    return Reaction(order.model_copy(update={"status": order.ends_as}), [failed])

@@ -1,0 +1,133 @@
+"""The HTTP API of the payment service."""
+
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Response
+from fastapi import Path as PathParameter
+from pydantic import ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from events.catalogue import DEFAULT_CURRENCY, PAYMENT, PaymentRequested
+from events.fields import ID_PATTERN, Currency, Id, Model, Money, PaymentMethod, Price
+from events.identity import transition_id
+from payment_service.payment import Payment, Status
+from payment_service.worker import PaymentWorker
+from reactor.step import NotYet, Refused
+from runtime.http import Problem, create_app
+
+PathId = Annotated[str, PathParameter(pattern=ID_PATTERN)]
+
+
+class MakePayment(Model):
+    """A customer to charge, outside of any saga."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
+
+    order_id: Id
+    user_id: Id
+    amount: Price
+    currency: Currency = DEFAULT_CURRENCY
+    idempotency_key: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,80}$")]
+    payment_method: PaymentMethod | None = None
+
+
+class PaymentView(Model):
+    """A payment; its id is the order's."""
+
+    payment_id: Id
+    order_id: Id
+    status: Status
+    saga: bool
+    user_id: Id | None
+    amount: Money
+    currency: Currency
+    idempotency_key: str
+    charge_id: str | None
+    refund_id: str | None
+    refunded_amount: Money
+    refund_attempt: int
+    reason: str | None
+
+
+class Book(Model):
+    """The money that went to and fro in one currency."""
+
+    currency: Currency
+    charged: Money
+    refunded: Money
+
+
+class Books(Model):
+    """The money that went to and fro, by currency."""
+
+    books: list[Book]
+
+
+def view(payment: Payment) -> PaymentView:
+    """Return what callers see of a payment."""
+    fields: dict[str, Any] = {
+        name: getattr(payment, name) for name in PaymentView.model_fields if name != "payment_id"
+    }
+    return PaymentView(payment_id=payment.order_id, **fields)
+
+
+def payment_api(worker: PaymentWorker) -> FastAPI:
+    """Return the application."""
+    app = create_app("Payment service", "Charges customers and pays them back, once each.")
+
+    @app.post("/payments", status_code=202, summary="Charge a customer, outside of any saga")
+    async def charge(body: MakePayment, response: Response) -> PaymentView:
+        request = PaymentRequested(
+            event_id=transition_id(PAYMENT, body.order_id, "charge_by_hand"),
+            **{name: getattr(body, name) for name in MakePayment.model_fields},
+        )
+        payment = await worker.charge_by_hand(request)
+        if not _same(payment, body):
+            raise Problem(409, f"there is another payment for the order {body.order_id}")
+        response.headers["Location"] = f"/payments/{payment.order_id}"
+        return view(payment)
+
+    @app.get("/payments/{payment_id}", summary="One payment")
+    async def show(payment_id: PathId) -> PaymentView:
+        payment = await worker.store.get(payment_id)
+        if payment is None:
+            raise _unknown(payment_id)
+        return view(payment)
+
+    @app.post(
+        "/payments/{payment_id}/refund",
+        status_code=202,
+        summary="Pay back a payment of no saga, or settle a refund that was refused",
+    )
+    async def refund(payment_id: PathId) -> PaymentView:
+        try:
+            return view(await worker.refund_by_hand(payment_id))
+        except NotYet:
+            raise _unknown(payment_id) from None
+        except Refused as error:
+            raise Problem(409, str(error)) from None
+
+    @app.get("/books", summary="Sums charged and refunded, by currency")
+    async def books() -> Books:
+        return Books(
+            books=[
+                Book(currency=currency, charged=charged, refunded=refunded)
+                for currency, charged, refunded in await worker.store.books()
+            ]
+        )
+
+    return app
+
+
+def _same(payment: Payment, body: MakePayment) -> bool:
+    return (
+        payment.user_id,
+        payment.amount,
+        payment.currency,
+        payment.idempotency_key,
+        payment.payment_method,
+    ) == (body.user_id, body.amount, body.currency, body.idempotency_key, body.payment_method)
+
+
+def _unknown(payment_id: str) -> Problem:
+    return Problem(404, f"there is no payment {payment_id}")

@@ -1,0 +1,52 @@
+"""The payment aggregate: what the payment service knows of one order's money."""
+
+from datetime import datetime
+from typing import Literal
+
+from events.fields import Count, Id, Model, Money, PaymentMethod, Timestamp
+
+Status = Literal["charging", "charged", "declined", "void", "refunding", "refunded", "refundFailed"]
+
+
+class Payment(Model):
+    """The one payment of an order; its id is the order's.
+
+    `charging` and `refunding` are intents: the provider is asked, with the same key, until it gives a
+    definite answer. With `undo`, a refund was asked for while the charge was under way. With `saga` off the
+    payment was made over HTTP and publishes nothing until a saga asks for it. The fields ending in `_under`
+    name the request whose record gets the answer.
+    """
+
+    order_id: Id
+    correlation_id: Id
+    status: Status
+    saga: bool = True
+    user_id: Id | None = None
+    amount: Money
+    currency: str
+    idempotency_key: str
+    payment_method: PaymentMethod | None = None
+    undo: bool = False
+    charge_id: str | None = None
+    refund_id: str | None = None
+    refund_attempt: Count = 0
+    refunded_amount: Money
+    reason: str | None = None
+    requested_under: str | None = None
+    refund_under: str | None = None
+    try_at: Timestamp | None = None
+    """When a sweeper takes up an intent that nobody else has carried out."""
+
+    @property
+    def under_way(self) -> bool:
+        """The provider owes an answer."""
+        return self.status in ("charging", "refunding")
+
+    @property
+    def refund_key(self) -> str:
+        """The idempotency key of the refund: a new one for each attempt, since a refusal is an answer."""
+        return f"refund-{self.order_id}-{self.refund_attempt}"
+
+    def started(self, update: dict[str, object], try_at: datetime) -> "Payment":
+        """Return the payment with an intent that a sweeper takes up at that time."""
+        return self.model_copy(update={**update, "try_at": try_at})

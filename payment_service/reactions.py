@@ -1,0 +1,214 @@
+"""The whole business of the payment service: what it does on which event.
+
+Each reaction is a pure function of the payment (None: not heard of), the event and the time. It returns the
+payment as it is from now on and the events to publish. Asking the provider is not done here: a payment that
+is `charging` or `refunding` says that it has to be asked, and `charge_answered` and `refund_answered` say
+what its answer means.
+"""
+
+from datetime import datetime, timedelta
+
+from events.catalogue import (
+    Event,
+    PaymentCompleted,
+    PaymentFailed,
+    PaymentRefunded,
+    PaymentRefundFailed,
+    PaymentRefundRequested,
+    PaymentRequested,
+)
+from payment_service.payment import Payment
+from payment_service.provider import Approved, ChargeAnswer, RefundAnswer, Refunded
+from reactor.step import NotYet, Reaction, Refused, Rule
+
+PATIENCE = timedelta(seconds=5)
+"""How long an intent is left to whoever saved it before a sweeper takes it up."""
+
+
+def charge(payment: Payment | None, event: PaymentRequested, now: datetime) -> Reaction[Payment]:
+    """Start to charge the customer, once an order; a further request gets the first answer again."""
+    if payment is None:
+        return Reaction(_intent(event, saga=True, now=now))
+    if payment.requested_under is None:
+        refused = payment.model_copy(update={"requested_under": event.event_id})
+        return Reaction(refused, [_failed(payment, "refund_requested_first")])
+    if payment.saga:
+        return Reaction(payment, again=payment.requested_under)
+    joined = payment.model_copy(
+        update={"saga": True, "correlation_id": event.correlation_id, "requested_under": event.event_id}
+    )
+    if payment.status == "charging":
+        return Reaction(joined)
+    if payment.status == "charged":
+        return Reaction(joined, [_completed(joined)])
+    return Reaction(joined, [_failed(joined, payment.reason or payment.status)])
+
+
+def refund(payment: Payment | None, event: PaymentRefundRequested, now: datetime) -> Reaction[Payment]:
+    """Pay back what was charged, or see to it that nothing ever is; a further request changes nothing."""
+    if payment is None:
+        return Reaction(
+            Payment(
+                order_id=event.order_id,
+                correlation_id=str(event.correlation_id),
+                status="void",
+                amount=event.amount,
+                currency=event.currency,
+                idempotency_key=f"order-{event.order_id}",
+                refunded_amount=0,
+                refund_under=event.event_id,
+            ),
+            [PaymentRefunded(order_id=event.order_id, amount=0, currency=event.currency)],
+        )
+    if payment.refund_under:
+        return Reaction(payment, again=payment.refund_under)
+    asked = payment.model_copy(
+        update={"saga": True, "refund_under": event.event_id, "correlation_id": event.correlation_id}
+    )
+    if payment.status == "charging":
+        return Reaction(asked.model_copy(update={"undo": True}))
+    if payment.status in ("charged", "refundFailed"):
+        return Reaction(_refunding(asked, now))
+    if payment.status == "refunding":
+        return Reaction(asked)
+    return Reaction(asked, [_refunded(asked)])
+
+
+REACTIONS: dict[type[Event], Rule] = {
+    PaymentRequested: Rule(charge, PaymentFailed, PaymentCompleted),
+    PaymentRefundRequested: Rule(refund, PaymentRefunded),
+}
+
+
+def charge_answered(payment: Payment | None, answer: ChargeAnswer, now: datetime) -> Reaction[Payment]:
+    """The provider has approved or declined. An approval that nobody waits for any more is paid back."""
+    if payment is None:
+        raise NotYet("an answer to a charge that nobody has asked for")
+    if isinstance(answer, Approved):
+        approved = payment.model_copy(update={"charge_id": answer.charge_id})
+        if payment.status == "declined" or (payment.status == "charging" and payment.undo):
+            return Reaction(_refunding(approved, now))
+        if payment.status == "charging":
+            charged = approved.model_copy(update={"status": "charged", "try_at": None})
+            return _answer(charged, payment.requested_under, _completed(charged))
+        return Reaction(payment)
+    if payment.status != "charging":
+        return Reaction(payment)
+    declined = payment.model_copy(update={"status": "declined", "reason": answer.reason, "try_at": None})
+    if payment.undo:
+        return _answer(declined, payment.refund_under, _refunded(declined))
+    return _answer(declined, payment.requested_under, _failed(declined, answer.reason))
+
+
+def refund_answered(payment: Payment | None, answer: RefundAnswer, now: datetime) -> Reaction[Payment]:
+    """The provider has paid the customer back, or refuses to: then a person has to settle it."""
+    if payment is None:
+        raise NotYet("an answer to a refund that nobody has asked for")
+    if payment.status != "refunding":
+        return Reaction(payment)
+    under = payment.refund_under or payment.requested_under
+    if isinstance(answer, Refunded):
+        refunded = payment.model_copy(
+            update={
+                "status": "refunded",
+                "refund_id": answer.refund_id,
+                "refunded_amount": payment.amount,
+                "try_at": None,
+            }
+        )
+        return _answer(refunded, under, _refunded(refunded))
+    failed = payment.model_copy(update={"status": "refundFailed", "reason": answer.reason, "try_at": None})
+    failure = PaymentRefundFailed(
+        order_id=payment.order_id,
+        reason=answer.reason,
+        attempts=payment.refund_attempt,
+        payment_id=payment.order_id,
+    )
+    return _answer(failed, under, failure)
+
+
+def charge_by_hand(payment: Payment | None, event: PaymentRequested, now: datetime) -> Reaction[Payment]:
+    """Start to charge for somebody who asks over HTTP; a payment that exists is left as it is."""
+    return Reaction(payment or _intent(event, saga=False, now=now))
+
+
+def refund_by_hand(payment: Payment | None, now: datetime) -> Reaction[Payment]:
+    """Pay back a payment that belongs to no saga, or settle a refund that the provider had refused.
+
+    Raises:
+        NotYet: there is no such payment.
+        Refused: it belongs to a saga, or nothing was charged.
+    """
+    if payment is None:
+        raise NotYet("no such payment")
+    if payment.status == "refundFailed":
+        return Reaction(_refunding(payment, now))
+    if payment.saga:
+        raise Refused("the payment belongs to a saga, which alone decides about it")
+    if payment.status in ("refunding", "refunded"):
+        return Reaction(payment)
+    if payment.status != "charged":
+        raise Refused(f"the payment is {payment.status}")
+    return Reaction(_refunding(payment, now))
+
+
+TRANSITIONS: dict[str, Rule] = {
+    "charge_answered": Rule(charge_answered, PaymentCompleted, PaymentFailed, PaymentRefunded),
+    "refund_answered": Rule(refund_answered, PaymentRefunded, PaymentRefundFailed),
+    "charge_by_hand": Rule(charge_by_hand),
+    "refund_by_hand": Rule(refund_by_hand),
+}
+"""What no event causes: the provider's answers, or a request over HTTP."""
+
+
+def _intent(event: PaymentRequested, *, saga: bool, now: datetime) -> Payment:
+    return Payment(
+        order_id=event.order_id,
+        correlation_id=event.correlation_id or event.order_id,
+        status="charging",
+        saga=saga,
+        user_id=event.user_id,
+        amount=event.amount,
+        currency=event.currency,
+        idempotency_key=event.idempotency_key,
+        payment_method=event.payment_method,
+        refunded_amount=0,
+        requested_under=event.event_id,
+        try_at=now + PATIENCE,
+    )
+
+
+def _refunding(payment: Payment, now: datetime) -> Payment:
+    return payment.started(
+        {"status": "refunding", "refund_attempt": payment.refund_attempt + 1}, now + PATIENCE
+    )
+
+
+def _answer(payment: Payment, under: str | None, event: Event) -> Reaction[Payment]:
+    """Answer the request that is recorded under that id; a payment of no saga answers nobody."""
+    if payment.saga and under:
+        return Reaction(payment, [event], under=under)
+    return Reaction(payment)
+
+
+def _completed(payment: Payment) -> PaymentCompleted:
+    return PaymentCompleted(
+        order_id=payment.order_id,
+        payment_id=payment.order_id,
+        amount=payment.amount,
+        currency=payment.currency,
+    )
+
+
+def _failed(payment: Payment, reason: str) -> PaymentFailed:
+    return PaymentFailed(order_id=payment.order_id, reason=reason, payment_id=payment.order_id)
+
+
+def _refunded(payment: Payment) -> PaymentRefunded:
+    return PaymentRefunded(
+        order_id=payment.order_id,
+        amount=payment.refunded_amount,
+        currency=payment.currency,
+        payment_id=payment.order_id,
+        refund_id=payment.refund_id,
+    )

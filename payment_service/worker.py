@@ -1,0 +1,165 @@
+"""Runs the reactions of the payment service, and asks the provider for what they intend.
+
+An intent is saved before the provider is asked, and its answer is saved before anything is published. A
+crash in between repeats the call with the same key.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import structlog
+
+from events.catalogue import PAYMENT, Event, PaymentRequested
+from messaging.verdict import Done, Later, Retry, Unavailable, Verdict
+from payment_service.payment import Payment
+from payment_service.provider import Charge, ChargeAnswer, Provider, ProviderDown, Refund, RefundAnswer
+from payment_service.reactions import REACTIONS, TRANSITIONS
+from payment_service.store import PaymentStore
+from reactor.engine import Engine, verdict
+from reactor.relay import Relay
+from reactor.step import Outcome, Step
+from reactor.worker import Worker
+
+log = structlog.get_logger()
+
+LEFT_OVER_LIMIT = 200
+Answer = ChargeAnswer | RefundAnswer
+
+
+class PaymentWorker(Worker[Payment, datetime]):
+    """The payment service without its doors. `call_timeout` (s) is how long a message waits for an answer."""
+
+    def __init__(
+        self,
+        store: PaymentStore,
+        relay: Relay,
+        provider: Provider,
+        clock: Callable[[], datetime],
+        call_timeout: float,
+    ) -> None:
+        super().__init__(PAYMENT, REACTIONS, TRANSITIONS, Engine(PAYMENT, store, clock), relay)
+        self.store = store
+        self._provider = provider
+        self._clock = clock
+        self._call_timeout = call_timeout
+        self._calls: dict[str, asyncio.Task[Answer | None]] = {}
+
+    async def handle(self, events: Sequence[Event]) -> list[Verdict]:
+        """React to a batch of events; those that need the provider are answered later."""
+        await self.provider_available()
+        outcomes = await self.run([self.reaction(event) for event in events])
+        return [
+            Later(asyncio.ensure_future(self._carry_out(outcome)))
+            if outcome.error is None and outcome.state and outcome.state.under_way
+            else verdict(outcome)
+            for outcome in outcomes
+        ]
+
+    async def available(self) -> None:
+        """Return if database and provider can be asked.
+
+        Raises:
+            Unavailable: one of them cannot.
+        """
+        await self.store.ping()
+        await self.provider_available()
+
+    async def provider_available(self) -> None:
+        """Return if the provider can be asked.
+
+        Raises:
+            Unavailable: it cannot.
+        """
+        try:
+            await self._provider.check()
+        except ProviderDown as error:
+            raise Unavailable(f"the payment provider is away: {error}") from error
+
+    async def charge_by_hand(self, request: PaymentRequested) -> Payment:
+        """Charge for somebody who asks over HTTP; return the payment as it is when the answer is there, or
+        when the time to wait for it is over."""
+        payment = await self.transit("charge_by_hand", request.order_id, request.order_id, request)
+        return await self._pursue(payment)
+
+    async def refund_by_hand(self, order_id: str) -> Payment:
+        """Pay back for somebody who asks over HTTP.
+
+        Raises:
+            NotYet, Refused: there is no such payment, or its state does not allow it.
+        """
+        known = await self.store.get(order_id)
+        attempt = known.refund_attempt if known else 0
+        payment = await self.transit("refund_by_hand", order_id, order_id, occasion=f"-{attempt}")
+        return await self._pursue(payment)
+
+    async def finish_left_over(self) -> None:
+        """Ask the provider again for every intent that nobody has carried out in time."""
+        await self.provider_available()
+        left = await self.store.left_over(self._clock(), LEFT_OVER_LIMIT)
+        await asyncio.gather(*(self._pursue(payment) for payment in left))
+
+    async def _pursue(self, payment: Payment) -> Payment:
+        """Carry out what no message waits for."""
+        if not payment.under_way:
+            return payment
+        answer = await self._ask(payment)
+        if answer is None:
+            return payment
+        outcome = await self.soon(self._answered(payment, answer, relayed=True))
+        return await self._pursue(outcome.state or payment) if outcome.error is None else payment
+
+    async def _carry_out(self, outcome: Outcome[Payment]) -> Done | Retry:
+        """Carry out what a message asked for, which is acknowledged after that.
+
+        Without an answer in time the message is done all the same: the intent is kept, and swept up.
+        """
+        payment = outcome.state
+        published = list(outcome.emitted)
+        while payment and payment.under_way and (answer := await self._ask(payment)):
+            answered = await self.soon(self._answered(payment, answer, relayed=False))
+            if answered.error is not None:
+                return Retry(repr(answered.error))
+            payment = answered.state
+            published += answered.emitted
+        return Done(published)
+
+    async def _ask(self, payment: Payment) -> Answer | None:
+        """Return the provider's answer, or None if there is none in time; one call at a time for each key."""
+        key = payment.idempotency_key if payment.status == "charging" else payment.refund_key
+        call = self._calls.get(key)
+        if call is None:
+            call = self._calls[key] = asyncio.create_task(self._call(payment, key))
+            call.add_done_callback(lambda _: self._calls.pop(key, None))
+        return await asyncio.shield(call)
+
+    async def _call(self, payment: Payment, key: str) -> Answer | None:
+        try:
+            async with asyncio.timeout(self._call_timeout):
+                if payment.status == "charging":
+                    return await self._provider.charge(
+                        Charge(key, payment.amount, payment.currency, payment.payment_method)
+                    )
+                return await self._provider.refund(
+                    Refund(
+                        key, str(payment.charge_id), payment.amount, payment.currency, payment.payment_method
+                    )
+                )
+        except TimeoutError:
+            log.warning("provider_silent", order_id=payment.order_id, key=key)
+        except ProviderDown as error:
+            log.warning("provider_down", order_id=payment.order_id, key=key, reason=str(error))
+        return None
+
+    def _answered(self, payment: Payment, answer: Answer, *, relayed: bool) -> Step[Payment, datetime]:
+        name = f"{'charge' if payment.status == 'charging' else 'refund'}_answered"
+        rule = TRANSITIONS[name]
+        return Step(
+            key=payment.order_id,
+            name=name,
+            recorded_under=f"{name}-{payment.refund_attempt}",
+            correlation_id=payment.correlation_id,
+            react=lambda state, now: rule(state, answer, now),
+            continues=True,
+            relayed=relayed,
+        )
