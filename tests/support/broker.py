@@ -1,0 +1,141 @@
+"""A virtual host of the broker, and what a test does to it from outside the product."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aio_pika
+import httpx
+from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
+
+from events.catalogue import Event
+from events.codec import decode
+from messaging.declare import declare_own
+from messaging.topology import Topology
+
+LIMIT = 20.0
+"""Seconds that anything awaited may take."""
+
+
+class Broker:
+    """One virtual host: its AMQP URL, and the management API for what only an operator can do."""
+
+    def __init__(self, url: str, vhost: str, api: httpx.Client) -> None:
+        self.url = url
+        self.vhost = vhost
+        self._api = api
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator["Client"]:
+        """A client of the test's own."""
+        connection = await aio_pika.connect(self.url)
+        async with connection:
+            yield Client(connection, await connection.channel(on_return_raises=True))
+
+    def publish_by_hand(self, exchange: str, routing_key: str, payload: str) -> bool:
+        """Publish as the management UI does; return whether any queue took it."""
+        answer = self._api.post(
+            f"/api/exchanges/{self.vhost}/{exchange}/publish",
+            json={
+                "properties": {},
+                "routing_key": routing_key,
+                "payload": payload,
+                "payload_encoding": "string",
+            },
+        ).raise_for_status()
+        return bool(answer.json()["routed"])
+
+    async def cut_connections(self, named: str) -> int:
+        """Close every connection whose client gave a name that contains this; return how many."""
+        mine: list[dict[str, Any]] = []
+
+        def there() -> bool:
+            rows = self._api.get(f"/api/vhosts/{self.vhost}/connections").raise_for_status().json()
+            mine[:] = [
+                row for row in rows if named in row.get("client_properties", {}).get("connection_name", "")
+            ]
+            return bool(mine)
+
+        await until(there, f"the broker lists a connection of {named}")
+        for row in mine:
+            self._api.delete(f"/api/connections/{row['name']}", headers={"X-Reason": "test"})
+        return len(mine)
+
+
+class Client:
+    """A connection to the broker, as any other program might have one."""
+
+    def __init__(self, connection: AbstractConnection, channel: Any) -> None:
+        self.connection = connection
+        self.channel = channel
+
+    async def publish(self, exchange: str, routing_key: str, body: bytes, **properties: Any) -> None:
+        """Publish confirmed; an unroutable message raises."""
+        target = await self.channel.get_exchange(exchange, ensure=False)
+        await target.publish(aio_pika.Message(body, **properties), routing_key, mandatory=True)
+
+    async def depth(self, queue: str) -> int:
+        """Return how many messages wait in a queue, those not counted that somebody holds."""
+        declared = await self.channel.declare_queue(queue, passive=True)
+        return int(declared.declaration_result.message_count or 0)
+
+    async def get(self, queue: str) -> AbstractIncomingMessage:
+        """Take one message, waiting for it."""
+        source = await self.channel.get_queue(queue, ensure=False)
+        message: AbstractIncomingMessage | None = None
+
+        async def arrived() -> bool:
+            nonlocal message
+            message = await source.get(fail=False)
+            return message is not None
+
+        await until(arrived, f"a message arrives in {queue}")
+        assert message is not None
+        return message
+
+    async def stand_in_for(self, topology: Topology) -> "Neighbour":
+        """Take the part of another service at the broker."""
+        await declare_own(self.connection, topology)
+        return Neighbour(self, topology)
+
+
+class Neighbour:
+    """A service that is not there: its queue is read by the test."""
+
+    def __init__(self, client: Client, topology: Topology) -> None:
+        self._client = client
+        self._topology = topology
+
+    async def bind(self) -> None:
+        """Bind its queue to the events it reacts to; every exchange has to be there."""
+        queue = await self._client.channel.get_queue(self._topology.queue, ensure=False)
+        for _, exchange, key in self._topology.event_bindings:
+            await queue.bind(exchange, key)
+
+    async def receive(self) -> Event:
+        """Return the next event that it would react to."""
+        message = await self._client.get(self._topology.queue)
+        await message.ack()
+        return decode(message.body)
+
+
+async def until(
+    condition: Callable[[], bool] | Callable[[], Awaitable[bool]], what: str, limit: float = LIMIT
+) -> None:
+    """Wait until a condition holds."""
+    try:
+        async with asyncio.timeout(limit):
+            while True:
+                found = condition()
+                if found if isinstance(found, bool) else await found:
+                    return
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"not within {limit:g} s: {what}") from None
+
+
+def body_of(event_fields: dict[str, Any]) -> bytes:
+    """Return fields as the body of a message."""
+    return json.dumps(event_fields).encode()
