@@ -15,6 +15,7 @@ from reactor.worker import topology
 from runtime import logs
 from runtime.clock import utc_now
 from runtime.service import Service, broker, run
+from runtime.settings import read
 
 
 async def main(settings: InventorySettings) -> None:
@@ -42,6 +43,6 @@ async def main(settings: InventorySettings) -> None:
 
 
 if __name__ == "__main__":
-    settings = InventorySettings()
+    settings = read(InventorySettings)
     logs.configure(INVENTORY, settings.log_level)
     asyncio.run(main(settings))

@@ -15,6 +15,7 @@ from reactor.worker import topology
 from runtime import logs
 from runtime.clock import utc_now
 from runtime.service import Service, broker, run
+from runtime.settings import read
 
 
 async def main(settings: OrderSettings) -> None:
@@ -41,6 +42,6 @@ async def main(settings: OrderSettings) -> None:
 
 
 if __name__ == "__main__":
-    settings = OrderSettings()
+    settings = read(OrderSettings)
     logs.configure(ORDER, settings.log_level)
     asyncio.run(main(settings))

@@ -7,7 +7,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from payment_service.simulated import Behaviour
-from runtime.settings import ServiceSettings
+from runtime.settings import Seconds, ServiceSettings
 
 
 class PaymentSettings(ServiceSettings):
@@ -17,7 +17,7 @@ class PaymentSettings(ServiceSettings):
 
     port: int = 8003
     database: str = "payment_service"
-    call_timeout: Annotated[float, Field(gt=0)] = 2.0
+    call_timeout: Seconds = 2.0
     """Seconds a message waits for the provider; after that, a sweeper goes on with it."""
     sim_delay: Annotated[float, Field(ge=0)] = 0.0
     """Seconds each charge takes."""

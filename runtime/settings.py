@@ -1,11 +1,20 @@
 """The settings all services have; each service adds its own. They come from the environment."""
 
-from typing import Annotated
+import sys
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from messaging.topology import DEFAULT_DELAYS
+
+
+def _split(value: object) -> object:
+    return value.split(",") if isinstance(value, str) else value
+
+
+Seconds = Annotated[float, Field(gt=0, le=24 * 3600)]
+Pauses = Annotated[tuple[Seconds, ...], NoDecode, BeforeValidator(_split)]
 
 
 class ServiceSettings(BaseSettings):
@@ -18,7 +27,7 @@ class ServiceSettings(BaseSettings):
         SecretStr("amqp://guest:guest@127.0.0.1:5672/"), validation_alias="RABBITMQ_URL"
     )
     mongodb_url: SecretStr = Field(SecretStr("mongodb://127.0.0.1:27017/"), validation_alias="MONGODB_URL")
-    log_level: str = Field("info", validation_alias="LOG_LEVEL")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", validation_alias="LOG_LEVEL")
     host: str = "127.0.0.1"
     port: int
     database: str
@@ -26,13 +35,29 @@ class ServiceSettings(BaseSettings):
     """Messages handled together."""
     prefetch: Annotated[int, Field(ge=1, le=10_000)] = 200
     """Messages held unacknowledged."""
-    retry_delays: Annotated[tuple[float, ...], NoDecode] = DEFAULT_DELAYS
+    retry_delays: Pauses = DEFAULT_DELAYS
     """Pauses before a failed message is tried again, in seconds: `1,5,30,300`."""
-    publish_timeout: Annotated[float, Field(gt=0)] = 10.0
+    publish_timeout: Seconds = 10.0
     """Seconds the broker has to confirm."""
     drain_timeout: Annotated[float, Field(ge=0)] = 10.0
     """Seconds that work in hand has to finish at a stop."""
-    relay_patience: Annotated[float, Field(gt=0)] = 2.0
+    relay_patience: Seconds = 2.0
     """Seconds after which an unpublished event counts as left over."""
-    sweep_every: Annotated[float, Field(gt=0)] = 0.5
+    sweep_every: Seconds = 0.5
     """Seconds between two looks for what is due."""
+
+
+T = TypeVar("T", bound=ServiceSettings)
+
+
+def read(kind: type[T]) -> T:
+    """Return the settings; when one is wrong, say which and exit with 2, without showing any value."""
+    try:
+        return kind()
+    except ValidationError as error:
+        prefix = kind.model_config.get("env_prefix", "")
+        for problem in error.errors(include_input=False, include_url=False):
+            name = str(problem["loc"][0])
+            variable = name if name.isupper() else f"{prefix}{name}".upper()
+            sys.stderr.write(f"{variable}: {problem['msg']}\n")
+        sys.exit(2)

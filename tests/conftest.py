@@ -1,14 +1,12 @@
 """A broker and a database of the tests' own, on free ports; each test gets a virtual host to itself."""
 
 from collections.abc import Iterator
-from uuid import uuid4
 
-import httpx
 import pytest
 
 from cli.broker import BrokerNode
 from cli.database import DatabaseNode
-from tests.support.broker import Broker
+from tests.support.broker import Broker, virtual_host
 
 
 @pytest.fixture(scope="session")
@@ -38,16 +36,18 @@ def database_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database
 @pytest.fixture
 def broker(broker_node: BrokerNode) -> Iterator[Broker]:
     """A virtual host of the test's own."""
-    name = f"test-{uuid4().hex[:12]}"
-    with httpx.Client(base_url=broker_node.management_url, auth=("guest", "guest"), trust_env=False) as api:
-        api.put(f"/api/vhosts/{name}").raise_for_status()
-        permissions = {"configure": ".*", "write": ".*", "read": ".*"}
-        api.put(f"/api/permissions/{name}/guest", json=permissions).raise_for_status()
-        yield Broker(f"{broker_node.url}{name}", name, api)
-        api.delete(f"/api/vhosts/{name}").raise_for_status()
+    with virtual_host(broker_node) as broker:
+        yield broker
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def module_broker(broker_node: BrokerNode) -> Iterator[Broker]:
+    """A virtual host that the tests of a module share."""
+    with virtual_host(broker_node) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
 def mongodb_url(database_node: DatabaseNode) -> str:
     """The URL of the shared database server; use a database name of your own."""
     return database_node.url

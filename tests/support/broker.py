@@ -2,18 +2,22 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar
+from uuid import uuid4
 
 import aio_pika
 import httpx
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 
+from cli.broker import BrokerNode
 from events.catalogue import Event
 from events.codec import decode
 from messaging.declare import declare_own
-from messaging.topology import Topology
+from messaging.topology import Topology, home_exchange
+
+E = TypeVar("E", bound=Event)
 
 LIMIT = 20.0
 """Seconds that anything awaited may take."""
@@ -64,6 +68,18 @@ class Broker:
         return len(mine)
 
 
+@contextmanager
+def virtual_host(node: BrokerNode) -> Iterator[Broker]:
+    """A new virtual host, deleted at the end."""
+    name = f"test-{uuid4().hex[:12]}"
+    with httpx.Client(base_url=node.management_url, auth=("guest", "guest"), trust_env=False) as api:
+        api.put(f"/api/vhosts/{name}").raise_for_status()
+        permissions = {"configure": ".*", "write": ".*", "read": ".*"}
+        api.put(f"/api/permissions/{name}/guest", json=permissions).raise_for_status()
+        yield Broker(f"{node.url}{name}", name, api)
+        api.delete(f"/api/vhosts/{name}").raise_for_status()
+
+
 class Client:
     """A connection to the broker, as any other program might have one."""
 
@@ -75,6 +91,11 @@ class Client:
         """Publish confirmed; an unroutable message raises."""
         target = await self.channel.get_exchange(exchange, ensure=False)
         await target.publish(aio_pika.Message(body, **properties), routing_key, mandatory=True)
+
+    async def tell(self, event: Event) -> None:
+        """Publish an event as its service would, without an id where it has none."""
+        fields = event.model_dump(mode="json", by_alias=True, exclude_none=True)
+        await self.publish(home_exchange(event.type), event.type, json.dumps(fields).encode())
 
     async def depth(self, queue: str) -> int:
         """Return how many messages wait in a queue, those not counted that somebody holds."""
@@ -120,6 +141,13 @@ class Neighbour:
         await message.ack()
         return decode(message.body)
 
+    async def receive_a(self, kind: type[E], order_id: str) -> E:
+        """Return the next event, which has to be of this type and about this order."""
+        event = await self.receive()
+        assert isinstance(event, kind), event
+        assert event.order_id == order_id
+        return event
+
 
 async def until(
     condition: Callable[[], bool] | Callable[[], Awaitable[bool]], what: str, limit: float = LIMIT
@@ -134,8 +162,3 @@ async def until(
                 await asyncio.sleep(0.02)
     except TimeoutError:
         raise AssertionError(f"not within {limit:g} s: {what}") from None
-
-
-def body_of(event_fields: dict[str, Any]) -> bytes:
-    """Return fields as the body of a message."""
-    return json.dumps(event_fields).encode()

@@ -1,0 +1,97 @@
+"""A single service as a process of its own, with the test in the place of all others."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+
+from cli.process import Child, free_port, wait_until
+from events.catalogue import INVENTORY, ORDER, PAYMENT
+from inventory_service.reactions import REACTIONS as INVENTORY_REACTIONS
+from inventory_service.reactions import TRANSITIONS as INVENTORY_TRANSITIONS
+from messaging.topology import Topology
+from order_service.reactions import REACTIONS as ORDER_REACTIONS
+from order_service.reactions import TRANSITIONS as ORDER_TRANSITIONS
+from payment_service.reactions import REACTIONS as PAYMENT_REACTIONS
+from payment_service.reactions import TRANSITIONS as PAYMENT_TRANSITIONS
+from reactor.worker import topology
+from tests.support.broker import Client, Neighbour
+
+DELAYS = (0.1, 0.2)
+"""Short pauses, in seconds, so that retries end within a test."""
+
+TOPOLOGIES: Mapping[str, Topology] = {
+    ORDER: topology(ORDER, ORDER_REACTIONS, ORDER_TRANSITIONS, DELAYS),
+    INVENTORY: topology(INVENTORY, INVENTORY_REACTIONS, INVENTORY_TRANSITIONS, DELAYS),
+    PAYMENT: topology(PAYMENT, PAYMENT_REACTIONS, PAYMENT_TRANSITIONS, DELAYS),
+}
+
+
+class Alone:
+    """A service that runs alone: its process, and a client for its HTTP API."""
+
+    def __init__(self, child: Child, http: httpx.Client) -> None:
+        self.child = child
+        self.http = http
+
+    @property
+    def ready(self) -> bool:
+        """It says that it can work."""
+        try:
+            return self.http.get("/readyz").is_success
+        except httpx.HTTPError:
+            return False
+
+    @property
+    def lives(self) -> bool:
+        """It answers."""
+        try:
+            return self.http.get("/healthz").is_success
+        except httpx.HTTPError:
+            return False
+
+    def wait_ready(self) -> None:
+        """Return once the service can work."""
+        wait_until(lambda: self.ready, 30, f"{self.child.name} is ready", self.child)
+
+
+@contextmanager
+def alone(
+    service: str, rabbitmq_url: str, mongodb_url: str, directory: Path, **settings: str
+) -> Iterator[Alone]:
+    """Run one service in a database of its own; it is ready only when its neighbours are declared."""
+    prefix = service.removesuffix("_service").upper()
+    port = free_port()
+    env = {
+        **os.environ,
+        "RABBITMQ_URL": rabbitmq_url,
+        "MONGODB_URL": mongodb_url,
+        f"{prefix}_PORT": str(port),
+        f"{prefix}_DATABASE": f"{service}_{uuid4().hex[:12]}",
+        f"{prefix}_RETRY_DELAYS": ",".join(map(str, DELAYS)),
+        **{f"{prefix}_{name.upper()}": value for name, value in settings.items()},
+    }
+    child = Child(service, [sys.executable, "-m", service], env=env, log=directory / f"{service}.log")
+    child.start()
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20) as http:
+            service_alone = Alone(child, http)
+            wait_until(lambda: service_alone.lives, 30, f"{service} answers", child)
+            yield service_alone
+    finally:
+        child.stop(15)
+
+
+async def stand_in_for_others(client: Client, service: str) -> dict[str, Neighbour]:
+    """Take the parts of the two other services, once the one under test has declared its exchange."""
+    neighbours = {
+        name: await client.stand_in_for(topology) for name, topology in TOPOLOGIES.items() if name != service
+    }
+    await client.channel.declare_exchange(TOPOLOGIES[service].exchange, "topic", durable=True)
+    for neighbour in neighbours.values():
+        await neighbour.bind()
+    return neighbours
