@@ -1,4 +1,4 @@
-"""The order service on a real broker and database, with inventory and payment absent: events in, events out."""
+"""The order service on a real broker and database, with inventory and payment played by the test."""
 
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
