@@ -1,0 +1,1 @@
+"""The `saga` command: start, watch and try out the choreographed saga on one machine."""

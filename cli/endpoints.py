@@ -1,0 +1,70 @@
+"""Where the services and the broker are: by environment, by a running `saga up`, or by default."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from cli.stack import Endpoints, running_endpoints
+
+VARIABLES = {
+    "order": "ORDER_URL",
+    "inventory": "INVENTORY_URL",
+    "payment": "PAYMENT_URL",
+    "rabbitmq": "RABBITMQ_URL",
+    "management": "RABBITMQ_MANAGEMENT_URL",
+    "mongodb": "MONGODB_URL",
+}
+"""The environment variable that names each endpoint."""
+
+DEFAULTS = Endpoints(
+    order="http://127.0.0.1:8001",
+    inventory="http://127.0.0.1:8002",
+    payment="http://127.0.0.1:8003",
+    rabbitmq="amqp://guest:guest@127.0.0.1:5672/",
+    management="http://127.0.0.1:15672",
+    mongodb="mongodb://127.0.0.1:27017/",
+)
+MANAGEMENT_PORT = 15672
+DEFAULT_STATE = ".saga"
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerLogin:
+    """What an AMQP URL says about who logs in, and where to."""
+
+    user: str
+    password: str
+    vhost: str
+
+
+def find(environment: Mapping[str, str] = os.environ) -> Endpoints:
+    """Return every endpoint: the environment's, else those of a running `saga up`, else the defaults."""
+    known = running_endpoints(state_directory(environment)) or DEFAULTS
+    named = {name: environment[key].rstrip("/") for name, key in VARIABLES.items() if environment.get(key)}
+    if "rabbitmq" in named:
+        named["rabbitmq"] = environment["RABBITMQ_URL"]  # Its last slash belongs to the virtual host.
+        named.setdefault("management", _management_beside(named["rabbitmq"]))
+    return replace(known, **named)
+
+
+def named_by_environment(environment: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether the environment says where the services are."""
+    return any(environment.get(VARIABLES[service]) for service in ("order", "inventory", "payment"))
+
+
+def state_directory(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return where `saga up` keeps its state: SAGA_STATE, else `.saga` here."""
+    return Path(environment.get("SAGA_STATE") or DEFAULT_STATE)
+
+
+def broker_login(amqp_url: str) -> BrokerLogin:
+    """Return user, password and virtual host of an AMQP URL, with the broker's own defaults."""
+    parts = urlsplit(amqp_url)
+    vhost = unquote(parts.path.removeprefix("/")) or "/"
+    return BrokerLogin(unquote(parts.username or "guest"), unquote(parts.password or "guest"), vhost)
+
+
+def _management_beside(amqp_url: str) -> str:
+    return f"http://{urlsplit(amqp_url).hostname or '127.0.0.1'}:{MANAGEMENT_PORT}"

@@ -1,0 +1,190 @@
+"""Child processes of the local stack: start, watch and end them.
+
+A child leads its own session, so that the terminal's Ctrl-C reaches only the parent, which stops its children
+in order. On Linux a child is killed together with its parent, even when the parent had no chance to clean up.
+"""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+POLL_INTERVAL = 0.05
+"""Seconds between two looks at a condition that is waited for."""
+
+TAIL_BYTES = 20_000
+"""How much of the end of a log is read to show its last lines."""
+
+# Linux ties a child's parent-death signal to the thread that started it, not to the process. So one thread,
+# which lives as long as the process, starts all children: a worker thread would take its children along.
+_spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
+
+
+class ProcessError(RuntimeError):
+    """A part of the local stack could not start or has ended; the text says which, why and what to do."""
+
+
+class Child:
+    """A process that lives no longer than this one. It can be started again after it ended.
+
+    Its output is appended to `log`, or goes to this process's stderr without one. Any thread may start it.
+    One that was not stopped is killed when the interpreter exits, before what `atexit` has registered runs.
+    """
+
+    def __init__(
+        self, name: str, argv: Sequence[str], *, env: Mapping[str, str] | None = None, log: Path | None = None
+    ) -> None:
+        self.name = name
+        self.log = log
+        self._argv = [*_die_with_parent(), *argv]
+        self._env = env
+        self._log_start = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the process; ProcessError when it runs already or its program is missing."""
+        if self.alive:
+            raise ProcessError(f"{self.name} is already running as process {self.pid}: stop it first.")
+        try:
+            self._process = _spawner.submit(self._spawn).result()
+        except OSError as error:
+            raise ProcessError(f"{self.name} cannot be started: {error}") from error
+
+    @property
+    def pid(self) -> int:
+        """The id of the process that was started last; RuntimeError before the first start."""
+        return self._started().pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process has been started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """How the process ended (negative: by that signal), None while it runs."""
+        return self._started().poll()
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the process itself, not to its own children; nothing happens when it has ended."""
+        self._started().send_signal(number)
+
+    def stop(self, grace: float) -> None:
+        """End the process with SIGTERM; after `grace` seconds, what is left of its group with SIGKILL."""
+        if not self.alive:
+            return
+        self.signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            self._started().wait(grace)
+        self._kill_group()
+
+    def kill(self) -> None:
+        """End the process and its group with SIGKILL, now; nothing happens when it has ended."""
+        if self.alive:
+            self._kill_group()
+
+    def log_tail(self, lines: int = 20) -> str:
+        """The last lines that the process wrote since it was started; empty without a log file."""
+        if self.log is None or not self.log.exists():
+            return ""
+        with self.log.open("rb") as log:
+            log.seek(max(self._log_start, self.log.stat().st_size - TAIL_BYTES))
+            return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
+
+    def describe_end(self) -> str:
+        """One message about a process that has ended: its exit code and where and how its log ends."""
+        text = f"{self.name} ended with exit code {self.exit_code}"
+        if self.log is None:
+            return f"{text}; its output is above."
+        return f"{text}; its log {self.log} ends with:\n{self.log_tail()}"
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        if self.log is None:
+            return self._popen(sys.stderr.fileno())
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self._log_start = log.tell()
+            return self._popen(log.fileno())
+
+    def _popen(self, output: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            self._argv,
+            env=self._env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+    def _kill_group(self) -> None:
+        process = self._started()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise RuntimeError(f"{self.name} has not been started")
+        return self._process
+
+
+def _die_with_parent() -> list[str]:
+    # setpriv (util-linux) sets the signal and becomes the program, so the process id stays. A preexec_fn
+    # could do the same, but is unsafe, and warned about since Python 3.12, once there are threads.
+    setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
+    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
+
+
+def free_port(preferred: int | None = None) -> int:
+    """A TCP port of 127.0.0.1 on which nothing listens: the preferred one if it can be had, else any.
+
+    The others lie below the range from which systems draw ports for outgoing connections: a server that is
+    down for a moment will find its port free again.
+    """
+    if preferred is not None and _is_free(preferred):
+        return preferred
+    while not _is_free(port := 20_000 + secrets.randbelow(12_000)):
+        pass
+    return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # Connections of an earlier server that are still in TIME_WAIT do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return True
+    return False
+
+
+def wait_until(condition: Callable[[], bool], timeout: float, what: str, child: Child | None = None) -> None:
+    """Wait until the condition holds.
+
+    `timeout` is in seconds; `what` names the awaited state for the error, as in "the server answers".
+    ProcessError when the time is up, or at once when the child, whose doing it is, has ended.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        if child is not None and not child.alive:
+            raise ProcessError(f"Waiting until {what}: {child.describe_end()}")
+        if condition():
+            return
+        if time.monotonic() > deadline:
+            raise ProcessError(_timed_out(timeout, what, child))
+        time.sleep(POLL_INTERVAL)
+
+
+def _timed_out(timeout: float, what: str, child: Child | None) -> str:
+    text = f"Waited {timeout:g} s until {what}, in vain."
+    if child is None or child.log is None:
+        return text
+    return f"{text} The log {child.log} of {child.name} ends with:\n{child.log_tail()}"

@@ -1,0 +1,70 @@
+"""`saga stock`: see and set how many units of a product a warehouse has."""
+
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cli.client import Json, Services, run
+from cli.endpoints import find
+
+app = typer.Typer(help="See and set how many units of a product a warehouse has.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command(epilog="Example: saga stock show --product tea")
+def show(
+    product: Annotated[str | None, typer.Option(metavar="SKU", help="Only this product.")] = None,
+    warehouse: Annotated[str | None, typer.Option(metavar="ID", help="Only this warehouse.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the stock: available, reserved for orders under way, allocated to confirmed orders."""
+    run(_show(product, warehouse, as_json))
+
+
+@app.command("set", epilog="Example: saga stock set berlin tea 100")
+def set_level(
+    warehouse: Annotated[str, typer.Argument(metavar="WAREHOUSE", help="The warehouse's id.")],
+    product: Annotated[str, typer.Argument(metavar="SKU", help="The product's id.")],
+    available: Annotated[int, typer.Argument(metavar="UNITS", min=0, help="Units available from now on.")],
+    as_json: AsJson = False,
+) -> None:
+    """Set how many units are available; what is reserved or allocated stays as it is."""
+    run(_set(warehouse, product, available, as_json))
+
+
+def level_table(levels: list[Json]) -> Table:
+    """Lay out stock levels, a row each."""
+    table = Table(box=None, header_style="")
+    for name in ("warehouse", "product"):
+        table.add_column(name, overflow="fold")
+    for name in ("available", "reserved", "allocated"):
+        table.add_column(name, justify="right")
+    for level in levels:
+        counts = (str(level[name]) for name in ("available", "reserved", "allocated"))
+        table.add_row(level["warehouseId"], level["productId"], *counts)
+    return table
+
+
+async def _show(product: str | None, warehouse: str | None, as_json: bool) -> None:
+    async with Services(find()) as services:
+        levels = await services.stock(product, warehouse)
+    _print(levels, json.dumps({"stock": levels}) if as_json else None)
+
+
+async def _set(warehouse: str, product: str, available: int, as_json: bool) -> None:
+    async with Services(find()) as services:
+        level = await services.set_stock(warehouse, product, available)
+    _print([level], json.dumps(level) if as_json else None)
+
+
+def _print(levels: list[Json], text: str | None) -> None:
+    if text is not None:
+        typer.echo(text)
+    elif levels:
+        Console().print(level_table(levels))
+    else:
+        typer.echo("no stock; `saga seed` puts some there")

@@ -1,0 +1,91 @@
+"""`saga up`: runs the whole system in the foreground until Ctrl-C."""
+
+import json
+import re
+import signal
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cli.process import ProcessError
+from cli.stack import Endpoints, Stack
+
+PIPE_WIDTH = 120
+"""Columns of the table where no terminal says how many there are."""
+
+
+def up(
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print the endpoints as one line of JSON; the services log to stderr."),
+    ] = False,
+) -> None:
+    """Start everything that is missing (RabbitMQ, MongoDB, the services) and run it until Ctrl-C.
+
+    RABBITMQ_URL and MONGODB_URL name a broker and a database to use instead of private ones. State and logs
+    are in SAGA_STATE, by default `.saga` here.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    progress = Console(stderr=True)
+    stack = Stack(logs_to_stderr=as_json)
+    try:
+        _start(stack, progress)
+        _show(stack, as_json)
+        stack.watch()
+    except KeyboardInterrupt:
+        progress.print("stopping", style="dim")
+    except ProcessError as error:
+        progress.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
+        raise typer.Exit(1) from None
+    finally:
+        stack.stop()
+
+
+def _start(stack: Stack, progress: Console) -> None:
+    with progress.status("starting") as status:
+        stack.start(report=status.update)
+
+
+def _show(stack: Stack, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({name: shown(url) for name, url in asdict(stack.endpoints).items()}), flush=True)
+        return
+    console = Console()
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    console.print(_table(stack.endpoints, str(stack.logs_dir)))
+    console.print("Ctrl-C stops everything.", style="dim")
+
+
+def _table(at: Endpoints, logs: str) -> Table:
+    table = Table(title="The saga is up", title_justify="left", show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    rows = {
+        "Order API": at.order,
+        "Order API, try it out": f"{at.order}/docs",
+        "Inventory API": at.inventory,
+        "Payment API": at.payment,
+        "RabbitMQ management": f"{at.management}{_login_hint(at.rabbitmq)}",
+        "RabbitMQ": shown(at.rabbitmq),
+        "MongoDB": shown(at.mongodb),
+        "Logs": logs,
+    }
+    for name, value in rows.items():
+        table.add_row(name, escape(value))
+    return table
+
+
+def _login_hint(amqp_url: str) -> str:
+    return " (guest/guest)" if "://guest:guest@" in amqp_url else ""
+
+
+def shown(url: str) -> str:
+    """The URL without its password, unless it is RabbitMQ's well-known guest."""
+    if "://guest:guest@" in url:
+        return url
+    return re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", url)
