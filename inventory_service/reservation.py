@@ -1,13 +1,15 @@
 """The reservation aggregate: what the inventory service knows of one order's stock."""
 
+from datetime import datetime
 from typing import Literal
 
-from events.fields import HeldLine, Id, Item, Location, Model, Money, PaymentMethod, Timestamp
+from events.fields import HeldLine, Id, Item, Location, Money, PaymentMethod, Timestamp
+from reactor.aggregate import Aggregate
 
 Status = Literal["held", "rejected", "allocated", "released", "expired"]
 
 
-class Reservation(Model):
+class Reservation(Aggregate):
     """The stock of one order, all of its lines or none.
 
     A reservation that was never requested is a tombstone: its release came first. With `saga` off it was
@@ -15,8 +17,6 @@ class Reservation(Model):
     fields ending in `_under` name the record whose events answer the same request again.
     """
 
-    order_id: Id
-    correlation_id: Id
     status: Status
     saga: bool = True
     user_id: Id | None = None
@@ -30,3 +30,8 @@ class Reservation(Model):
     requested_under: str | None = None
     confirmed_under: str | None = None
     released_under: str | None = None
+
+    @property
+    def due_at(self) -> datetime | None:
+        """When the hold runs out."""
+        return self.expires_at if self.status == "held" else None

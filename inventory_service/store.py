@@ -56,7 +56,6 @@ class InventoryStore(Aggregates[Reservation]):
         """Create the indexes, and the collections, which a transaction could not create."""
         await super().prepare()
         with available():
-            await self.collection.create_index([("state.status", 1), ("state.expiresAt", 1)])
             await self._levels.create_index("productId")
             await self._warehouses.create_index("name", sparse=True)
 
@@ -100,10 +99,6 @@ class InventoryStore(Aggregates[Reservation]):
         except _LostRaceError:
             return set(unit.entries)
         return set()
-
-    async def due(self, now: datetime, limit: int) -> list[Reservation]:
-        """Return the holds whose time is up."""
-        return await self.select({"state.status": "held", "state.expiresAt": {"$lte": now}}, limit)
 
     async def levels(
         self, product_ids: Collection[str] | None = None, warehouse_id: str | None = None

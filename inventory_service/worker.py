@@ -20,8 +20,7 @@ class InventoryWorker(Worker[Reservation, World]):
     def __init__(self, store: InventoryStore, relay: Relay, clock: Callable[[], datetime]) -> None:
         super().__init__(INVENTORY, REACTIONS, TRANSITIONS, Engine(INVENTORY, store, clock), relay)
         self.store = store
-        self._clock = clock
 
     async def expire_due(self) -> None:
         """Give back the holds whose time is up."""
-        await self.transit_all("expired", await self.store.due(self._clock(), DUE_LIMIT))
+        await self.transit_all("expired", await self.store.due(DUE_LIMIT))

@@ -6,7 +6,8 @@ from decimal import Decimal
 from typing import Literal
 
 from events.catalogue import InventoryReservationRequested, InventoryReserved, OrderFailure
-from events.fields import Id, Item, Items, Location, Model, Money, PaymentMethod, Reason, Timestamp
+from events.fields import Id, Item, Items, Location, Money, PaymentMethod, Reason, Timestamp
+from reactor.aggregate import Aggregate
 
 Status = Literal[
     "pending", "reserved", "paid", "confirmed", "compensating", "refundPending", "failed", "cancelled"
@@ -23,11 +24,9 @@ GRACE = timedelta(minutes=5)
 """How long after the end of its hold an order may stay undecided."""
 
 
-class Order(Model):
+class Order(Aggregate):
     """One order. While it is compensating, `release`, `refund` and `payment` say what is still awaited."""
 
-    order_id: Id
-    correlation_id: Id
     status: Status = "pending"
     user_id: Id
     items: Items
@@ -51,6 +50,11 @@ class Order(Model):
     def terminal(self) -> bool:
         """The order has ended."""
         return self.status in TERMINAL
+
+    @property
+    def due_at(self) -> datetime | None:
+        """Its deadline, as long as nobody has decided how it ends."""
+        return self.deadline if self.status in ("pending", "reserved") else None
 
     @property
     def awaiting(self) -> list[str]:

@@ -1,6 +1,5 @@
 """The orders in MongoDB."""
 
-from datetime import datetime
 from decimal import Decimal
 
 from order_service.order import Order, Status
@@ -16,16 +15,10 @@ class OrderStore(PlainStore[Order]):
         with available():
             await self.collection.create_index([("state.status", 1), ("state.createdAt", -1)])
             await self.collection.create_index([("state.createdAt", -1)])
-            await self.collection.create_index([("state.status", 1), ("state.deadline", 1)])
 
     async def find(self, status: Status | None, limit: int) -> list[Order]:
         """Return the newest orders, in one status or in all."""
         return await self.select({"state.status": status} if status else {}, limit, "state.createdAt")
-
-    async def overdue(self, now: datetime, limit: int) -> list[Order]:
-        """Return orders that should have been decided by now."""
-        late = {"state.status": {"$in": ["pending", "reserved"]}, "state.deadline": {"$lte": now}}
-        return await self.select(late, limit)
 
     async def books(self) -> list[tuple[str, Decimal, int]]:
         """Return currency, sum and number of the confirmed orders."""

@@ -27,7 +27,6 @@ class OrderWorker(Worker[Order, datetime]):
     def __init__(self, store: OrderStore, relay: Relay, clock: Callable[[], datetime]) -> None:
         super().__init__(ORDER, REACTIONS, TRANSITIONS, Engine(ORDER, store, clock), relay, self._tell)
         self.store = store
-        self._clock = clock
         self._ended: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
 
     async def place(self, request: InventoryReservationRequested) -> Order:
@@ -44,7 +43,7 @@ class OrderWorker(Worker[Order, datetime]):
 
     async def give_up_overdue(self) -> None:
         """Give up on the orders that are past their deadline."""
-        await self.transit_all("deadline", await self.store.overdue(self._clock(), DUE_LIMIT))
+        await self.transit_all("deadline", await self.store.due(DUE_LIMIT))
 
     async def ended(self, order_id: str, within: float) -> Order | None:
         """Return the order as soon as it has ended, or as it is after so many seconds."""

@@ -3,12 +3,13 @@
 from datetime import datetime
 from typing import Literal
 
-from events.fields import Count, Id, Model, Money, PaymentMethod, Timestamp
+from events.fields import Count, Id, Money, PaymentMethod, Timestamp
+from reactor.aggregate import Aggregate
 
 Status = Literal["charging", "charged", "declined", "void", "refunding", "refunded", "refundFailed"]
 
 
-class Payment(Model):
+class Payment(Aggregate):
     """The one payment of an order; its id is the order's.
 
     `charging` and `refunding` are intents: the provider is asked, with the same key, until it gives a
@@ -17,8 +18,6 @@ class Payment(Model):
     name the request whose record gets the answer.
     """
 
-    order_id: Id
-    correlation_id: Id
     status: Status
     saga: bool = True
     user_id: Id | None = None
@@ -41,6 +40,11 @@ class Payment(Model):
     def under_way(self) -> bool:
         """The provider owes an answer."""
         return self.status in ("charging", "refunding")
+
+    @property
+    def due_at(self) -> datetime | None:
+        """When a sweeper has to ask the provider again."""
+        return self.try_at if self.under_way else None
 
     @property
     def refund_key(self) -> str:

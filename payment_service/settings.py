@@ -17,7 +17,7 @@ class PaymentSettings(ServiceSettings):
 
     port: int = 8003
     database: str = "payment_service"
-    call_timeout: Seconds = 2.0
+    call_timeout: Seconds = 4.0
     """Seconds a message waits for the provider; after that, a sweeper goes on with it."""
     sim_delay: Annotated[float, Field(ge=0)] = 0.0
     """Seconds each charge takes."""

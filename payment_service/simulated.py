@@ -9,6 +9,8 @@ key for ever, as real providers do. An order chooses by its `paymentMethod`:
     sim:timeout:N          leaves the first N calls for this key without an answer, then approves
     sim:outage:SECONDS     is down for everybody for so long from the first call for this key, then approves
     sim:refuse-refund:N    approves, and refuses the first N attempts to refund
+
+Several may be combined: `sim:delay:2:refuse-refund:1`.
 """
 
 import asyncio
@@ -60,30 +62,28 @@ class SimulatedProvider:
 
     async def charge(self, charge: Charge) -> ChargeAnswer:
         """See `Provider`."""
-        word, number = _method(charge.payment_method)
-        await self._misbehave(charge.key, word, number)
-        if word == "decline" or self._declines(charge):
+        wishes = _wishes(charge.payment_method)
+        await self._misbehave(charge.key, wishes)
+        if "decline" in wishes or self._declines(charge):
             return Declined("declined")
         return Approved(f"ch-{_digest(charge.key)[:24]}")
 
     async def refund(self, refund: Refund) -> RefundAnswer:
         """See `Provider`."""
         await self.check()
-        word, number = _method(refund.payment_method)
         attempt = int(refund.key.rpartition("-")[2])
-        if word == "refuse-refund" and attempt <= number:
+        if attempt <= _wishes(refund.payment_method).get("refuse-refund", 0):
             return RefundRefused("refused")
         return Refunded(f"re-{_digest(refund.key)[:24]}")
 
-    async def _misbehave(self, key: str, word: str, number: float) -> None:
+    async def _misbehave(self, key: str, wishes: dict[str, float]) -> None:
         started = self._first_call.setdefault(key, self._time())
         self._calls[key] += 1
-        if word == "outage":
-            self._down_until = max(self._down_until, started + number)
+        self._down_until = max(self._down_until, started + wishes.get("outage", 0))
         await self.check()
-        if word == "timeout" and self._calls[key] <= number:
+        if self._calls[key] <= wishes.get("timeout", 0):
             await asyncio.Event().wait()
-        delay = number if word == "delay" else self._behaviour.delay
+        delay = wishes.get("delay", self._behaviour.delay)
         await asyncio.sleep(max(0.0, started + delay - self._time()))
 
     def _declines(self, charge: Charge) -> bool:
@@ -94,16 +94,23 @@ class SimulatedProvider:
         return draw < self._behaviour.decline_rate
 
 
-def _method(reference: str | None) -> tuple[str, float]:
-    """Return the word and the number of a simulated payment method; any other reference just approves."""
-    parts = (reference or "").split(":")
-    if parts[0] != "sim" or len(parts) < 2:
-        return "approve", 0.0
-    try:
-        number = float(parts[2]) if len(parts) > 2 else 0.0
-    except ValueError:
-        number = 0.0
-    return parts[1], min(max(number, 0.0), LONGEST_WAIT)
+def _wishes(reference: str | None) -> dict[str, float]:
+    """Return the words of a simulated payment method, each with its number, 0 if it has none.
+
+    Any other reference means nothing here, and is approved.
+    """
+    first, *parts = (reference or "").split(":")
+    wishes: dict[str, float] = {}
+    word = ""
+    for part in parts if first == "sim" else []:
+        try:
+            number = float(part)
+        except ValueError:
+            word = part
+            wishes[word] = 0.0
+        else:
+            wishes[word] = min(max(number, 0.0), LONGEST_WAIT)
+    return wishes
 
 
 def _digest(text: str) -> str:

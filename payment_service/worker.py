@@ -41,7 +41,6 @@ class PaymentWorker(Worker[Payment, datetime]):
         super().__init__(PAYMENT, REACTIONS, TRANSITIONS, Engine(PAYMENT, store, clock), relay)
         self.store = store
         self._provider = provider
-        self._clock = clock
         self._call_timeout = call_timeout
         self._calls: dict[str, asyncio.Task[Answer | None]] = {}
 
@@ -96,7 +95,7 @@ class PaymentWorker(Worker[Payment, datetime]):
     async def finish_left_over(self) -> None:
         """Ask the provider again for every intent that nobody has carried out in time."""
         await self.provider_available()
-        left = await self.store.left_over(self._clock(), LEFT_OVER_LIMIT)
+        left = await self.store.due(LEFT_OVER_LIMIT)
         await asyncio.gather(*(self._pursue(payment) for payment in left))
 
     async def _pursue(self, payment: Payment) -> Payment:

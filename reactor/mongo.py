@@ -1,9 +1,10 @@
 """Aggregates in a MongoDB collection: one query to load a batch, one guarded bulk write to save it.
 
 A document holds the aggregate's state, its version, a journal of what it has handled and what it emitted
-for each, and the outbox: ids of emitted events that no message would publish again.
+for each, the outbox: ids of emitted events that no message would publish again, and, while the clock may
+have to change it, when.
 
-    {_id, version, updatedAt, state: {...},
+    {_id, version, updatedAt, dueAt?, state: {...},
      journal: {<event id>: {name, at, emitted: [...]}}, outbox: [{id, at}]}
 """
 
@@ -26,12 +27,12 @@ from pymongo.errors import BulkWriteError, ConnectionFailure, ExecutionTimeout, 
 
 from events.catalogue import Event
 from events.codec import from_json
-from events.fields import Model
 from messaging.verdict import Unavailable
+from reactor.aggregate import Aggregate
 from reactor.step import Entry, Record, Step
 from reactor.store import Document, Unit
 
-M = TypeVar("M", bound=Model)
+M = TypeVar("M", bound=Aggregate)
 
 DUPLICATE_KEY = 11000
 # Codes of a server that is there but cannot serve now: shutting down, stepping down, no primary.
@@ -89,9 +90,10 @@ class Aggregates(Generic[M]):
         self._clock = clock
 
     async def prepare(self) -> None:
-        """Create the index the relay reads by."""
+        """Create the indexes that relay and sweepers read by; most documents are in neither."""
         with available():
             await self.collection.create_index("outbox.at", sparse=True)
+            await self.collection.create_index("dueAt", sparse=True)
 
     async def fetch(self, keys: Collection[str], session: Session | None = None) -> dict[str, Entry[M]]:
         """Return an entry for each key, an empty one for what does not exist."""
@@ -129,6 +131,10 @@ class Aggregates(Generic[M]):
             cursor = cursor.sort(newest_first_by, -1)
         with available():
             return [state async for document in cursor if (state := self.entry(document).state)]
+
+    async def due(self, limit: int) -> list[M]:
+        """Return aggregates that the clock has to change by now."""
+        return await self.select({"dueAt": {"$lte": self._clock()}}, limit)
 
     async def unpublished(self, before: datetime, limit: int) -> list[Event]:
         """Return events that have waited for the relay since before that moment, oldest first."""
@@ -185,6 +191,10 @@ class Aggregates(Generic[M]):
             record = entry.journal[key]
             values[f"journal.{key}"] = {"name": record.name, "at": record.at, "emitted": record.emitted}
         update: dict[str, Any] = {"$set": values}
+        if entry.state.due_at:
+            values["dueAt"] = entry.state.due_at
+        else:
+            update["$unset"] = {"dueAt": ""}
         if entry.queued:
             update["$push"] = {
                 "outbox": {"$each": [{"id": event_id, "at": now} for event_id in entry.queued]}

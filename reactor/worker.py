@@ -1,7 +1,7 @@
 """Runs the tables of a service: its reactions to events, and its transitions that no event causes."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import structlog
 
@@ -9,28 +9,13 @@ from events.catalogue import Event
 from events.identity import transition_id
 from messaging.topology import Topology
 from messaging.verdict import Verdict
+from reactor.aggregate import Aggregate
 from reactor.engine import Engine, verdict
 from reactor.relay import Relay
 from reactor.step import Outcome, Rule, Step
 from reactor.together import Together
 
 log = structlog.get_logger()
-
-
-class Aggregate(Protocol):
-    """What every aggregate has."""
-
-    @property
-    def order_id(self) -> str:
-        """Its key."""
-
-    @property
-    def correlation_id(self) -> str:
-        """The saga it belongs to."""
-
-    @property
-    def status(self) -> str:
-        """Where it stands."""
 
 
 A = TypeVar("A", bound=Aggregate)

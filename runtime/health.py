@@ -7,6 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from messaging.rabbit import Rabbit
 from messaging.verdict import Unavailable
 from reactor.store import Outbox
+from runtime.http import Problem, problem_response
 
 
 class Health:
@@ -39,10 +40,9 @@ def add_health(app: FastAPI, health: Health) -> None:
     @app.get("/readyz", tags=["health"], summary="The service can work; 503 names what is missing")
     async def readyz() -> Response:
         problems = await health.problems()
-        return JSONResponse(
-            {"status": "not ready" if problems else "ready", "problems": problems},
-            status_code=503 if problems else 200,
-        )
+        if problems:
+            return problem_response(Problem(503, "; ".join(problems)), problems=problems)
+        return JSONResponse({"status": "ready"})
 
     @app.get("/metrics", tags=["health"], summary="Prometheus metrics", response_class=Response)
     async def metrics() -> Response:

@@ -82,15 +82,15 @@ def create_app(title: str, description: str) -> FastAPI:
     return app
 
 
-def problem_response(problem: Problem) -> JSONResponse:
-    """Return the answer that a problem is."""
+def problem_response(problem: Problem, **more: object) -> JSONResponse:
+    """Return the answer that a problem is, with members of its own."""
     details = ProblemDetails(
         title=HTTPStatus(problem.status).phrase,
         status=problem.status,
         detail=problem.detail,
         errors=problem.errors,
     )
-    content = details.model_dump(by_alias=True, exclude_defaults=True)
+    content = {**details.model_dump(by_alias=True, exclude_defaults=True), **more}
     headers = {"Retry-After": "1"} if problem.status == HTTPStatus.SERVICE_UNAVAILABLE else None
     return JSONResponse(
         content, status_code=problem.status, media_type="application/problem+json", headers=headers

@@ -1,0 +1,21 @@
+"""What all aggregates have in common."""
+
+from datetime import datetime
+
+from events.fields import Id, Model
+
+
+class Aggregate(Model):
+    """What a service knows of one order. It is never changed, only replaced."""
+
+    order_id: Id
+    """Its key."""
+    correlation_id: Id
+    """The saga it belongs to."""
+    status: str
+    """Where it stands."""
+
+    @property
+    def due_at(self) -> datetime | None:
+        """When the clock will have to change it, if nothing else does before."""
+        return None
