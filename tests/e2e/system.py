@@ -1,0 +1,150 @@
+"""The whole system, seen from outside: its HTTP APIs and its broker."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from cli.stack import Endpoints, Stack
+
+TERMINAL = {"confirmed", "failed", "cancelled"}
+WAREHOUSES = {"north": (60.0, 10.0), "south": (40.0, 10.0)}
+
+
+class System:
+    """A running system and what a test does with it."""
+
+    def __init__(self, stack: Stack, vhost: str, http: httpx.AsyncClient) -> None:
+        self.stack = stack
+        self._vhost = vhost
+        self._http = http
+
+    @property
+    def at(self) -> Endpoints:
+        """Where everything is."""
+        return self.stack.endpoints
+
+    async def stock(self, **units: int) -> str:
+        """Bring a new product into the warehouses named; return its id."""
+        product = f"p-{uuid4().hex[:12]}"
+        warehouses = [
+            {"warehouseId": name, "location": {"latitude": latitude, "longitude": longitude}}
+            for name, (latitude, longitude) in WAREHOUSES.items()
+        ]
+        await self.put(f"{self.at.inventory}/warehouses", {"warehouses": warehouses})
+        for warehouse, available in units.items():
+            await self.put(f"{self.at.inventory}/stock/{warehouse}/{product}", {"available": available})
+        return product
+
+    async def place(self, product: str, quantity: int = 1, **fields: Any) -> str:
+        """Place an order over HTTP; return its id."""
+        body = {
+            "userId": "u-1",
+            "items": [{"productId": product, "quantity": quantity}],
+            "totalAmount": "12.50",
+            **fields,
+        }
+        answer = await self._http.post(f"{self.at.order}/orders", json=body)
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["orderId"])
+
+    async def ended(self, order_id: str, limit: float = 60) -> dict[str, Any]:
+        """Return an order that has ended; wait for that."""
+        async with asyncio.timeout(limit):
+            while True:
+                order = await self.get(f"{self.at.order}/orders/{order_id}?wait=20")
+                if order.get("status") in TERMINAL:
+                    return order
+
+    async def until_status(self, order_id: str, *statuses: str, limit: float = 30) -> dict[str, Any]:
+        """Wait until an order has one of these statuses."""
+        async with asyncio.timeout(limit):
+            while True:
+                order = await self.get(f"{self.at.order}/orders/{order_id}")
+                if order.get("status") in statuses:
+                    return order
+                await asyncio.sleep(0.05)
+
+    async def payment(self, order_id: str) -> dict[str, Any]:
+        """Return what the payment service knows of an order."""
+        return await self.get(f"{self.at.payment}/payments/{order_id}")
+
+    async def levels(self, product: str) -> dict[str, tuple[int, int, int]]:
+        """Return available, reserved and allocated units by warehouse."""
+        stock = await self.get(f"{self.at.inventory}/stock?productId={product}")
+        return {
+            level["warehouseId"]: (level["available"], level["reserved"], level["allocated"])
+            for level in stock["stock"]
+        }
+
+    async def money(self) -> tuple[Decimal, Decimal]:
+        """Return what was charged and not refunded, and what the confirmed orders cost."""
+        payments = (await self.get(f"{self.at.payment}/books"))["books"]
+        orders = (await self.get(f"{self.at.order}/books"))["books"]
+        kept = sum((Decimal(book["charged"]) - Decimal(book["refunded"]) for book in payments), Decimal(0))
+        return kept, sum((Decimal(book["confirmed"]) for book in orders), Decimal(0))
+
+    async def publish_by_hand(self, payload: str, exchange: str = "order.events") -> None:
+        """Publish as the management UI does: a routing key and a payload, nothing else."""
+        answer = await self._http.post(
+            f"{self.at.management}/api/exchanges/{self._vhost}/{exchange}/publish",
+            auth=("guest", "guest"),
+            json={
+                "properties": {},
+                "routing_key": "InventoryReservationRequested",
+                "payload": payload,
+                "payload_encoding": "string",
+            },
+        )
+        assert answer.json() == {"routed": True}
+
+    async def dead_letters(self) -> dict[str, int]:
+        """Return how many messages each dead-letter queue holds, as far as it holds any."""
+        found = {}
+        for service in ("order_service", "inventory_service", "payment_service"):
+            queue = f"{self.at.management}/api/queues/{self._vhost}/{service}.dead/get"
+            answer = await self._http.post(
+                queue,
+                auth=("guest", "guest"),
+                json={"count": 100, "ackmode": "ack_requeue_true", "encoding": "auto"},
+            )
+            if letters := answer.json():
+                found[service] = len(letters)
+        return found
+
+    async def post(self, url: str) -> httpx.Response:
+        """Send an empty POST."""
+        return await self._http.post(url)
+
+    async def get(self, url: str) -> dict[str, Any]:
+        """Return what a URL answers, an empty object while its service is away."""
+        try:
+            answer = await self._http.get(url)
+        except httpx.TransportError:
+            await asyncio.sleep(0.1)
+            return {}
+        return dict(answer.json())
+
+    async def put(self, url: str, body: dict[str, Any]) -> None:
+        """Put, and see that it was accepted."""
+        (await self._http.put(url, json=body)).raise_for_status()
+
+
+@asynccontextmanager
+async def running(stack: Stack, vhost: str) -> AsyncIterator[System]:
+    """Start a stack, and stop it at the end."""
+    await asyncio.to_thread(stack.start)
+    try:
+        async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
+            yield System(stack, vhost, http)
+    finally:
+        await asyncio.to_thread(stack.stop)
+
+
+async def ended_all(system: System, order_ids: Sequence[str], limit: float = 120) -> list[dict[str, Any]]:
+    """Return many orders when all of them have ended."""
+    return list(await asyncio.gather(*(system.ended(order_id, limit) for order_id in order_ids)))
