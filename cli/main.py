@@ -1,4 +1,4 @@
-"""`saga`, the one command line: run the stack, place orders, publish events, look at stock."""
+"""`saga`, the one command line: run the stack, place orders, publish events, look at stock and flow."""
 
 import sys
 
@@ -7,6 +7,8 @@ import typer
 from cli import order, stock
 from cli.demo import EPILOG as DEMO_EPILOG
 from cli.demo import demo
+from cli.flow import EPILOG as FLOW_EPILOG
+from cli.flow import flow
 from cli.publish import EPILOG as PUBLISH_EPILOG
 from cli.publish import publish
 from cli.seed import seed
@@ -35,12 +37,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"max_content_width": HELP_WIDTH},
 )
-app.command()(up)
-app.command(epilog=DEMO_EPILOG)(demo)
+app.command(short_help="Start everything that is missing, and run it until Ctrl-C.")(up)
+app.command(epilog=DEMO_EPILOG, short_help="Play every story, then many orders at once.")(demo)
 app.add_typer(order.app, name="order")
-app.command(epilog=PUBLISH_EPILOG)(publish)
+app.command(epilog=PUBLISH_EPILOG, short_help="Publish one event by hand, checked first.")(publish)
 app.add_typer(stock.app, name="stock")
-app.command(epilog="Example: saga seed --restock")(seed)
+app.command(epilog="Example: saga seed --restock", short_help="Create sample warehouses and stock.")(seed)
+app.command(epilog=FLOW_EPILOG, short_help="Print the whole flow as a picture in Mermaid.")(flow)
 
 
 def main() -> None:

@@ -202,10 +202,10 @@ STORIES = (
     ),
     Story(
         name="expired and refunded",
-        about="the hold lasts 1 s, the payment takes 3 s: it comes too late and is refunded",
+        about="the hold lasts 2 s, the payment takes 3.5 s: it comes too late and is refunded",
         takes={"tea": 1},
         total=Decimal("12.50"),
-        options={"paymentMethod": "sim:delay:3", "expiresIn": 1},
+        options={"paymentMethod": "sim:delay:3.5", "expiresIn": 2},
         start=place,
         status="failed",
         reason="expired",
