@@ -22,7 +22,9 @@ async def main(settings: InventorySettings) -> None:
     """Run until told to stop."""
     client = connect(settings.mongodb_url.get_secret_value())
     hold = timedelta(seconds=settings.hold_seconds)
-    store = InventoryStore(client, database(client, settings.database), utc_now, hold)
+    store = InventoryStore(
+        client, database(client, settings.database), utc_now, hold, settings.replica_name()
+    )
     rabbit = broker(settings, topology(INVENTORY, REACTIONS, TRANSITIONS, settings.retry_delays))
     relay = Relay(INVENTORY, rabbit, store, utc_now, settings.relay_patience)
     worker = InventoryWorker(store, relay, utc_now)

@@ -1,5 +1,6 @@
 """The settings of the inventory service, from the environment: `INVENTORY_PORT` and so on."""
 
+from socket import gethostname
 from typing import Annotated
 
 from pydantic import Field
@@ -17,3 +18,9 @@ class InventorySettings(ServiceSettings):
     database: str = "inventory_service"
     hold_seconds: Annotated[int, Field(ge=1)] = 600
     """How long a hold lasts when the order does not say."""
+    replica: str = ""
+    """The name of this replica, the same after a restart; by default, host and port."""
+
+    def replica_name(self) -> str:
+        """Return the name of this replica."""
+        return self.replica or f"{gethostname()}:{self.port}"

@@ -1,8 +1,10 @@
 """Reservations, stock levels and warehouses in MongoDB; a batch changes them in one transaction."""
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import structlog
 from motor.motor_asyncio import AsyncIOMotorClient
@@ -37,7 +39,10 @@ class InventoryUnit(Unit[Reservation, World]):
 
 
 class InventoryStore(Aggregates[Reservation]):
-    """See `reactor.store.Store`; the context of a unit is the `World` its reactions look at."""
+    """See `reactor.store.Store`; the context of a unit is the `World` its reactions look at.
+
+    `replica` is a name that a process has again after a restart, so that it can end the transaction it died in.
+    """
 
     def __init__(
         self,
@@ -45,12 +50,17 @@ class InventoryStore(Aggregates[Reservation]):
         database: Database,
         clock: Callable[[], datetime],
         default_hold: timedelta,
+        replica: str | None = None,
     ) -> None:
         super().__init__(database["reservations"], Reservation, clock)
         self._client = client
         self._levels = database["stock"]
         self._warehouses = database["warehouses"]
         self._default_hold = default_hold
+        self._sessions = database["sessions"]
+        self._replica = replica or uuid4().hex
+        self._session: Session | None = None
+        self._turn = asyncio.Lock()
 
     async def prepare(self) -> None:
         """Create the indexes, and the collections, which a transaction could not create."""
@@ -58,6 +68,7 @@ class InventoryStore(Aggregates[Reservation]):
         with available():
             await self._levels.create_index("productId")
             await self._warehouses.create_index("name", sparse=True)
+            await self._open_session()
 
     async def load(self, steps: Sequence[Step[Reservation, World]]) -> Unit[Reservation, World]:
         """Load the reservations that the steps touch, and every level they may draw on."""
@@ -93,9 +104,9 @@ class InventoryStore(Aggregates[Reservation]):
             for place, total in moved.items()
         ]
         try:
-            with available():
-                async with await self._client.start_session() as session:
-                    await self._transact(session, unit, stock_writes)
+            async with self._turn:
+                with available():
+                    await self._transact(self._session or await self._open_session(), unit, stock_writes)
         except _LostRaceError:
             return set(unit.entries)
         return set()
@@ -143,6 +154,22 @@ class InventoryStore(Aggregates[Reservation]):
         ]
         with available():
             await self._warehouses.bulk_write(writes, ordered=False)
+
+    async def _open_session(self) -> Session:
+        """Open the session for this replica's transactions, and end the one before.
+
+        A process that dies in a transaction leaves it open, and its documents out of reach until the database
+        ends it, by default after 60 s. Whoever takes the place of that process ends it at once.
+        """
+        self._session = await self._client.start_session()
+        session_id = self._session.session_id
+        before = await self._sessions.find_one({"_id": self._replica})
+        if before:
+            await self._client.admin.command("killSessions", [before["session"]])
+        await self._sessions.update_one(
+            {"_id": self._replica}, {"$set": {"session": session_id, "at": self._clock()}}, upsert=True
+        )
+        return self._session
 
     async def _transact(
         self, session: Session, unit: Unit[Reservation, World], stock_writes: Sequence[UpdateOne]

@@ -84,7 +84,9 @@ class Rabbit:
                 pause = FIRST_PAUSE
             except GONE as error:
                 log.warning("broker_away", service=self.topology.service, error=repr(error))
-            self._awaited = ["a connection"]
+                self._awaited = [f"a connection ({error})"]
+            else:
+                self._awaited = ["a connection"]
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause * random.uniform(0.5, 1)):  # noqa: S311 (jitter)
                     await self._stopping.wait()

@@ -16,7 +16,7 @@ from payment_service.payment import Payment
 from payment_service.provider import Charge, ChargeAnswer, Provider, ProviderDown, Refund, RefundAnswer
 from payment_service.reactions import REACTIONS, TRANSITIONS
 from payment_service.store import PaymentStore
-from reactor.engine import Engine, verdict
+from reactor.engine import Engine
 from reactor.relay import Relay
 from reactor.step import Outcome, Step
 from reactor.worker import Worker
@@ -47,13 +47,13 @@ class PaymentWorker(Worker[Payment, datetime]):
     async def handle(self, events: Sequence[Event]) -> list[Verdict]:
         """React to a batch of events; those that need the provider are answered later."""
         await self.provider_available()
-        outcomes = await self.run([self.reaction(event) for event in events])
-        return [
-            Later(asyncio.ensure_future(self._carry_out(outcome)))
-            if outcome.error is None and outcome.state and outcome.state.under_way
-            else verdict(outcome)
-            for outcome in outcomes
-        ]
+        return await super().handle(events)
+
+    def verdict(self, step: Step[Payment, datetime], outcome: Outcome[Payment]) -> Verdict:
+        """See `Worker`; a payment under way is answered later."""
+        if outcome.error is None and outcome.state and outcome.state.under_way:
+            return Later(asyncio.ensure_future(self._carry_out(outcome)))
+        return super().verdict(step, outcome)
 
     async def available(self) -> None:
         """Return if database and provider can be asked.

@@ -13,7 +13,7 @@ from events.codec import from_json, to_json
 from events.identity import stamped
 from messaging.verdict import Done, Retry
 from reactor.metrics import CONFLICTS
-from reactor.step import Entry, NotYet, Outcome, Reaction, Record, Refused, Step
+from reactor.step import Conflict, Entry, NotYet, Outcome, Reaction, Record, Refused, Step
 from reactor.store import Store, Unit
 
 S = TypeVar("S")
@@ -21,7 +21,8 @@ C = TypeVar("C")
 
 log = structlog.get_logger()
 
-MAX_ROUNDS = 20
+MAX_RACES = 8
+"""Rounds that a batch may lose against other writers; then the losers are left to the caller to try again."""
 LONGEST_PAUSE = 0.2
 
 
@@ -41,7 +42,7 @@ class Engine(Generic[S, C]):
         self._dice = dice or random.Random()  # noqa: S311 (jitter)
 
     async def run(self, steps: Sequence[Step[S, C]]) -> list[Outcome[S]]:
-        """Run the steps in order; return the outcome of each, all of it saved.
+        """Run the steps; return the outcome of each, all of it saved, but for those that end in a conflict.
 
         Steps on one aggregate see each other's result. A step that fails changes nothing and takes none of
         the others with it.
@@ -51,21 +52,25 @@ class Engine(Generic[S, C]):
                 again is safe.
         """
         outcomes: dict[int, Outcome[S]] = {}
+        losers: set[int] = set()
         todo = list(range(len(steps)))
         chunk = len(todo)
-        rounds = 0
+        races = 0
         while todo:
             lost = await self._round(steps, todo[:chunk], outcomes)
-            todo = [*lost, *todo[chunk:]]
+            # Who lost waits behind those who may have nothing to do with it.
+            todo = [*todo[chunk:], *lost]
             if not lost:
+                chunk = min(len(steps), chunk * 2)
                 continue
-            rounds += 1
             CONFLICTS.labels(self._service).inc(len(lost))
-            if rounds >= MAX_ROUNDS:
-                outcomes.update({index: _lost_too_often() for index in todo})
-                break
+            races += 1
+            losers.update(lost)
+            if races >= MAX_RACES:
+                outcomes.update({index: _conflict() for index in todo if index in losers})
+                todo = [index for index in todo if index not in losers]
             chunk = max(1, chunk // 2)
-            await asyncio.sleep(self._dice.uniform(0, min(LONGEST_PAUSE, 0.005 * 2**rounds)))
+            await asyncio.sleep(self._dice.uniform(0, min(LONGEST_PAUSE, 0.005 * 2**races)))
         return [outcomes[index] for index in range(len(steps))]
 
     async def _round(
@@ -129,5 +134,5 @@ def _events(record: Record | None) -> list[Event]:
     return [from_json(event) for event in record.emitted] if record else []
 
 
-def _lost_too_often() -> Outcome[Any]:
-    return Outcome("failed", None, error=RuntimeError(f"lost {MAX_ROUNDS} races for the same documents"))
+def _conflict() -> Outcome[Any]:
+    return Outcome("conflict", None, error=Conflict("others keep changing the same documents"))

@@ -10,6 +10,7 @@ have to change it, when.
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
@@ -22,7 +23,7 @@ from motor.motor_asyncio import (
     AsyncIOMotorCollection,
     AsyncIOMotorDatabase,
 )
-from pymongo import UpdateOne
+from pymongo import InsertOne, UpdateOne
 from pymongo.errors import BulkWriteError, ConnectionFailure, ExecutionTimeout, OperationFailure
 
 from events.catalogue import Event
@@ -88,6 +89,8 @@ class Aggregates(Generic[M]):
         self.collection = collection
         self._model = model
         self._clock = clock
+        self._published: dict[str, set[str]] = {}
+        self._overdue: set[str] = set()
 
     async def prepare(self) -> None:
         """Create the indexes that relay and sweepers read by; most documents are in neither."""
@@ -108,17 +111,22 @@ class Aggregates(Generic[M]):
         changed = [entry for entry in entries if entry.touched]
         if not changed:
             return set()
+        done = {
+            entry.key: frozenset(self._published.get(entry.key, ())) for entry in changed if not entry.queued
+        }
+        writes = [self._write(entry, done.get(entry.key, frozenset())) for entry in changed]
+        stale: set[str] = set()
         try:
             with available():
-                await self.collection.bulk_write(
-                    [self._write(entry) for entry in changed], ordered=False, session=session
-                )
+                await self.collection.bulk_write(writes, ordered=False, session=session)
         except BulkWriteError as error:
             failures = error.details["writeErrors"]
             if any(failure["code"] != DUPLICATE_KEY for failure in failures):
                 raise
-            return {changed[failure["index"]].key for failure in failures}
-        return set()
+            stale = {changed[failure["index"]].key for failure in failures}
+        for key in done.keys() - stale:
+            self._forgotten(key, done[key])
+        return stale
 
     async def get(self, key: str) -> M | None:
         """Return the state of one aggregate."""
@@ -138,11 +146,13 @@ class Aggregates(Generic[M]):
 
     async def unpublished(self, before: datetime, limit: int) -> list[Event]:
         """Return events that have waited for the relay since before that moment, oldest first."""
+        await self._forget()
         events: list[Event] = []
         with available():
             cursor = self.collection.find({"outbox.at": {"$lt": before}}, {"outbox": 1, "journal": 1})
             async for document in cursor.sort("outbox.at", 1).limit(limit):
                 waiting = {item["id"] for item in document["outbox"] if item["at"] < before}
+                waiting -= self._published.get(document["_id"], set())
                 events += [
                     from_json(event)
                     for record in document["journal"].values()
@@ -151,15 +161,35 @@ class Aggregates(Generic[M]):
                 ]
         return events
 
-    async def published(self, events: Mapping[str, Sequence[str]]) -> None:
-        """Forget these as unpublished: event ids by aggregate."""
-        writes = [
-            UpdateOne({"_id": key}, {"$pull": {"outbox": {"id": {"$in": list(ids)}}}})
-            for key, ids in events.items()
-        ]
-        if writes:
+    async def published(self, events: Mapping[str, Collection[str]]) -> None:
+        """Forget these as unpublished: event ids by aggregate.
+
+        That is not worth a write of its own: it goes with the next change of the document, which mostly
+        follows at once, or else with a later look for unpublished events. Should the process end before
+        that, they are published once more, which changes nothing.
+        """
+        for key, ids in events.items():
+            self._published.setdefault(key, set()).update(ids)
+
+    async def _forget(self) -> None:
+        """Forget what was published before the last time this was called, and has not been changed since."""
+        done = {key: frozenset(self._published[key]) for key in self._overdue & self._published.keys()}
+        if done:
+            writes = [
+                UpdateOne({"_id": key}, {"$pull": {"outbox": {"id": {"$in": list(ids)}}}})
+                for key, ids in done.items()
+            ]
             with available():
                 await self.collection.bulk_write(writes, ordered=False)
+        for key, ids in done.items():
+            self._forgotten(key, ids)
+        self._overdue = set(self._published)
+
+    def _forgotten(self, key: str, ids: Collection[str]) -> None:
+        if left := self._published.get(key, set()).difference(ids):
+            self._published[key] = left
+        else:
+            self._published.pop(key, None)
 
     async def ping(self) -> None:
         """Return if the database answers."""
@@ -178,7 +208,11 @@ class Aggregates(Generic[M]):
             },
         )
 
-    def _write(self, entry: Entry[M]) -> UpdateOne:
+    def _write(self, entry: Entry[M], done: Collection[str]) -> InsertOne[Document] | UpdateOne:
+        """Return the write that changes a document, or fails for this very entry if its version is stale.
+
+        That failure is a duplicate `_id`: a bulk write would only count one match less.
+        """
         if entry.state is None:
             raise ValueError(f"{entry.key} has a record but no state")
         now = self._clock()
@@ -187,20 +221,21 @@ class Aggregates(Generic[M]):
             "updatedAt": now,
             "state": entry.state.model_dump(by_alias=True),
         }
-        for key in entry.touched:
-            record = entry.journal[key]
-            values[f"journal.{key}"] = {"name": record.name, "at": record.at, "emitted": record.emitted}
-        update: dict[str, Any] = {"$set": values}
         if entry.state.due_at:
             values["dueAt"] = entry.state.due_at
-        else:
+        records = {key: asdict(entry.journal[key]) for key in entry.touched}
+        queued = [{"id": event_id, "at": now} for event_id in entry.queued]
+        if not entry.version:
+            return InsertOne({"_id": entry.key, **values, "journal": records, "outbox": queued})
+        update: dict[str, Any] = {
+            "$set": {**values, **{f"journal.{key}": record for key, record in records.items()}}
+        }
+        if entry.state.due_at is None:
             update["$unset"] = {"dueAt": ""}
-        if entry.queued:
-            update["$push"] = {
-                "outbox": {"$each": [{"id": event_id, "at": now} for event_id in entry.queued]}
-            }
-        # With the upsert, a stale version is a duplicate `_id`, and so an error for this very entry; without
-        # it, a bulk write would only count one match less.
+        if queued:
+            update["$push"] = {"outbox": {"$each": queued}}
+        elif done:
+            update["$pull"] = {"outbox": {"id": {"$in": list(done)}}}
         return UpdateOne({"_id": entry.key, "version": entry.version}, update, upsert=True)
 
 

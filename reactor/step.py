@@ -19,6 +19,10 @@ class Refused(Exception):
     """The aggregate is in a state that does not allow this."""
 
 
+class Conflict(Exception):
+    """Other writers were faster each time; nothing is wrong with the step, and it may be run again."""
+
+
 class Rule:
     """One line of a table of reactions: the pure function to call, and the events it may publish."""
 
@@ -104,7 +108,7 @@ class Step(Generic[S, C]):
 class Outcome(Generic[S]):
     """What became of a step: the state after it and the events to publish now.
 
-    `name` is `handled`, `repeated`, `ignored` or `failed`, with `error` saying why.
+    `name` is `handled`, `repeated`, `ignored`, or, with `error` saying why, `failed` or `conflict`.
     """
 
     name: str

@@ -1,5 +1,7 @@
 """Runs the tables of a service: its reactions to events, and its transitions that no event causes."""
 
+import asyncio
+import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
@@ -8,7 +10,7 @@ import structlog
 from events.catalogue import Event
 from events.identity import transition_id
 from messaging.topology import Topology
-from messaging.verdict import Verdict
+from messaging.verdict import Done, Later, Retry, Unavailable, Verdict
 from reactor.aggregate import Aggregate
 from reactor.engine import Engine, verdict
 from reactor.relay import Relay
@@ -16,6 +18,10 @@ from reactor.step import Outcome, Rule, Step
 from reactor.together import Together
 
 log = structlog.get_logger()
+
+LONGEST_TRANSACTION = 120.0
+"""Seconds that documents can be out of reach, generously: a writer that dies in the middle of a transaction
+leaves it open, and the database ends it by itself, by default after 60 s."""
 
 
 A = TypeVar("A", bound=Aggregate)
@@ -59,7 +65,18 @@ class Worker(Generic[A, C]):
 
     async def handle(self, events: Sequence[Event]) -> list[Verdict]:
         """React to a batch of events; see `messaging.verdict.Handler`."""
-        return [verdict(outcome) for outcome in await self.run([self.reaction(event) for event in events])]
+        steps = [self.reaction(event) for event in events]
+        outcomes = await self.run(steps)
+        return [self.verdict(step, outcome) for step, outcome in zip(steps, outcomes, strict=True)]
+
+    def verdict(self, step: Step[A, C], outcome: Outcome[A]) -> Verdict:
+        """Return what is to be done with the message that a step came from.
+
+        One that lost too many races is run again until it wins, while the messages behind it go on.
+        """
+        if outcome.name == "conflict":
+            return Later(asyncio.ensure_future(self._insist(step)))
+        return verdict(outcome)
 
     async def transit(
         self, name: str, order_id: str, correlation_id: str, *about: object, occasion: str = ""
@@ -71,8 +88,11 @@ class Worker(Generic[A, C]):
 
         Raises:
             NotYet, Refused: what the transition says.
+            Unavailable: others kept changing the same documents; asking again is safe.
         """
         outcome = await self.soon(self.transition(name, order_id, correlation_id, *about, occasion=occasion))
+        if outcome.name == "conflict":
+            raise Unavailable(str(outcome.error))
         if outcome.error is not None:
             raise outcome.error
         if outcome.state is None:
@@ -100,6 +120,15 @@ class Worker(Generic[A, C]):
             if step.relayed and outcome.name == "handled":
                 self._relay.hand_over(outcome.emitted)
         return outcomes
+
+    async def _insist(self, step: Step[A, C]) -> Done | Retry:
+        clock = asyncio.get_running_loop().time
+        end = clock() + LONGEST_TRANSACTION
+        while True:
+            await asyncio.sleep(random.uniform(0.1, 1))  # noqa: S311 (jitter)
+            outcome = await self.soon(step)
+            if outcome.name != "conflict" or clock() > end:
+                return verdict(outcome)
 
     def reaction(self, event: Event) -> Step[A, C]:
         """Return the step that a received event asks for."""

@@ -21,6 +21,10 @@ from runtime.settings import ServiceSettings
 
 log = structlog.get_logger()
 
+HTTP_DRAIN = 2
+"""Seconds that requests in hand have at a stop, after the readers have drained; most take milliseconds, and
+who waits for an order to end asks again."""
+
 Sweep = Callable[[], Awaitable[None]]
 
 
@@ -66,7 +70,7 @@ async def run(service: Service) -> None:
             log_config=None,
             access_log=False,
             lifespan="off",
-            timeout_graceful_shutdown=round(service.settings.drain_timeout),
+            timeout_graceful_shutdown=HTTP_DRAIN,
         )
     )
     stop = asyncio.Event()
