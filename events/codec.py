@@ -73,7 +73,7 @@ def parse_json(text: bytes | str) -> object:
         return json.loads(_as_text(text), parse_float=Decimal, parse_constant=_refuse)
     except RecursionError:
         raise InvalidEvent("not JSON: nested too deeply") from None
-    except ValueError as error:
+    except (ValueError, ArithmeticError) as error:
         raise InvalidEvent(f"not JSON: {error}") from None
 
 

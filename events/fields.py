@@ -40,9 +40,12 @@ def _read_money(value: object) -> Decimal:
         raise ValueError('must be an amount such as "25.00"') from None
     if not amount.is_finite() or abs(amount) >= MAX_AMOUNT:
         raise ValueError(f"must be less than {MAX_AMOUNT:f}")
-    if amount != round(amount, MAX_DECIMAL_PLACES):
+    rounded = round(amount, MAX_DECIMAL_PLACES)
+    if amount != rounded:
         raise ValueError(f"must have at most {MAX_DECIMAL_PLACES} decimal places")
-    return amount
+    if rounded.is_zero():
+        return Decimal(0)
+    return min(amount, rounded, key=lambda number: len(number.as_tuple().digits))
 
 
 def _not_negative(amount: Decimal) -> Decimal:
@@ -67,6 +70,13 @@ def format_money(amount: Decimal) -> str:
 def format_time(moment: datetime) -> str:
     """Write a moment as RFC 3339 in UTC, to the millisecond."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be a moment between the years 1 and 9999 in UTC") from None
 
 
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
@@ -97,7 +107,7 @@ PaymentMethod = Annotated[str, Field(pattern=r"^[A-Za-z0-9_:.=-]{1,128}$")]
 """A reference that the payment provider understands (a token or channel); never card data."""
 Timestamp = Annotated[
     AwareDatetime,
-    AfterValidator(lambda moment: moment.astimezone(UTC)),
+    AfterValidator(_in_utc),
     PlainSerializer(format_time, when_used="json"),
 ]
 """A moment in UTC."""

@@ -77,12 +77,9 @@ def reserve(
     """Hold every line or none; a request that was answered before gets the first answer again."""
     if reservation is None:
         return _hold(request, world)
-    if not reservation.saga:
-        return _join_saga(reservation, request)
-    if reservation.requested_under is None:
-        buried = reservation.model_copy(update={"requested_under": request.event_id})
-        return Reaction(buried, [_not_reserved(request, "released")])
-    return Reaction(reservation, again=reservation.requested_under)
+    if reservation.requested_under:
+        return Reaction(reservation, again=reservation.requested_under)
+    return _join_saga(reservation, request)
 
 
 def confirm(
@@ -119,7 +116,7 @@ def release(
     if reservation.released_under:
         return Reaction(reservation, again=reservation.released_under)
     if reservation.status == "allocated":
-        return Reaction(reservation)
+        return _keep_allocated(reservation, event)
     released = reservation.model_copy(
         update={"status": "released", "saga": True, "released_under": event.event_id}
     )
@@ -181,7 +178,7 @@ def hold_by_hand(reservation: Reservation | None, hold: Hold, world: World) -> R
         payment_method=hold.payment_method,
         lines=lines,
         expires_at=world.now + _duration(hold.expires_in, world),
-        requested_under=hold.recorded_under,
+        requested_under=None if hold.total_amount is None else hold.recorded_under,
     )
     return StockReaction(
         held, [_reserved(held)] if held.saga else [], moves=_moves(lines, available=-1, reserved=1)
@@ -256,7 +253,10 @@ def _hold(request: InventoryReservationRequested, world: World) -> Reaction[Rese
 
 
 def _join_saga(reservation: Reservation, request: InventoryReservationRequested) -> Reaction[Reservation]:
-    """Let a saga take over what was held by hand: it is told what is held, and judges by itself."""
+    """Answer the first request for what is there already: a tombstone, or a hold made by hand.
+
+    A saga takes over what is held by hand: it is told what that is, and judges by itself.
+    """
     joined = reservation.model_copy(
         update={
             "saga": True,
@@ -270,6 +270,14 @@ def _join_saga(reservation: Reservation, request: InventoryReservationRequested)
     if reservation.status != "held":
         return Reaction(joined, [_not_reserved(request, "released")])
     return Reaction(joined, [_reserved(joined)])
+
+
+def _keep_allocated(reservation: Reservation, event: InventoryReleaseRequested) -> Reaction[Reservation]:
+    """What a saga has paid for stays; what was allocated by hand is not the saga's, which holds nothing."""
+    if reservation.confirmed_under:
+        return Reaction(reservation)
+    told = reservation.model_copy(update={"saga": True, "released_under": event.event_id})
+    return Reaction(told, [InventoryReleased(order_id=event.order_id)])
 
 
 def _take_again(

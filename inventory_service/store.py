@@ -41,7 +41,7 @@ class InventoryUnit(Unit[Reservation, World]):
 class InventoryStore(Aggregates[Reservation]):
     """See `reactor.store.Store`; the context of a unit is the `World` its reactions look at.
 
-    `replica` is a name that a process has again after a restart, so that it can end the transaction it died in.
+    `replica` is a name that a process has again after a restart, to end the transaction that it died in.
     """
 
     def __init__(
@@ -152,8 +152,9 @@ class InventoryStore(Aggregates[Reservation]):
             )
             for warehouse in warehouses
         ]
-        with available():
-            await self._warehouses.bulk_write(writes, ordered=False)
+        if writes:
+            with available():
+                await self._warehouses.bulk_write(writes, ordered=False)
 
     async def _open_session(self) -> Session:
         """Open the session for this replica's transactions, and end the one before.

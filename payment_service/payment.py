@@ -47,6 +47,11 @@ class Payment(Aggregate):
         return self.try_at if self.under_way else None
 
     @property
+    def charge_key(self) -> str:
+        """The idempotency key of the charge: one an order, whatever key its requester has given."""
+        return f"order-{self.order_id}"
+
+    @property
     def refund_key(self) -> str:
         """The idempotency key of the refund: a new one for each attempt, since a refusal is an answer."""
         return f"refund-{self.order_id}-{self.refund_attempt}"

@@ -29,14 +29,13 @@ def charge(payment: Payment | None, event: PaymentRequested, now: datetime) -> R
     """Start to charge the customer, once an order; a further request gets the first answer again."""
     if payment is None:
         return Reaction(_intent(event, saga=True, now=now))
-    if payment.requested_under is None:
-        refused = payment.model_copy(update={"requested_under": event.event_id})
-        return Reaction(refused, [_failed(payment, "refund_requested_first")])
-    if payment.saga:
+    if payment.requested_under:
         return Reaction(payment, again=payment.requested_under)
     joined = payment.model_copy(
         update={"saga": True, "correlation_id": event.correlation_id, "requested_under": event.event_id}
     )
+    if payment.refund_under:
+        return Reaction(joined, [_failed(joined, "refund_requested_first")])
     if payment.status == "charging":
         return Reaction(joined)
     if payment.status == "charged":
@@ -86,7 +85,7 @@ def charge_answered(payment: Payment | None, answer: ChargeAnswer, now: datetime
         raise NotYet("an answer to a charge that nobody has asked for")
     if isinstance(answer, Approved):
         approved = payment.model_copy(update={"charge_id": answer.charge_id})
-        if payment.status == "declined" or (payment.status == "charging" and payment.undo):
+        if payment.status in ("declined", "void") or (payment.status == "charging" and payment.undo):
             return Reaction(_refunding(approved, now))
         if payment.status == "charging":
             charged = approved.model_copy(update={"status": "charged", "try_at": None})
@@ -173,7 +172,7 @@ def _intent(event: PaymentRequested, *, saga: bool, now: datetime) -> Payment:
         idempotency_key=event.idempotency_key,
         payment_method=event.payment_method,
         refunded_amount=0,
-        requested_under=event.event_id,
+        requested_under=event.event_id if saga else None,
         try_at=now + PATIENCE,
     )
 

@@ -52,7 +52,7 @@ class PaymentWorker(Worker[Payment, datetime]):
     def verdict(self, step: Step[Payment, datetime], outcome: Outcome[Payment]) -> Verdict:
         """See `Worker`; a payment under way is answered later."""
         if outcome.error is None and outcome.state and outcome.state.under_way:
-            return Later(asyncio.ensure_future(self._carry_out(outcome)))
+            return Later(asyncio.ensure_future(self._carry_out(step, outcome)))
         return super().verdict(step, outcome)
 
     async def available(self) -> None:
@@ -105,10 +105,10 @@ class PaymentWorker(Worker[Payment, datetime]):
         answer = await self._ask(payment)
         if answer is None:
             return payment
-        outcome = await self.soon(self._answered(payment, answer, relayed=True))
+        outcome = await self.soon(self._answered(payment, answer))
         return await self._pursue(outcome.state or payment) if outcome.error is None else payment
 
-    async def _carry_out(self, outcome: Outcome[Payment]) -> Done | Retry:
+    async def _carry_out(self, asked: Step[Payment, datetime], outcome: Outcome[Payment]) -> Done | Retry:
         """Carry out what a message asked for, which is acknowledged after that.
 
         Without an answer in time the message is done all the same: the intent is kept, and swept up.
@@ -116,7 +116,7 @@ class PaymentWorker(Worker[Payment, datetime]):
         payment = outcome.state
         published = list(outcome.emitted)
         while payment and payment.under_way and (answer := await self._ask(payment)):
-            answered = await self.soon(self._answered(payment, answer, relayed=False))
+            answered = await self.soon(self._answered(payment, answer, asked.recorded_under))
             if answered.error is not None:
                 return Retry(repr(answered.error))
             payment = answered.state
@@ -125,7 +125,7 @@ class PaymentWorker(Worker[Payment, datetime]):
 
     async def _ask(self, payment: Payment) -> Answer | None:
         """Return the provider's answer, or None if there is none in time; one call at a time for each key."""
-        key = payment.idempotency_key if payment.status == "charging" else payment.refund_key
+        key = payment.charge_key if payment.status == "charging" else payment.refund_key
         call = self._calls.get(key)
         if call is None:
             call = self._calls[key] = asyncio.create_task(self._call(payment, key))
@@ -150,15 +150,18 @@ class PaymentWorker(Worker[Payment, datetime]):
             log.warning("provider_down", order_id=payment.order_id, key=key, reason=str(error))
         return None
 
-    def _answered(self, payment: Payment, answer: Answer, *, relayed: bool) -> Step[Payment, datetime]:
+    def _answered(
+        self, payment: Payment, answer: Answer, waiting: str | None = None
+    ) -> Step[Payment, datetime]:
+        """Return the step that an answer is; `waiting` is the id of the event whose message waits for it."""
         name = f"{'charge' if payment.status == 'charging' else 'refund'}_answered"
         rule = TRANSITIONS[name]
         return Step(
             key=payment.order_id,
             name=name,
-            recorded_under=f"{name}-{payment.refund_attempt}",
+            recorded_under=waiting or f"{name}-{payment.refund_attempt}",
             correlation_id=payment.correlation_id,
             react=lambda state, now: rule(state, answer, now),
             continues=True,
-            relayed=relayed,
+            relayed=waiting is None,
         )

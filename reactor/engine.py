@@ -101,11 +101,16 @@ class Engine(Generic[S, C]):
             return Outcome("ignored", entry.state)
         unit.accept(reaction)
         entry.state = reaction.state
-        return Outcome("handled", entry.state, self._record(step, entry, reaction))
-
-    def _record(self, step: Step[S, C], entry: Entry[S], reaction: Reaction[S]) -> list[Event]:
-        now = self._clock()
         under = reaction.under or step.recorded_under
+        emitted = self._record(step, entry, reaction, under)
+        if step.relayed or under != step.recorded_under:
+            # The message it is recorded under may be done with by now: only the relay can publish it.
+            entry.queued += [str(event.event_id) for event in emitted]
+            return Outcome("handled", entry.state, relayed=emitted)
+        return Outcome("handled", entry.state, emitted)
+
+    def _record(self, step: Step[S, C], entry: Entry[S], reaction: Reaction[S], under: str) -> list[Event]:
+        now = self._clock()
         record = entry.journal.setdefault(under, Record(step.name, now))
         emitted = stamped(
             reaction.emits,
@@ -118,8 +123,6 @@ class Engine(Generic[S, C]):
         record.emitted += [to_json(event) for event in emitted]
         if under not in entry.touched:
             entry.touched.append(under)
-        if step.relayed:
-            entry.queued += [str(event.event_id) for event in emitted]
         return emitted
 
 

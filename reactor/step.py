@@ -106,12 +106,15 @@ class Step(Generic[S, C]):
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[S]):
-    """What became of a step: the state after it and the events to publish now.
+    """What became of a step: the state after it, and its events, all of them saved.
 
+    `emitted` is for whoever asked for the step to publish; `relayed` is for the relay, since a redelivery of
+    what asked for the step would not publish it again.
     `name` is `handled`, `repeated`, `ignored`, or, with `error` saying why, `failed` or `conflict`.
     """
 
     name: str
     state: S | None
     emitted: Sequence[Event] = ()
+    relayed: Sequence[Event] = ()
     error: Exception | None = None

@@ -30,12 +30,13 @@ class Together(Generic[Item, Result]):
         while self._waiting:
             batch, self._waiting = self._waiting[:LIMIT], self._waiting[LIMIT:]
             try:
-                results = await self._work([item for item, _ in batch])
+                results = zip(batch, await self._work([item for item, _ in batch]), strict=True)
+                settled = [(future, result) for (_, future), result in results]
             except Exception as error:
                 for _, future in batch:
                     if not future.done():
                         future.set_exception(error)
                 continue
-            for (_, future), result in zip(batch, results, strict=True):
+            for future, result in settled:
                 if not future.done():
                     future.set_result(result)

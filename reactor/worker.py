@@ -113,12 +113,11 @@ class Worker(Generic[A, C]):
                 order_id=step.key,
                 correlation_id=step.correlation_id,
                 status=outcome.state.status if outcome.state else None,
-                emitted=[event.type for event in outcome.emitted],
+                emitted=[event.type for event in (*outcome.emitted, *outcome.relayed)],
                 error=repr(outcome.error) if outcome.error else None,
             )
             self._told(outcome)
-            if step.relayed and outcome.name == "handled":
-                self._relay.hand_over(outcome.emitted)
+            self._relay.hand_over(outcome.relayed)
         return outcomes
 
     async def _insist(self, step: Step[A, C]) -> Done | Retry:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Coroutine
-from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 
@@ -14,6 +13,7 @@ from fastapi.routing import APIRoute
 from pydantic import Field
 from starlette.exceptions import HTTPException
 
+from events.codec import InvalidEvent, parse_json
 from events.fields import Model
 from messaging.verdict import Unavailable
 
@@ -51,7 +51,10 @@ class _ExactRequest(Request):
     async def json(self) -> Any:
         """Parse the body with amounts kept exact."""
         if not hasattr(self, "_json"):
-            self._json = json.loads(await self.body(), parse_float=Decimal)
+            try:
+                self._json = parse_json(await self.body())
+            except InvalidEvent as error:
+                raise json.JSONDecodeError(str(error), "", 0) from None
         return self._json
 
 
