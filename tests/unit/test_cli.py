@@ -16,10 +16,13 @@ import typer
 from typer.testing import CliRunner
 
 from cli import demo, endpoints, main, order, publish, seed, stock
+from cli.books import Books, Level, money_problems, stock_problems
+from cli.burst import Burst
 from cli.client import CommandError, Json, Services
-from cli.demo import Books, Burst, Level, Report, money_problems, stock_problems
+from cli.report import Report
 from cli.stack import Endpoints
 from cli.stories import CONFIRMED, ONE_OF_MANY, STORIES, Outcome, Stage, differences, stock_for
+from cli.summary import where_to_look
 from cli.tap import Recorder, Seen
 from cli.timeline import Step, detail, lines, timeline
 from events.catalogue import Event
@@ -33,6 +36,7 @@ COMMANDS = [
     ["demo"],
     ["publish"],
     ["seed"],
+    ["flow"],
     ["order"],
     ["order", "place"],
     ["order", "show"],
@@ -588,10 +592,10 @@ class TestDemo:
         assert json.loads(printed.stdout)["ok"] == (exit_code == 0)
 
     def test_only_the_well_known_password_is_printed(self) -> None:
-        known = "\n".join(demo._where_to_look(endpoints.DEFAULTS))
+        known = "\n".join(where_to_look(endpoints.DEFAULTS))
         assert "password guest" in known
         secret = replace(endpoints.DEFAULTS, rabbitmq="amqp://saga:hush@broker:5672/")
-        assert "hush" not in "\n".join(demo._where_to_look(secret))
+        assert "hush" not in "\n".join(where_to_look(secret))
 
 
 class TestMain:

@@ -1,0 +1,135 @@
+"""Settings come from the environment; a wrong one is named, and never shown."""
+
+from decimal import Decimal
+
+import pytest
+
+from inventory_service.settings import InventorySettings
+from messaging.topology import DEFAULT_DELAYS
+from order_service.settings import OrderSettings
+from payment_service.settings import PaymentSettings
+from runtime.settings import ServiceSettings, read
+
+KINDS: dict[str, type[ServiceSettings]] = {
+    "ORDER": OrderSettings,
+    "INVENTORY": InventorySettings,
+    "PAYMENT": PaymentSettings,
+}
+COMMON = ("RABBITMQ_URL", "MONGODB_URL", "LOG_LEVEL")
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is set where the tests run does not count."""
+    for prefix, kind in KINDS.items():
+        for name in kind.model_fields:
+            monkeypatch.delenv(f"{prefix}_{name}".upper(), raising=False)
+    for name in COMMON:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "port", "database"),
+    [
+        ("ORDER", 8001, "order_service"),
+        ("INVENTORY", 8002, "inventory_service"),
+        ("PAYMENT", 8003, "payment_service"),
+    ],
+)
+def test_every_service_runs_without_any(prefix: str, port: int, database: str) -> None:
+    settings = read(KINDS[prefix])
+    assert (settings.port, settings.database) == (port, database)
+    assert settings.rabbitmq_url.get_secret_value() == "amqp://guest:guest@127.0.0.1:5672/"
+    assert settings.mongodb_url.get_secret_value() == "mongodb://127.0.0.1:27017/"
+    assert settings.retry_delays == DEFAULT_DELAYS
+
+
+@pytest.mark.parametrize("prefix", KINDS)
+def test_a_service_reads_the_common_ones_and_its_own(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RABBITMQ_URL", "amqp://u:p@broker/")
+    monkeypatch.setenv("MONGODB_URL", "mongodb://u:p@database/")
+    monkeypatch.setenv("LOG_LEVEL", "warning")
+    monkeypatch.setenv(f"{prefix}_PORT", "9001")
+    monkeypatch.setenv(f"{prefix}_HOST", "0.0.0.0")  # noqa: S104
+    for other in KINDS.keys() - {prefix}:
+        monkeypatch.setenv(f"{other}_PORT", "9999")
+    settings = read(KINDS[prefix])
+    assert settings.rabbitmq_url.get_secret_value() == "amqp://u:p@broker/"
+    assert settings.mongodb_url.get_secret_value() == "mongodb://u:p@database/"
+    assert settings.log_level == "warning"
+    assert (settings.port, settings.host) == (9001, "0.0.0.0")  # noqa: S104
+
+
+def test_an_url_is_not_read_with_a_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORDER_RABBITMQ_URL", "amqp://elsewhere/")
+    assert read(OrderSettings).rabbitmq_url.get_secret_value() == "amqp://guest:guest@127.0.0.1:5672/"
+
+
+@pytest.mark.parametrize(
+    ("text", "delays"), [("1,5,30", (1.0, 5.0, 30.0)), ("0.5", (0.5,)), (" 1 , 2 ", (1.0, 2.0))]
+)
+def test_delays_are_parted_by_commas(
+    text: str, delays: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INVENTORY_RETRY_DELAYS", text)
+    assert read(InventorySettings).retry_delays == delays
+
+
+def test_the_simulated_provider_is_told_how_to_behave(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAYMENT_SIM_DELAY", "0.5")
+    monkeypatch.setenv("PAYMENT_SIM_DECLINE_RATE", "0.25")
+    monkeypatch.setenv("PAYMENT_SIM_DECLINE_ABOVE", "99.90")
+    monkeypatch.setenv("PAYMENT_SIM_SEED", "7")
+    behaviour = read(PaymentSettings).behaviour()
+    assert (behaviour.delay, behaviour.decline_rate, behaviour.seed) == (0.5, 0.25, 7)
+    assert behaviour.decline_above == Decimal("99.90")
+
+
+WRONG: dict[str, tuple[type[ServiceSettings], str, str]] = {
+    "a port that is no number": (OrderSettings, "ORDER_PORT", "s3cret"),
+    "a log level that is none": (OrderSettings, "LOG_LEVEL", "s3cret"),
+    "a delay that is no number": (OrderSettings, "ORDER_RETRY_DELAYS", "1,s3cret"),
+    "a delay of nothing": (InventorySettings, "INVENTORY_RETRY_DELAYS", "1,0"),
+    "no delays": (InventorySettings, "INVENTORY_RETRY_DELAYS", ""),
+    "a batch of nothing": (InventorySettings, "INVENTORY_BATCH_LIMIT", "0"),
+    "a hold of nothing": (InventorySettings, "INVENTORY_HOLD_SECONDS", "0"),
+    "a patience for ever": (PaymentSettings, "PAYMENT_RELAY_PATIENCE", "inf"),
+    "more than every charge declined": (PaymentSettings, "PAYMENT_SIM_DECLINE_RATE", "1.5"),
+    "a time-out that is none": (PaymentSettings, "PAYMENT_CALL_TIMEOUT", "nan"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_value_is_named_and_not_shown(
+    case: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kind, variable, value = WRONG[case]
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SystemExit) as ended:
+        read(kind)
+    assert ended.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    lines = said.err.splitlines()
+    assert lines
+    assert all(line.startswith(f"{variable}: ") for line in lines)
+    assert "s3cret" not in said.err
+
+
+def test_every_wrong_value_is_named_at_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PAYMENT_PORT", "none")
+    monkeypatch.setenv("PAYMENT_CALL_TIMEOUT", "-1")
+    with pytest.raises(SystemExit):
+        read(PaymentSettings)
+    named = {line.partition(":")[0] for line in capsys.readouterr().err.splitlines()}
+    assert named == {"PAYMENT_PORT", "PAYMENT_CALL_TIMEOUT"}
+
+
+def test_secrets_are_not_shown_with_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RABBITMQ_URL", "amqp://user:s3cret@broker/")
+    monkeypatch.setenv("MONGODB_URL", "mongodb://user:s3cret@database/")
+    settings = read(OrderSettings)
+    for shown in (repr(settings), str(settings), settings.model_dump_json()):
+        assert "s3cret" not in shown
