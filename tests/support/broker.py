@@ -129,11 +129,12 @@ class Neighbour:
         self._client = client
         self._topology = topology
 
-    async def bind(self) -> None:
-        """Bind its queue to the events it reacts to; every exchange has to be there."""
+    async def bind(self, only_to: str | None = None) -> None:
+        """Bind its queue to the events it reacts to, of one exchange or of all; each has to be there."""
         queue = await self._client.channel.get_queue(self._topology.queue, ensure=False)
         for _, exchange, key in self._topology.event_bindings:
-            await queue.bind(exchange, key)
+            if only_to in (None, exchange):
+                await queue.bind(exchange, key)
 
     async def receive(self) -> Event:
         """Return the next event that it would react to."""

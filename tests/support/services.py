@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import httpx
 
+from cli.database import DatabaseNode
 from cli.process import Child, free_port, wait_until
 from events.catalogue import INVENTORY, ORDER, PAYMENT
 from inventory_service.reactions import REACTIONS as INVENTORY_REACTIONS
@@ -86,12 +87,39 @@ def alone(
         child.stop(15)
 
 
+@contextmanager
+def database_server(directory: Path) -> Iterator[DatabaseNode]:
+    """A database server of the caller's own, to be killed and started again at will."""
+    node = DatabaseNode(directory)
+    node.start()
+    try:
+        node.wait_ready()
+        yield node
+    finally:
+        node.stop()
+
+
+def check_problem(answer: httpx.Response, status: int, field: str | None = None) -> None:
+    """Check that an answer is a problem document, and that it names the field."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["status"] == status
+    assert problem["title"]
+    if field is not None:
+        assert field in [error["field"] for error in problem["errors"]]
+        assert field in problem["detail"]
+
+
 async def stand_in_for_others(client: Client, service: str) -> dict[str, Neighbour]:
-    """Take the parts of the two other services, once the one under test has declared its exchange."""
+    """Take the parts of the two other services, once the one under test has declared its exchange.
+
+    They hear only what the service under test publishes, not each other or what the test publishes for them.
+    """
     neighbours = {
         name: await client.stand_in_for(topology) for name, topology in TOPOLOGIES.items() if name != service
     }
     await client.channel.declare_exchange(TOPOLOGIES[service].exchange, "topic", durable=True)
     for neighbour in neighbours.values():
-        await neighbour.bind()
+        await neighbour.bind(only_to=TOPOLOGIES[service].exchange)
     return neighbours

@@ -1,0 +1,348 @@
+"""The relay on a real broker and database: what was saved is published, whoever dies and whatever is away."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from decimal import Decimal
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import pytest
+
+from events.catalogue import ORDER, PAYMENT, Event, PaymentCompleted
+from events.codec import to_json
+from events.identity import stamped
+from messaging.intake import Intake
+from messaging.rabbit import Rabbit
+from messaging.topology import Topology
+from messaging.verdict import Unavailable, Verdict
+from payment_service.payment import Payment
+from payment_service.store import PaymentStore
+from reactor.mongo import connect, database
+from reactor.relay import Relay
+from reactor.step import Entry, Record
+from runtime.clock import utc_now
+from tests.support.broker import Broker, Client, Neighbour, until
+
+SERVICE = Topology(PAYMENT, reacts_to=["PaymentRequested"], publishes=["PaymentCompleted"])
+LISTENER = Topology(ORDER, reacts_to=["PaymentCompleted"], publishes=["PaymentRequested"])
+NEVER = 3600.0
+"""A patience, in seconds, that no test is going to wait for."""
+
+
+class Stores:
+    """Makes stores that share one collection, as the replicas of a service do."""
+
+    def __init__(self, url: str) -> None:
+        self._client = connect(url)
+        self._name = f"test_{uuid4().hex[:12]}"
+
+    def open(self) -> PaymentStore:
+        """Return a store of its own."""
+        return PaymentStore(database(self._client, self._name)["payments"], Payment, utc_now)
+
+    def close(self) -> None:
+        """Close all of them."""
+        self._client.close()
+
+
+@pytest.fixture
+def stores(mongodb_url: str) -> Iterator[Stores]:
+    stores = Stores(mongodb_url)
+    yield stores
+    stores.close()
+
+
+@pytest.fixture
+async def client(broker: Broker) -> AsyncIterator[Client]:
+    async with broker.connected() as client:
+        yield client
+
+
+@pytest.fixture
+async def listener(client: Client) -> Neighbour:
+    """The order service's place at the broker."""
+    listener = await client.stand_in_for(LISTENER)
+    await client.channel.declare_exchange(SERVICE.exchange, "topic", durable=True)
+    await listener.bind()
+    return listener
+
+
+@asynccontextmanager
+async def sending(url: str) -> AsyncIterator[Rabbit]:
+    """A service's link to the broker, by which nothing comes in."""
+    rabbit = Rabbit(url, SERVICE, publish_timeout=5)
+    running = asyncio.create_task(rabbit.run([Intake(SERVICE, handle_nothing, nothing_is_away)]))
+    try:
+        await until(lambda: rabbit.reading, "the service is connected")
+        yield rabbit
+    finally:
+        await rabbit.stop()
+        await asyncio.wait_for(running, 10)
+
+
+@asynccontextmanager
+async def working(relay: Relay) -> AsyncIterator[Relay]:
+    """A relay that runs until the block ends."""
+    running = asyncio.create_task(relay.run())
+    try:
+        yield relay
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+
+async def handle_nothing(events: Sequence[Event]) -> Sequence[Verdict]:
+    raise AssertionError(events)
+
+
+async def nothing_is_away() -> None:
+    return None
+
+
+async def save(store: PaymentStore, count: int = 1) -> list[Event]:
+    """Save payments whose events wait for the relay; return the events."""
+    entries = [completed(uuid4().hex) for _ in range(count)]
+    events = [event for _, event in entries]
+    assert await store.write([entry for entry, _ in entries]) == set()
+    return events
+
+
+def completed(order_id: str) -> tuple[Entry[Payment], Event]:
+    """Return a payment that was made by hand, and the event that says so."""
+    [event] = stamped(
+        [PaymentCompleted(order_id=order_id, payment_id=order_id, amount=Decimal(1), currency="USD")],
+        recorded_under=f"made-{order_id}",
+        caused_by=None,
+        correlation_id=order_id,
+        occurred_at=utc_now(),
+    )
+    payment = Payment(
+        order_id=order_id,
+        correlation_id=order_id,
+        status="charged",
+        amount=Decimal(1),
+        currency="USD",
+        idempotency_key=f"order-{order_id}",
+        refunded_amount=Decimal(0),
+    )
+    record = Record("made", utc_now(), [to_json(event)])
+    entry = Entry(
+        order_id, state=payment, journal={"made": record}, touched=["made"], queued=[str(event.event_id)]
+    )
+    return entry, event
+
+
+async def received(listener: Neighbour, events: Sequence[Event]) -> None:
+    """Wait until every one of these events has arrived, whatever else did."""
+    missing = {event.event_id for event in events}
+    async with asyncio.timeout(20):
+        while missing:
+            missing.discard((await listener.receive()).event_id)
+
+
+async def nothing_waits(store: PaymentStore) -> None:
+    """Wait until the outbox is empty."""
+
+    async def empty() -> bool:
+        return not await store.unpublished(utc_now() + timedelta(days=1), 1)
+
+    await until(empty, "nothing waits for the relay any more")
+
+
+async def test_what_is_handed_over_is_published_at_once(
+    broker: Broker, stores: Stores, client: Client, listener: Neighbour
+) -> None:
+    store = stores.open()
+    async with (
+        sending(broker.url) as rabbit,
+        working(Relay(PAYMENT, rabbit, store, utc_now, NEVER)) as relay,
+    ):
+        for _ in range(3):
+            [event] = await save(store)
+            relay.hand_over([event])
+            assert await listener.receive_a(PaymentCompleted, event.order_id) == event
+        await nothing_waits(store)
+    assert await client.depth(ORDER) == 0
+
+
+async def test_what_a_dead_process_left_over_is_swept_up(
+    broker: Broker, stores: Stores, client: Client, listener: Neighbour
+) -> None:
+    events = await save(stores.open(), 3)
+    async with (
+        sending(broker.url) as rabbit,
+        working(Relay(PAYMENT, rabbit, stores.open(), utc_now, patience=0.3)),
+    ):
+        await received(listener, events)
+        await nothing_waits(stores.open())
+    assert await client.depth(ORDER) == 0
+
+
+async def test_nothing_is_taken_for_left_over_before_the_patience_is_over(
+    broker: Broker, stores: Stores, client: Client, listener: Neighbour
+) -> None:
+    now = utc_now()
+    store = stores.open()
+    [event] = await save(store)
+    async with sending(broker.url) as rabbit:
+        relay = Relay(PAYMENT, rabbit, store, lambda: now, patience=60)
+        now += timedelta(seconds=59)
+        await relay.sweep()
+        assert await client.depth(ORDER) == 0
+        now += timedelta(seconds=2)
+        await relay.sweep()
+        assert await listener.receive_a(PaymentCompleted, event.order_id) == event
+
+
+async def test_what_was_published_is_not_published_again(
+    broker: Broker, stores: Stores, client: Client, listener: Neighbour
+) -> None:
+    now = utc_now() + timedelta(hours=1)
+    store = stores.open()
+    async with sending(broker.url) as rabbit:
+        relay = Relay(PAYMENT, rabbit, store, lambda: now)
+        at_once, left_over = await save(store, 2)
+        relay.hand_over([at_once])
+        await relay.publish_handed_over()
+        for _ in range(3):
+            await relay.publish_handed_over()
+            await relay.sweep()
+        await Relay(PAYMENT, rabbit, stores.open(), lambda: now).sweep()
+    assert await client.depth(ORDER) == 2
+    await received(listener, [at_once, left_over])
+
+
+async def test_while_the_broker_is_away_nothing_is_lost(
+    broker: Broker, stores: Stores, client: Client, listener: Neighbour
+) -> None:
+    store = stores.open()
+    async with (
+        Wire.to(broker.url) as wire,
+        sending(wire.url) as rabbit,
+        working(Relay(PAYMENT, rabbit, store, utc_now, patience=0.3)) as relay,
+    ):
+        await wire.cut()
+        away = await save(store, 20)
+        relay.hand_over(away[:10])
+        with pytest.raises(Unavailable):
+            await relay.publish_handed_over()
+        assert await client.depth(ORDER) == 0
+        await wire.mend()
+        await received(listener, away)
+        [event] = await save(store)
+        relay.hand_over([event])
+        await received(listener, [event])
+        await nothing_waits(store)
+
+
+async def test_an_event_whose_confirmation_was_not_noted_is_published_again(
+    broker: Broker, stores: Stores, client: Client, listener: Neighbour
+) -> None:
+    class Forgetful(PaymentStore):
+        """Loses its connection to the database just after the broker has confirmed."""
+
+        async def published(self, events: object) -> None:
+            raise Unavailable("the database is away")
+
+    store = stores.open()
+    [event] = await save(store)
+    async with sending(broker.url) as rabbit:
+        forgetful = Forgetful(store.collection, Payment, utc_now)
+        async with working(Relay(PAYMENT, rabbit, forgetful, utc_now, patience=0.2)) as relay:
+            relay.hand_over([event])
+            for _ in range(2):
+                assert await listener.receive_a(PaymentCompleted, event.order_id) == event
+
+
+async def test_two_relays_on_one_outbox_lose_nothing(
+    broker: Broker, stores: Stores, client: Client, listener: Neighbour
+) -> None:
+    async with sending(broker.url) as one, sending(broker.url) as other:
+        first, second = stores.open(), stores.open()
+        left_over = await save(first, 100)
+        async with (
+            working(Relay(PAYMENT, one, first, utc_now, patience=0.2)) as relay,
+            working(Relay(PAYMENT, other, second, utc_now, patience=0.2)) as rival,
+        ):
+            handed_over = []
+            for store, target in ((first, relay), (second, rival)):
+                events = await save(store, 50)
+                target.hand_over(events)
+                handed_over += events
+            await received(listener, [*left_over, *handed_over])
+            await nothing_waits(stores.open())
+
+
+async def test_what_is_too_much_to_be_handed_over_is_swept_up(
+    broker: Broker, stores: Stores, client: Client, listener: Neighbour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reactor.relay.HANDED_OVER_LIMIT", 5)
+    monkeypatch.setattr("reactor.relay.SWEEP_LIMIT", 4)
+    store = stores.open()
+    events = await save(store, 12)
+    async with (
+        sending(broker.url) as rabbit,
+        working(Relay(PAYMENT, rabbit, store, utc_now, patience=0.2)) as relay,
+    ):
+        relay.hand_over(events[:5])
+        relay.hand_over(events[5:])
+        await received(listener, events)
+        await nothing_waits(store)
+
+
+class Wire:
+    """A way to a server that can be cut."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = (host, port)
+        self._server: asyncio.Server | None = None
+        self._port = 0
+        self._open: set[asyncio.StreamWriter] = set()
+        self.url = ""
+
+    @classmethod
+    @asynccontextmanager
+    async def to(cls, url: str) -> AsyncIterator["Wire"]:
+        """A wire to the server that a URL names; its own `url` names the near end."""
+        parts = urlsplit(url)
+        assert parts.hostname is not None
+        assert parts.port is not None
+        wire = cls(parts.hostname, parts.port)
+        await wire.mend()
+        wire.url = url.replace(f":{parts.port}", f":{wire._port}")
+        try:
+            yield wire
+        finally:
+            await wire.cut()
+
+    async def mend(self) -> None:
+        """Let connections pass."""
+        self._server = await asyncio.start_server(self._pass, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        """End every connection, and refuse new ones."""
+        if self._server is None:
+            return
+        self._server.close()
+        for writer in list(self._open):
+            writer.transport.abort()
+        await self._server.wait_closed()
+        self._server = None
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(*self._target)
+        self._open |= {writer, far_writer}
+        await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+        self._open -= {writer, far_writer}
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
