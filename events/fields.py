@@ -1,5 +1,6 @@
 """The types that the fields of events, and of the HTTP bodies, are made of."""
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated
@@ -30,9 +31,14 @@ class Model(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
 
 
+_NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
+
+
 def _read_money(value: object) -> Decimal:
     """Read an amount from a string or an exact number; a binary float is refused, since it is not exact."""
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        raise ValueError('must be an amount such as "25.00"')
+    if isinstance(value, str) and not _NUMBER.fullmatch(value):
         raise ValueError('must be an amount such as "25.00"')
     try:
         amount = Decimal(value)

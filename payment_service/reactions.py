@@ -184,8 +184,8 @@ def _refunding(payment: Payment, now: datetime) -> Payment:
 
 
 def _answer(payment: Payment, under: str | None, event: Event) -> Reaction[Payment]:
-    """Answer the request that is recorded under that id; a payment of no saga answers nobody."""
-    if payment.saga and under:
+    """Answer the request that is recorded under that id; where no saga has asked, answer nobody."""
+    if under:
         return Reaction(payment, [event], under=under)
     return Reaction(payment)
 

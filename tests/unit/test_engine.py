@@ -285,6 +285,7 @@ class TestLateAnswers:
     ) -> None:
         await engine.run([step(add(1), "e-1")])
         (answer,) = await engine.run([step(add(1, COMPLETED, under="e-1"), "answered", continues=True)])
+        assert answer.name == "handled"
         (late,) = answer.relayed
         assert late.event_id == derived_id("e-1", "PaymentCompleted")
         assert late.causation_id == "e-1"
