@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from runtime.settings import ServiceSettings
+from runtime.settings import Port, ServiceSettings
 
 
 class InventorySettings(ServiceSettings):
@@ -14,7 +14,7 @@ class InventorySettings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="INVENTORY_", extra="ignore")
 
-    port: int = 8002
+    port: Port = 8002
     database: str = "inventory_service"
     hold_seconds: Annotated[int, Field(ge=1)] = 600
     """How long a hold lasts when the order does not say."""

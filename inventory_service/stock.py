@@ -3,6 +3,9 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import Field
 
 from events.fields import Count, Id, Location, Model
 
@@ -14,7 +17,7 @@ class Warehouse(Model):
     """A place that holds stock."""
 
     warehouse_id: Id
-    name: str | None = None
+    name: Annotated[str, Field(max_length=200)] | None = None
     location: Location
 
 

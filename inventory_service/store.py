@@ -103,10 +103,12 @@ class InventoryStore(Aggregates[Reservation]):
             )
             for place, total in moved.items()
         ]
+        # Whoever asked may be cancelled, but a transaction that has begun goes on to its end: the driver's
+        # thread would, and the next one would find the session in use.
+        transaction = asyncio.ensure_future(self._in_turn(unit, stock_writes))
+        transaction.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
-            async with self._turn:
-                with available():
-                    await self._transact(self._session or await self._open_session(), unit, stock_writes)
+            await asyncio.shield(transaction)
         except _LostRaceError:
             return set(unit.entries)
         return set()
@@ -171,6 +173,11 @@ class InventoryStore(Aggregates[Reservation]):
             {"_id": self._replica}, {"$set": {"session": session_id, "at": self._clock()}}, upsert=True
         )
         return self._session
+
+    async def _in_turn(self, unit: Unit[Reservation, World], stock_writes: Sequence[UpdateOne]) -> None:
+        async with self._turn:
+            with available():
+                await self._transact(self._session or await self._open_session(), unit, stock_writes)
 
     async def _transact(
         self, session: Session, unit: Unit[Reservation, World], stock_writes: Sequence[UpdateOne]

@@ -2,7 +2,7 @@
 
 from pydantic_settings import SettingsConfigDict
 
-from runtime.settings import ServiceSettings
+from runtime.settings import Port, ServiceSettings
 
 
 class OrderSettings(ServiceSettings):
@@ -10,5 +10,5 @@ class OrderSettings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="ORDER_", extra="ignore")
 
-    port: int = 8001
+    port: Port = 8001
     database: str = "order_service"

@@ -7,7 +7,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from payment_service.simulated import Behaviour
-from runtime.settings import Seconds, ServiceSettings
+from runtime.settings import Port, Seconds, ServiceSettings
 
 
 class PaymentSettings(ServiceSettings):
@@ -15,7 +15,7 @@ class PaymentSettings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="PAYMENT_", extra="ignore")
 
-    port: int = 8003
+    port: Port = 8003
     database: str = "payment_service"
     call_timeout: Seconds = 4.0
     """Seconds a message waits for the provider; after that, a sweeper goes on with it."""

@@ -56,11 +56,19 @@ class _Decimals(TypeCodec):
 
 
 def connect(url: str, timeout: float = 5.0) -> AsyncIOMotorClient[Document]:
-    """Return a client; nothing is sent yet. `timeout` (s) limits the search for a server and each answer."""
-    limit = round(timeout * 1000)
-    return AsyncIOMotorClient(
-        url, tz_aware=True, serverSelectionTimeoutMS=limit, connectTimeoutMS=limit, socketTimeoutMS=limit * 2
-    )
+    """Return a client; nothing is sent yet.
+
+    `timeout` (s) limits the search for a server, and twice that each answer, where the URL does not say.
+    """
+    limits = {
+        "serverSelectionTimeoutMS": round(timeout * 1000),
+        "connectTimeoutMS": round(timeout * 1000),
+        "socketTimeoutMS": round(timeout * 2000),
+    }
+    missing: dict[str, Any] = {
+        name: limit for name, limit in limits.items() if name.lower() not in url.lower()
+    }
+    return AsyncIOMotorClient(url, tz_aware=True, **missing)
 
 
 def database(client: AsyncIOMotorClient[Document], name: str) -> Database:
@@ -121,6 +129,8 @@ class Aggregates(Generic[M]):
                 await self.collection.bulk_write(writes, ordered=False, session=session)
         except BulkWriteError as error:
             failures = error.details["writeErrors"]
+            if not failures or any(failure["code"] in _NOT_NOW for failure in failures):
+                raise Unavailable(f"the database is away: {error.details}") from error
             if any(failure["code"] != DUPLICATE_KEY for failure in failures):
                 raise
             stale = {changed[failure["index"]].key for failure in failures}

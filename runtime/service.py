@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
@@ -78,11 +78,12 @@ async def run(service: Service) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     serving = asyncio.create_task(server.serve())
-    reading = asyncio.create_task(_read(service))
+    reading = asyncio.create_task(_read(service, stop))
     clocks = [asyncio.create_task(_every(service.settings.sweep_every, sweep)) for sweep in service.sweeps]
     clocks.append(asyncio.create_task(service.relay.run()))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([serving, reading, *clocks, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stop.set()
     log.info("draining")
     health.draining = True
     await service.rabbit.stop()
@@ -99,8 +100,9 @@ async def run(service: Service) -> None:
             raise result
 
 
-async def _read(service: Service) -> None:
-    await _until_available(service.prepare)
+async def _read(service: Service, stop: asyncio.Event) -> None:
+    if not await _prepared(service, stop):
+        return
     topology = service.rabbit.topology
     intakes = [
         Intake(
@@ -115,13 +117,17 @@ async def _read(service: Service) -> None:
     await service.rabbit.run(intakes)
 
 
-async def _until_available(work: Callable[[], Awaitable[None]]) -> None:
-    while True:
+async def _prepared(service: Service, stop: asyncio.Event) -> bool:
+    while not stop.is_set():
         try:
-            return await work()
+            await service.prepare()
+            return True
         except Unavailable as why:
             log.warning("waiting", reason=str(why))
-            await asyncio.sleep(0.5)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await stop.wait()
+    return False
 
 
 async def _every(seconds: float, sweep: Sweep) -> None:

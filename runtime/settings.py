@@ -13,6 +13,7 @@ def _split(value: object) -> object:
     return value.split(",") if isinstance(value, str) else value
 
 
+Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=24 * 3600)]
 Pauses = Annotated[tuple[Seconds, ...], NoDecode, BeforeValidator(_split)]
 
@@ -29,7 +30,7 @@ class ServiceSettings(BaseSettings):
     mongodb_url: SecretStr = Field(SecretStr("mongodb://127.0.0.1:27017/"), validation_alias="MONGODB_URL")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", validation_alias="LOG_LEVEL")
     host: str = "127.0.0.1"
-    port: int
+    port: Port
     database: str
     batch_limit: Annotated[int, Field(ge=1, le=1000)] = 100
     """Messages handled together."""
