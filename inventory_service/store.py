@@ -109,6 +109,9 @@ class InventoryStore(Aggregates[Reservation]):
         transaction.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             await asyncio.shield(transaction)
+        except asyncio.CancelledError:
+            await asyncio.wait([transaction])
+            raise
         except _LostRaceError:
             return set(unit.entries)
         return set()

@@ -1,13 +1,16 @@
 """Declares what a service has at the broker; doing it again changes nothing."""
 
-from aio_pika.abc import AbstractConnection
+from collections.abc import Sequence
+
+from aio_pika.abc import AbstractChannel, AbstractConnection
 
 from messaging.inbox import GONE
+from messaging.outlet import cut_off
 from messaging.topology import Topology
 
 
 async def declare_own(connection: AbstractConnection, topology: Topology) -> None:
-    """Declare the service's own exchanges and queues, and bind these to each other.
+    """Declare the service's own exchanges and queues, and bind these to each other, all but the last one.
 
     Raises:
         AMQPError: an object of that name exists with other arguments.
@@ -15,10 +18,23 @@ async def declare_own(connection: AbstractConnection, topology: Topology) -> Non
     async with connection.channel() as channel:
         for name, kind in topology.exchanges.items():
             await channel.declare_exchange(name, kind, durable=True)
-        for name, arguments in topology.queues.items():
-            await channel.declare_queue(name, durable=True, arguments=dict(arguments))
-        underlay = await channel.get_underlay_channel()
-        for queue, exchange, key in topology.own_bindings:
+        await _declare_queues(
+            channel, topology, [name for name in topology.queues if name != topology.suspects]
+        )
+
+
+async def declare_bound(connection: AbstractConnection, topology: Topology) -> None:
+    """Declare the queue whose presence tells publishers that the service is bound to all its events."""
+    async with connection.channel() as channel:
+        await _declare_queues(channel, topology, [topology.suspects])
+
+
+async def _declare_queues(channel: AbstractChannel, topology: Topology, names: Sequence[str]) -> None:
+    for name in names:
+        await channel.declare_queue(name, durable=True, arguments=dict(topology.queues[name]))
+    underlay = await channel.get_underlay_channel()
+    for queue, exchange, key in topology.own_bindings:
+        if queue in names:
             await underlay.queue_bind(queue, exchange, key)
 
 
@@ -33,7 +49,7 @@ async def bind_events(connection: AbstractConnection, topology: Topology) -> lis
         try:
             await (await channel.get_underlay_channel()).queue_bind(queue, exchange, key)
         except GONE:
-            if connection.is_closed:
+            if cut_off(connection):
                 raise
             missing.append(exchange)
         finally:

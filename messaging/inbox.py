@@ -10,11 +10,15 @@ from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
 from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 
+from messaging import amqp_time
 from messaging.message import Delivery
 
 RPC_TIMEOUT = 10.0
 # What the client library raises when the channel has gone; a delivery of that channel is void by then.
 GONE = (AMQPError, ChannelInvalidStateError, ConnectionError, RuntimeError, TimeoutError)
+
+
+amqp_time.install()
 
 
 class RabbitInbox:
@@ -55,6 +59,8 @@ class RabbitInbox:
             cancelled.cancel()
 
     async def take(self, limit: int) -> list[Delivery]:
+        if self._closing and self._arrived.empty():
+            return []
         taken: list[Delivery] = []
         first = await self._arrived.get()
         while first is not None:

@@ -54,11 +54,14 @@ class Intake:
     async def run(self, inbox: Inbox, outlet: Outlet) -> None:
         """Read until the inbox is closed, then wait for what is under way."""
         await inbox.resume()
+        pause = FIRST_PAUSE
         while batch := await inbox.take(self._limit):
-            try:
-                await self._process(batch, inbox, outlet)
-            except Unavailable as why:
-                await self._sit_out(str(why), batch, inbox, outlet)
+            while not await self._processed(batch, inbox, outlet):
+                pause = await self._sit_out(pause, batch, inbox, outlet)
+                if not self.alone or inbox.closed:
+                    break
+            else:
+                pause = FIRST_PAUSE
         if self._later:
             await asyncio.wait(self._later)
 
@@ -68,22 +71,45 @@ class Intake:
             task.cancel()
         await asyncio.gather(*self._later, return_exceptions=True)
 
-    async def _sit_out(self, why: str, batch: Sequence[Delivery], inbox: Inbox, outlet: Outlet) -> None:
+    async def _processed(self, batch: Sequence[Delivery], inbox: Inbox, outlet: Outlet) -> bool:
+        try:
+            await self._process(batch, inbox, outlet)
+        except Unavailable as why:
+            log.warning("reading_paused", queue=self.queue, reason=str(why))
+            return False
+        except Exception:
+            # Nobody foresaw this one. The messages are given back; the one to blame will soon be read alone,
+            # and in the end the broker puts it away.
+            log.exception("reading_paused", queue=self.queue)
+            return False
+        return True
+
+    async def _sit_out(self, pause: float, batch: Sequence[Delivery], inbox: Inbox, outlet: Outlet) -> float:
+        """Wait until work may go on, at least for the pause; return the pause to make the next time.
+
+        What is held is given back, but for the one message that is read alone: giving that back would count
+        as if its reader had died.
+        """
         metrics.PAUSES.labels(self.topology.service).inc()
-        log.warning("reading_paused", queue=self.queue, reason=why)
-        await inbox.pause()
-        await inbox.give_back(batch)
-        pause = FIRST_PAUSE
+        if not self.alone:
+            await inbox.pause()
+            await inbox.give_back(batch)
+        pause = await self._wait(pause, inbox, outlet)
+        log.info("reading_resumed", queue=self.queue)
+        await inbox.resume()
+        return pause
+
+    async def _wait(self, pause: float, inbox: Inbox, outlet: Outlet) -> float:
         while not inbox.closed:
+            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 (jitter)
+            pause = min(pause * 2, LONGEST_PAUSE)
             try:
                 await outlet.check()
                 await self._available()
-                log.info("reading_resumed", queue=self.queue)
-                await inbox.resume()
-                return
-            except Unavailable:
-                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 (jitter)
-                pause = min(pause * 2, LONGEST_PAUSE)
+                break
+            except Unavailable as why:
+                log.info("still_away", queue=self.queue, reason=str(why))
+        return pause
 
     async def _process(self, batch: Sequence[Delivery], inbox: Inbox, outlet: Outlet) -> None:
         service, now = self.topology.service, self._clock()
@@ -185,11 +211,24 @@ class Intake:
         outlet: Outlet,
     ) -> None:
         try:
-            await self._settle([(delivery, event, await verdict)], [], outlet)
-            await inbox.ack([delivery])
+            settled = await verdict
         except Unavailable as why:
             log.warning("given_back", queue=self.queue, reason=str(why), correlation_id=event.correlation_id)
+            await self._wait(FIRST_PAUSE, inbox, outlet)
             await inbox.give_back([delivery])
+            return
+        except Exception as error:
+            log.exception("handling_failed", event_id=event.event_id, correlation_id=event.correlation_id)
+            settled = Retry(f"{type(error).__name__}: {error}")
+        pause = FIRST_PAUSE
+        while not inbox.closed:
+            try:
+                await self._settle([(delivery, event, settled)], [], outlet)
+                await inbox.ack([delivery])
+                return
+            except Unavailable as why:
+                log.warning("publishing_waits", queue=self.queue, reason=str(why))
+                pause = await self._wait(pause, inbox, outlet)
 
     def _start(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)

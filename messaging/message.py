@@ -1,5 +1,6 @@
 """What travels: an event as a message, and a delivered message as an event."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -8,6 +9,7 @@ from typing import Any
 
 from events.catalogue import Event
 from events.codec import InvalidEvent, decode, encode
+from events.fields import ID_PATTERN
 from events.identity import introduced
 from messaging.topology import SUSPECTS_KEY, Topology, home_exchange, routing_key
 
@@ -20,9 +22,8 @@ FAILED_AT = "x-saga-failed-at"
 TRACE = "traceparent"
 
 MAX_REASON = 500
-# What a copy must not keep: these route it elsewhere, or count for another queue.
-_BROKER_HEADERS = ("CC", "BCC", "x-delivery-count", "x-acquired-count", "x-death")
-_BROKER_PREFIXES = ("x-first-death-", "x-last-death-", "x-opt-")
+MAX_HEADER = 1000
+MAX_KEY = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def read(delivery: Delivery, topology: Topology, received_at: datetime) -> Event
     if event.type not in topology.reacts_to:
         raise InvalidEvent(f"type: {topology.service} does not react to {event.type}")
     known_id = delivery.headers.get(EVENT_ID)
-    if event.event_id is None and isinstance(known_id, str):
+    if event.event_id is None and isinstance(known_id, str) and re.fullmatch(ID_PATTERN, known_id):
         event = event.model_copy(update={"event_id": known_id})
     return introduced(event, received_at)
 
@@ -139,14 +140,16 @@ def _copy(
     now: datetime,
 ) -> Message:
     first_exchange, first_key = origin(delivery, topology)
+    # Only ours and the trace go along: others may route a copy elsewhere (CC), count for another queue
+    # (x-delivery-count), or be of a kind that can be read but not written.
     kept = {
         name: value
         for name, value in delivery.headers.items()
-        if name not in _BROKER_HEADERS and not name.startswith(_BROKER_PREFIXES)
+        if (name.startswith("x-saga-") or name == TRACE) and _is_plain(value)
     }
     return Message(
         exchange=exchange,
-        routing_key=key,
+        routing_key=key.encode()[:MAX_KEY].decode(errors="ignore"),
         body=delivery.body,
         message_id=delivery.message_id,
         correlation_id=delivery.correlation_id,
@@ -155,12 +158,16 @@ def _copy(
         timestamp=delivery.timestamp,
         headers={
             **kept,
-            ORIGIN_EXCHANGE: first_exchange,
-            ORIGIN_KEY: first_key,
+            ORIGIN_EXCHANGE: first_exchange[:MAX_HEADER],
+            ORIGIN_KEY: first_key[:MAX_HEADER],
             FAILED_AT: now.astimezone(UTC).isoformat(timespec="milliseconds"),
             **headers,
         },
     )
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, int) or (isinstance(value, str) and len(value) <= MAX_HEADER)
 
 
 def _trace_parent(event: Event) -> str:

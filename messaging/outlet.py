@@ -1,7 +1,7 @@
 """Confirmed publishing over one AMQP channel, many messages in flight."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 import aiormq
 from aio_pika.abc import AbstractConnection
@@ -22,28 +22,54 @@ class RabbitOutlet:
         self,
         connection: AbstractConnection,
         channel: aiormq.Channel,
+        gone: Awaitable[object],
         required_queues: Sequence[str],
         timeout: float = 10.0,
     ) -> None:
         self._connection = connection
         self._channel = channel
+        self._gone = gone
         self._required = required_queues
         self._timeout = timeout
 
+    @property
+    def open(self) -> bool:
+        """The channel is there, and with it its connection."""
+        return not self._channel.is_closed
+
+    async def lost(self) -> None:
+        """Wait until the channel is gone; it goes with its connection, too."""
+        await self._gone
+
+    async def blocked(self) -> bool:
+        """Tell whether the broker has asked publishers to wait, as when it is short of memory."""
+        try:
+            # The client has no question for this, only a wait: one that ends at once, or not.
+            async with asyncio.timeout(0):
+                await self._channel.connection.ready()
+        except TimeoutError:
+            return True
+        return False
+
     async def send(self, messages: Sequence[Message]) -> None:
         """Publish all; see `messaging.bus.Outlet`."""
+        if not self.open:
+            raise Unavailable("the channel to the broker is gone")
+        if await self.blocked():
+            raise Unavailable("the broker blocks publishers")
         pending = list(messages)
         while pending:
             wave, pending = _distinct(pending)
             await self._send_wave(wave)
 
     async def check(self) -> None:
-        """See `messaging.bus.Outlet`; waits while the broker blocks publishers."""
+        """See `messaging.bus.Outlet`."""
         try:
             async with asyncio.timeout(self._timeout):
-                if self._connection.transport is None:
-                    raise Unavailable("not connected to the broker")
-                await self._connection.transport.connection.ready()
+                if not self.open:
+                    raise Unavailable("the channel to the broker is gone")
+                if await self.blocked():
+                    raise Unavailable("the broker blocks publishers")
                 if missing := await missing_queues(self._connection, self._required):
                     raise Unavailable(f"the broker has no queue named {', '.join(missing)} yet")
         except GONE as error:
@@ -81,6 +107,11 @@ class RabbitOutlet:
         )
 
 
+def cut_off(connection: AbstractConnection) -> bool:
+    """Tell whether a connection is lost; its own flag only says whether we have closed it."""
+    return connection.transport is None or connection.transport.connection.is_closed
+
+
 async def missing_queues(connection: AbstractConnection, queues: Sequence[str]) -> list[str]:
     """Return those of the queues that do not exist at the broker."""
     missing = []
@@ -90,7 +121,7 @@ async def missing_queues(connection: AbstractConnection, queues: Sequence[str]) 
         try:
             await channel.declare_queue(queue, passive=True)
         except GONE:
-            if connection.is_closed:
+            if cut_off(connection):
                 raise
             missing.append(queue)
         finally:

@@ -4,14 +4,14 @@ import asyncio
 import random
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
-from typing import Any, cast
+from typing import cast
 
 import aio_pika
 import aiormq
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
-from messaging.declare import bind_events, declare_own
+from messaging.declare import bind_events, declare_bound, declare_own
 from messaging.inbox import GONE, RabbitInbox
 from messaging.intake import Intake
 from messaging.message import Message
@@ -55,8 +55,13 @@ class Rabbit:
 
     @property
     def reading(self) -> bool:
-        """Every queue of the service is being read."""
-        return bool(self._inboxes) and all(inbox.consuming for inbox in self._inboxes)
+        """Every queue of the service is being read, and what follows can be published."""
+        return (
+            self._outlet is not None
+            and self._outlet.open
+            and bool(self._inboxes)
+            and all(inbox.consuming for inbox in self._inboxes)
+        )
 
     @property
     def waits_for(self) -> list[str]:
@@ -68,6 +73,10 @@ class Rabbit:
         if self._outlet is None:
             raise Unavailable("not connected to the broker")
         await self._outlet.send(messages)
+
+    async def blocked(self) -> bool:
+        """Tell whether the broker has asked publishers to wait."""
+        return self._outlet is not None and await self._outlet.blocked()
 
     async def check(self) -> None:
         """See `messaging.bus.Outlet`."""
@@ -95,8 +104,7 @@ class Rabbit:
     async def stop(self) -> None:
         """Take nothing more; `run` returns when what was taken is done."""
         self._stopping.set()
-        for inbox in self._inboxes:
-            await inbox.close()
+        await asyncio.gather(*(inbox.close() for inbox in self._inboxes))
 
     async def _serve(self, intakes: Sequence[Intake]) -> None:
         async with AsyncExitStack() as stack:
@@ -107,9 +115,13 @@ class Rabbit:
             outlet = await self._open_outlet(writing)
             if not await self._wait_for_neighbours(reading):
                 return
+            # Not before the neighbours are bound: what no queue takes yet must not count as published.
+            self._outlet = outlet
             self._inboxes = [await self._open_inbox(reading, intake) for intake in intakes]
+            if self._stopping.is_set():
+                return
             log.info("reading", service=self.topology.service)
-            await self._read(intakes, outlet, (writing, reading))
+            await self._read(intakes, outlet)
 
     async def _connect(self, stack: AsyncExitStack, purpose: str) -> AbstractConnection:
         async with asyncio.timeout(self._publish_timeout):
@@ -122,10 +134,13 @@ class Rabbit:
 
     async def _open_outlet(self, connection: AbstractConnection) -> RabbitOutlet:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        self._outlet = RabbitOutlet(
-            connection, await _underlay(channel), self.topology.required_queues, self._publish_timeout
+        return RabbitOutlet(
+            connection,
+            await _underlay(channel),
+            channel.closed(),
+            self.topology.required_queues,
+            self._publish_timeout,
         )
-        return self._outlet
 
     async def _open_inbox(self, connection: AbstractConnection, intake: Intake) -> RabbitInbox:
         channel = await connection.channel(publisher_confirms=False)
@@ -136,10 +151,10 @@ class Rabbit:
         # Services start in any order: the exchanges to bind to and the queues that must take what this one
         # publishes may come later.
         while not self._stopping.is_set():
-            self._awaited = [
-                *await bind_events(connection, self.topology),
-                *await missing_queues(connection, self.topology.required_queues),
-            ]
+            unbound = await bind_events(connection, self.topology)
+            if not unbound:
+                await declare_bound(connection, self.topology)
+            self._awaited = [*unbound, *await missing_queues(connection, self.topology.required_queues)]
             if not self._awaited:
                 return True
             log.info("waiting", service=self.topology.service, missing=self._awaited)
@@ -152,15 +167,12 @@ class Rabbit:
         self,
         intakes: Sequence[Intake],
         outlet: RabbitOutlet,
-        connections: Sequence[AbstractConnection],
     ) -> None:
         readers = [
             asyncio.create_task(intake.run(inbox, outlet))
             for intake, inbox in zip(intakes, self._inboxes, strict=True)
         ]
-        lost: list[asyncio.Future[Any]] = [
-            asyncio.ensure_future(connection.closed()) for connection in connections
-        ]
+        lost = [asyncio.ensure_future(outlet.lost())]
         lost += [asyncio.ensure_future(inbox.lost()) for inbox in self._inboxes]
         stopping = asyncio.create_task(self._stopping.wait())
         try:

@@ -133,6 +133,10 @@ class Topology:
 
     @property
     def required_queues(self) -> list[str]:
-        """The queues that must exist before anything is published, so that no event falls on the floor."""
+        """The queues that must exist before anything is published, so that no event falls on the floor.
+
+        A queue that exists need not be bound yet, and `mandatory` is satisfied by any one queue. Each reader
+        therefore declares its suspects' queue last, when it is bound to all its events.
+        """
         readers = {reader for kind in self.publishes for reader in EVENT_TYPES[kind].handled_by}
-        return sorted(readers - {self.service})
+        return sorted(name for reader in readers - {self.service} for name in (reader, f"{reader}.suspects"))

@@ -35,6 +35,8 @@ class Payment(Aggregate):
     refund_under: str | None = None
     try_at: Timestamp | None = None
     """When a sweeper takes up an intent that nobody else has carried out."""
+    silences: Count = 0
+    """How often the provider has left a sweeper without an answer to this intent."""
 
     @property
     def under_way(self) -> bool:
@@ -58,4 +60,4 @@ class Payment(Aggregate):
 
     def started(self, update: dict[str, object], try_at: datetime) -> "Payment":
         """Return the payment with an intent that a sweeper takes up at that time."""
-        return self.model_copy(update={**update, "try_at": try_at})
+        return self.model_copy(update={**update, "try_at": try_at, "silences": 0})

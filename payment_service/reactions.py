@@ -23,6 +23,7 @@ from reactor.step import NotYet, Reaction, Refused, Rule
 
 PATIENCE = timedelta(seconds=5)
 """How long an intent is left to whoever saved it before a sweeper takes it up."""
+LONGEST_PATIENCE = timedelta(minutes=5)
 
 
 def charge(payment: Payment | None, event: PaymentRequested, now: datetime) -> Reaction[Payment]:
@@ -126,6 +127,16 @@ def refund_answered(payment: Payment | None, answer: RefundAnswer, now: datetime
     return _answer(failed, under, failure)
 
 
+def unanswered(payment: Payment | None, now: datetime) -> Reaction[Payment]:
+    """The provider has not answered in time: ask again after a pause, a longer one each time."""
+    if payment is None or not payment.under_way:
+        return Reaction(payment)
+    pause = min(PATIENCE * 2**payment.silences, LONGEST_PATIENCE)
+    return Reaction(
+        payment.model_copy(update={"try_at": now + pause, "silences": min(payment.silences + 1, 10)})
+    )
+
+
 def charge_by_hand(payment: Payment | None, event: PaymentRequested, now: datetime) -> Reaction[Payment]:
     """Start to charge for somebody who asks over HTTP; a payment that exists is left as it is."""
     return Reaction(payment or _intent(event, saga=False, now=now))
@@ -154,6 +165,7 @@ def refund_by_hand(payment: Payment | None, now: datetime) -> Reaction[Payment]:
 TRANSITIONS: dict[str, Rule] = {
     "charge_answered": Rule(charge_answered, PaymentCompleted, PaymentFailed, PaymentRefunded),
     "refund_answered": Rule(refund_answered, PaymentRefunded, PaymentRefundFailed),
+    "unanswered": Rule(unanswered),
     "charge_by_hand": Rule(charge_by_hand),
     "refund_by_hand": Rule(refund_by_hand),
 }

@@ -96,7 +96,9 @@ class PaymentWorker(Worker[Payment, datetime]):
         """Ask the provider again for every intent that nobody has carried out in time."""
         await self.provider_available()
         left = await self.store.due(LEFT_OVER_LIMIT)
-        await asyncio.gather(*(self._pursue(payment) for payment in left))
+        results = await asyncio.gather(*(self._pursue(payment) for payment in left), return_exceptions=True)
+        for error in (result for result in results if isinstance(result, Exception)):
+            raise error
 
     async def _pursue(self, payment: Payment) -> Payment:
         """Carry out what no message waits for."""
@@ -104,6 +106,7 @@ class PaymentWorker(Worker[Payment, datetime]):
             return payment
         answer = await self._ask(payment)
         if answer is None:
+            await self.soon(self._unanswered(payment))
             return payment
         outcome = await self.soon(self._answered(payment, answer))
         return await self._pursue(outcome.state or payment) if outcome.error is None else payment
@@ -111,11 +114,13 @@ class PaymentWorker(Worker[Payment, datetime]):
     async def _carry_out(self, asked: Step[Payment, datetime], outcome: Outcome[Payment]) -> Done | Retry:
         """Carry out what a message asked for, which is acknowledged after that.
 
-        Without an answer in time the message is done all the same: the intent is kept, and swept up.
+        Without an answer in time the message is done all the same: the intent is kept, and swept up. A refund
+        is left to the message that asked for it, or to the sweeper.
         """
         payment = outcome.state
         published = list(outcome.emitted)
-        while payment and payment.under_way and (answer := await self._ask(payment)):
+        ours = ("charging",) if asked.name == PaymentRequested.__name__ else ("charging", "refunding")
+        while payment and payment.status in ours and (answer := await self._ask(payment)):
             answered = await self.soon(self._answered(payment, answer, asked.recorded_under))
             if answered.error is not None:
                 return Retry(repr(answered.error))
@@ -149,6 +154,17 @@ class PaymentWorker(Worker[Payment, datetime]):
         except ProviderDown as error:
             log.warning("provider_down", order_id=payment.order_id, key=key, reason=str(error))
         return None
+
+    def _unanswered(self, payment: Payment) -> Step[Payment, datetime]:
+        rule = TRANSITIONS["unanswered"]
+        return Step(
+            key=payment.order_id,
+            name="unanswered",
+            recorded_under="unanswered",
+            correlation_id=payment.correlation_id,
+            react=rule,
+            continues=True,
+        )
 
     def _answered(
         self, payment: Payment, answer: Answer, waiting: str | None = None

@@ -98,7 +98,9 @@ class Engine(Generic[S, C]):
         if reaction.again is not None:
             return Outcome("repeated", entry.state, _events(entry.journal.get(reaction.again)))
         if reaction.state == entry.state and not reaction.emits:
-            return Outcome("ignored", entry.state)
+            # A step that continues a record may find that another has done it: what that one recorded here is
+            # for this one to publish too, since nobody knows what became of the other.
+            return Outcome("repeated" if record else "ignored", entry.state, _events(record))
         unit.accept(reaction)
         entry.state = reaction.state
         under = reaction.under or step.recorded_under

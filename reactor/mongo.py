@@ -15,6 +15,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
+import structlog
 from bson import CodecOptions, Decimal128
 from bson.codec_options import TypeCodec, TypeRegistry
 from motor.motor_asyncio import (
@@ -32,6 +33,8 @@ from messaging.verdict import Unavailable
 from reactor.aggregate import Aggregate
 from reactor.step import Entry, Record, Step
 from reactor.store import Document, Unit
+
+log = structlog.get_logger()
 
 M = TypeVar("M", bound=Aggregate)
 
@@ -88,6 +91,15 @@ def available() -> Iterator[None]:
         if error.code in _NOT_NOW:
             raise Unavailable(f"the database is away: {error}") from error
         raise
+
+
+@contextmanager
+def _readable(document: Document) -> Iterator[None]:
+    """Let one document that cannot be understood, written by another version perhaps, not hide the others."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError):
+        log.exception("unreadable_document", order_id=document["_id"])
 
 
 class Aggregates(Generic[M]):
@@ -147,8 +159,12 @@ class Aggregates(Generic[M]):
         cursor = self.collection.find(chosen).limit(limit)
         if newest_first_by:
             cursor = cursor.sort(newest_first_by, -1)
+        states: list[M] = []
         with available():
-            return [state async for document in cursor if (state := self.entry(document).state)]
+            async for document in cursor:
+                with _readable(document):
+                    states.append(self._model.model_validate(document["state"]))
+        return states
 
     async def due(self, limit: int) -> list[M]:
         """Return aggregates that the clock has to change by now."""
@@ -161,15 +177,19 @@ class Aggregates(Generic[M]):
         with available():
             cursor = self.collection.find({"outbox.at": {"$lt": before}}, {"outbox": 1, "journal": 1})
             async for document in cursor.sort("outbox.at", 1).limit(limit):
-                waiting = {item["id"] for item in document["outbox"] if item["at"] < before}
-                waiting -= self._published.get(document["_id"], set())
-                events += [
-                    from_json(event)
-                    for record in document["journal"].values()
-                    for event in record["emitted"]
-                    if event["eventId"] in waiting
-                ]
+                with _readable(document):
+                    events += self._waiting(document, before)
         return events
+
+    def _waiting(self, document: Document, before: datetime) -> list[Event]:
+        waiting = {item["id"] for item in document["outbox"] if item["at"] < before}
+        waiting -= self._published.get(document["_id"], set())
+        return [
+            from_json(event)
+            for record in document["journal"].values()
+            for event in record["emitted"]
+            if event["eventId"] in waiting
+        ]
 
     async def published(self, events: Mapping[str, Collection[str]]) -> None:
         """Forget these as unpublished: event ids by aggregate.

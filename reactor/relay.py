@@ -27,6 +27,9 @@ class Sender(Protocol):
     async def send(self, messages: Sequence[Message]) -> None:
         """See `messaging.bus.Outlet.send`."""
 
+    async def check(self) -> None:
+        """See `messaging.bus.Outlet.check`."""
+
 
 class Relay:
     """Publishes the events of an outbox, any number of replicas side by side.
@@ -74,6 +77,9 @@ class Relay:
             except Unavailable as why:
                 log.warning("relay_waits", service=self._service, reason=str(why))
                 next_sweep = clock() + self._patience / 2
+            except Exception:
+                log.exception("relay_failed", service=self._service)
+                next_sweep = clock() + self._patience / 2
 
     async def publish_handed_over(self) -> None:
         """Publish what was handed over since the last time."""
@@ -82,6 +88,7 @@ class Relay:
 
     async def sweep(self) -> None:
         """Publish what has waited for longer than anybody should need."""
+        await self._sender.check()
         before = self._clock() - timedelta(seconds=self._patience)
         await self._publish(await self._outbox.unpublished(before, SWEEP_LIMIT), "swept_up")
 

@@ -23,6 +23,8 @@ class Health:
         problems = ["the service is stopping"] if self.draining else []
         if not self._rabbit.reading:
             problems.append(f"broker: waiting for {', '.join(self._rabbit.waits_for) or 'its queues'}")
+        if await self._rabbit.blocked():
+            problems.append("broker: it blocks publishers")
         try:
             await self._outbox.ping()
         except Unavailable as error:

@@ -2,8 +2,9 @@
 
 import sys
 from typing import Annotated, Literal, TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from messaging.topology import DEFAULT_DELAYS
@@ -11,6 +12,23 @@ from messaging.topology import DEFAULT_DELAYS
 
 def _split(value: object) -> object:
     return value.split(",") if isinstance(value, str) else value
+
+
+def _amqp(url: SecretStr) -> SecretStr:
+    try:
+        parts = urlsplit(url.get_secret_value())
+        good = parts.scheme in ("amqp", "amqps") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError("must be an amqp:// URL, with special characters in the password escaped (/ as %2F)")
+    return url
+
+
+def _mongodb(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(("mongodb://", "mongodb+srv://")):
+        raise ValueError("must be a mongodb:// URL")
+    return url
 
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -24,10 +42,12 @@ class ServiceSettings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="ignore")
 
-    rabbitmq_url: SecretStr = Field(
+    rabbitmq_url: Annotated[SecretStr, AfterValidator(_amqp)] = Field(
         SecretStr("amqp://guest:guest@127.0.0.1:5672/"), validation_alias="RABBITMQ_URL"
     )
-    mongodb_url: SecretStr = Field(SecretStr("mongodb://127.0.0.1:27017/"), validation_alias="MONGODB_URL")
+    mongodb_url: Annotated[SecretStr, AfterValidator(_mongodb)] = Field(
+        SecretStr("mongodb://127.0.0.1:27017/"), validation_alias="MONGODB_URL"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", validation_alias="LOG_LEVEL")
     host: str = "127.0.0.1"
     port: Port

@@ -198,7 +198,10 @@ async def test_a_service_waits_for_its_neighbours_and_starts_when_they_come(
 ) -> None:
     confirming = Confirming()
     async with serving(broker, confirming) as rabbit:
-        await until(lambda: rabbit.waits_for == ["order.events", ORDER], "it waits for the order service")
+        await until(
+            lambda: rabbit.waits_for == ["order.events", ORDER, ASKER.suspects],
+            "it waits for the order service",
+        )
         assert not rabbit.reading
         asker = await client.stand_in_for(ASKER)
         await asker.bind()
@@ -361,6 +364,56 @@ async def test_the_message_that_kills_its_reader_even_when_read_alone_is_put_awa
     assert confirming.handled == []
 
 
+async def test_a_suspect_is_not_blamed_while_something_is_away(
+    broker: Broker, client: Client, asker: Neighbour
+) -> None:
+    tries = 0
+
+    async def handle(events: Sequence[Event]) -> Sequence[Verdict]:
+        nonlocal tries
+        tries += 1
+        if tries < 6:
+            raise Unavailable("away, but only when it is used")
+        return [Done([answer(event)]) for event in events]
+
+    await declare_the_service(client)
+    await ask(client, request("suspect"))
+    await give_back(client, INVENTORY, 2)
+    async with serving(broker, handle):
+        assert (await asker.receive()).order_id == "suspect"
+    assert await client.depth("inventory_service.dead") == 0
+
+
+async def test_an_impossible_id_in_a_header_is_ignored(
+    broker: Broker, client: Client, asker: Neighbour
+) -> None:
+    confirming = Confirming()
+    async with serving(broker, confirming) as rabbit:
+        await reading(rabbit)
+        bare = b'{"type":"InventoryConfirmationRequested","orderId":"o-1"}'
+        await client.publish("order.events", KEY, bare, headers={EVENT_ID: "a.b.c"})
+        await asker.receive()
+    assert confirming.batches[0][0].event_id != "a.b.c"
+
+
+async def test_a_bad_message_with_odd_properties_is_put_away_like_any_other(
+    broker: Broker, client: Client, asker: Neighbour
+) -> None:
+    odd = {
+        "timestamp": 1732000000000000,
+        "headers": {"x": 1e300, "CC": ["inventory_service"], "x-saga-routing-key": "k" * 300},
+    }
+    async with serving(broker, Confirming()) as rabbit:
+        await reading(rabbit)
+        broker.publish_by_hand("order.events", KEY, "{", odd)
+        await ask(client, request())
+        assert (await asker.receive()).order_id == "o-1"
+        dead = await client.get("inventory_service.dead")
+        await dead.ack()
+    assert "not JSON" in str(dead.headers[REASON])
+    assert "CC" not in dead.headers
+
+
 async def give_back(client: Client, queue: str, times: int) -> None:
     """Do to a message what a reader does that dies with it."""
     for _ in range(times):
@@ -373,6 +426,18 @@ async def test_reading_resumes_by_itself_after_the_connection_was_cut(
     async with serving(broker, Confirming()) as rabbit:
         await reading(rabbit)
         assert await broker.cut_connections(INVENTORY) == 2
+        await until(lambda: not rabbit.reading, "the cut is noticed")
+        await ask(client, request())
+        assert (await asker.receive()).order_id == "o-1"
+        await reading(rabbit)
+
+
+async def test_work_resumes_by_itself_after_only_the_publishing_connection_was_cut(
+    broker: Broker, client: Client, asker: Neighbour
+) -> None:
+    async with serving(broker, Confirming()) as rabbit:
+        await reading(rabbit)
+        assert await broker.cut_connections(f"{INVENTORY} publish") == 1
         await until(lambda: not rabbit.reading, "the cut is noticed")
         await ask(client, request())
         assert (await asker.receive()).order_id == "o-1"
@@ -437,6 +502,24 @@ async def test_a_stop_finishes_what_was_taken_and_leaves_the_rest(
     assert await client.depth(INVENTORY) == 1
 
 
+async def test_a_stop_while_something_is_away_is_quick(
+    broker: Broker, client: Client, asker: Neighbour
+) -> None:
+    stopping: asyncio.Task[None] | None = None
+
+    async def handle(events: Sequence[Event]) -> Sequence[Verdict]:
+        nonlocal stopping
+        stopping = asyncio.create_task(rabbit.stop())
+        await until(lambda: not rabbit.reading, "it takes nothing more")
+        raise Unavailable("away")
+
+    async with asyncio.timeout(4), serving(broker, handle) as rabbit:
+        await reading(rabbit)
+        await ask(client, request())
+        await until(lambda: stopping is not None, "it is handled")
+    await until_depth(client, INVENTORY, 1)
+
+
 async def test_a_verdict_that_comes_later_holds_up_nobody(
     broker: Broker, client: Client, asker: Neighbour
 ) -> None:
@@ -454,6 +537,46 @@ async def test_a_verdict_that_comes_later_holds_up_nobody(
         slow_answer.set_result(Done([answer(slow)]))
         assert (await asker.receive()).order_id == "slow"
     assert await client.depth(INVENTORY) == 0
+
+
+async def test_a_verdict_that_fails_to_come_is_tried_again_and_then_put_away(
+    broker: Broker, client: Client, asker: Neighbour
+) -> None:
+    async def fail() -> Done:
+        raise RuntimeError("never mind")
+
+    async def handle(events: Sequence[Event]) -> Sequence[Verdict]:
+        return [Later(asyncio.ensure_future(fail())) for _ in events]
+
+    async with serving(broker, handle) as rabbit:
+        await reading(rabbit)
+        await ask(client, request())
+        dead = await client.get("inventory_service.dead")
+        await dead.ack()
+    assert "never mind" in str(dead.headers[REASON])
+
+
+async def test_while_its_answer_cannot_be_published_a_late_verdict_waits_and_is_not_blamed(
+    broker: Broker, client: Client, asker: Neighbour
+) -> None:
+    go_on = asyncio.Event()
+
+    async def later(event: Event) -> Done:
+        await go_on.wait()
+        return Done([answer(event)])
+
+    async def handle(events: Sequence[Event]) -> Sequence[Verdict]:
+        return [Later(asyncio.ensure_future(later(event))) for event in events]
+
+    async with serving(broker, handle) as rabbit:
+        await reading(rabbit)
+        await ask(client, request())
+        await client.channel.queue_delete(ORDER)
+        go_on.set()
+        asker = await client.stand_in_for(ASKER)
+        await asker.bind()
+        assert (await asker.receive()).order_id == "o-1"
+    assert await client.depth("inventory_service.dead") == 0
 
 
 async def test_a_batch_that_cannot_be_handled_together_is_handled_one_by_one(

@@ -29,6 +29,9 @@ class Nowhere:
     async def send(self, messages: object) -> None:
         raise AssertionError(messages)
 
+    async def check(self) -> None:
+        raise AssertionError
+
 
 @pytest.fixture
 def clients(mongodb_url: str) -> Iterator[Clients]:

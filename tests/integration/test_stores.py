@@ -372,6 +372,9 @@ class Nowhere:
     async def send(self, messages: Sequence[Message]) -> None:
         """Lose them."""
 
+    async def check(self) -> None:
+        """Find nothing wrong."""
+
 
 def worker(store: InventoryStore) -> InventoryWorker:
     return InventoryWorker(store, Relay(INVENTORY, Nowhere(), store, utc_now), utc_now)

@@ -14,7 +14,7 @@ from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 from cli.broker import BrokerNode
 from events.catalogue import Event
 from events.codec import decode
-from messaging.declare import declare_own
+from messaging.declare import declare_bound, declare_own
 from messaging.topology import Topology, home_exchange
 
 E = TypeVar("E", bound=Event)
@@ -38,12 +38,14 @@ class Broker:
         async with connection:
             yield Client(connection, await connection.channel(on_return_raises=True))
 
-    def publish_by_hand(self, exchange: str, routing_key: str, payload: str) -> bool:
+    def publish_by_hand(
+        self, exchange: str, routing_key: str, payload: str, properties: dict[str, Any] | None = None
+    ) -> bool:
         """Publish as the management UI does; return whether any queue took it."""
         answer = self._api.post(
             f"/api/exchanges/{self.vhost}/{exchange}/publish",
             json={
-                "properties": {},
+                "properties": properties or {},
                 "routing_key": routing_key,
                 "payload": payload,
                 "payload_encoding": "string",
@@ -135,6 +137,7 @@ class Neighbour:
         for _, exchange, key in self._topology.event_bindings:
             if only_to in (None, exchange):
                 await queue.bind(exchange, key)
+        await declare_bound(self._client.connection, self._topology)
 
     async def receive(self) -> Event:
         """Return the next event that it would react to."""

@@ -301,6 +301,16 @@ class TestLateAnswers:
         assert not answer.emitted
         assert store.saved["o-1"].queued == [one.event_id for one in answer.relayed]
 
+    async def test_who_finds_the_request_answered_publishes_the_answer_too(
+        self, engine: Engine[Account, Context]
+    ) -> None:
+        """Who recorded it may have been cut off before it was published."""
+        await engine.run([step(add(1), "e-1")])
+        (first,) = await engine.run([step(add(1, COMPLETED), "e-1", continues=True)])
+        (second,) = await engine.run([step(lambda state, _: Reaction(state), "e-1", continues=True)])
+        assert second.name == "repeated"
+        assert texts(second) == texts(first) != []
+
     async def test_they_come_with_the_request_when_it_is_redelivered(
         self, engine: Engine[Account, Context]
     ) -> None:

@@ -20,7 +20,7 @@ from events.catalogue import (
 )
 from payment_service.payment import Payment
 from payment_service.provider import Approved, ChargeAnswer, Declined, RefundAnswer, Refunded, RefundRefused
-from payment_service.reactions import PATIENCE, REACTIONS, TRANSITIONS
+from payment_service.reactions import LONGEST_PATIENCE, PATIENCE, REACTIONS, TRANSITIONS
 from reactor.step import NotYet, Reaction, Refused
 from tests.unit.builders import NOW, PRICE, event, payment, types
 
@@ -149,6 +149,15 @@ class TestChargeAnswered:
         assert after(reaction).status == "declined"
         assert list(reaction.emits) == [NOTHING_PAID_BACK]
         assert reaction.under == "e-refund"
+
+    def test_without_an_answer_it_is_asked_again_after_ever_longer_pauses(self) -> None:
+        pauses, charging = [], STATES["charging"]
+        for _ in range(12):
+            charging = after(TRANSITIONS["unanswered"](charging, NOW))
+            assert charging.try_at is not None
+            pauses.append((charging.try_at - NOW) / PATIENCE)
+        assert pauses[:4] == [1, 2, 4, 8]
+        assert pauses[-1] * PATIENCE == LONGEST_PATIENCE
 
     @pytest.mark.parametrize("before", [DECLINED, VOID], ids=["declined", "void"])
     def test_approved_late_is_refunded_by_itself(self, before: Payment) -> None:
