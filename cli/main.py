@@ -12,6 +12,8 @@ from cli.flow import flow
 from cli.publish import EPILOG as PUBLISH_EPILOG
 from cli.publish import publish
 from cli.seed import seed
+from cli.simulate import EPILOG as SIMULATE_EPILOG
+from cli.simulate import simulate
 from cli.up import up
 
 EPILOG = """\b
@@ -39,6 +41,7 @@ app = typer.Typer(
 )
 app.command(short_help="Start everything that is missing, and run it until Ctrl-C.")(up)
 app.command(epilog=DEMO_EPILOG, short_help="Play every story, then many orders at once.")(demo)
+app.command(epilog=SIMULATE_EPILOG, short_help="Prove the services against an adversary.")(simulate)
 app.add_typer(order.app, name="order")
 app.command(epilog=PUBLISH_EPILOG, short_help="Publish one event by hand, checked first.")(publish)
 app.add_typer(stock.app, name="stock")

@@ -90,9 +90,10 @@ class InventoryStore(Aggregates[Reservation]):
 
     async def save(self, unit: Unit[Reservation, World]) -> Collection[str]:
         """Write reservations and stock together, all or nothing; return the keys to react for anew."""
-        moved = {place: total for place, total in unit.context.stock.moved.items() if any(total.values())}
-        if not moved:
+        if not unit.context.stock.moved:
             return await self.write(unit.entries.values())
+        # Moves that cancel each other out write no stock, but are all or nothing like any others.
+        moved = {place: total for place, total in unit.context.stock.moved.items() if any(total.values())}
         stock_writes = [
             UpdateOne(
                 {
@@ -189,9 +190,10 @@ class InventoryStore(Aggregates[Reservation]):
         try:
             if await self.write(unit.entries.values(), session):
                 raise _LostRaceError
-            result = await self._levels.bulk_write(list(stock_writes), ordered=False, session=session)
-            if result.matched_count != len(stock_writes):
-                raise _LostRaceError
+            if stock_writes:
+                result = await self._levels.bulk_write(list(stock_writes), ordered=False, session=session)
+                if result.matched_count != len(stock_writes):
+                    raise _LostRaceError
             await self._commit(session)
         except PyMongoError as error:
             await _abort(session)

@@ -78,10 +78,12 @@ class Intake:
             log.warning("reading_paused", queue=self.queue, reason=str(why))
             return False
         except Exception:
-            # Nobody foresaw this one. The messages are given back; the one to blame will soon be read alone,
-            # and in the end the broker puts it away.
-            log.exception("reading_paused", queue=self.queue)
-            return False
+            # Nobody foresaw this one. The messages are given back, and the one to blame is soon read alone;
+            # once it is, giving it back counts against it, until it is put away.
+            log.exception("handling_failed", queue=self.queue)
+            if not self.alone:
+                return False
+            await inbox.give_back(batch)
         return True
 
     async def _sit_out(self, pause: float, batch: Sequence[Delivery], inbox: Inbox, outlet: Outlet) -> float:

@@ -1,7 +1,7 @@
 """Runs the reactions of the payment service, and asks the provider for what they intend.
 
-An intent is saved before the provider is asked, and its answer is saved before anything is published. A
-crash in between repeats the call with the same key.
+An intent is saved before the provider is asked, and its answer is saved, together with what follows from it,
+before anything is published. A crash in between repeats the call with the same key.
 """
 
 import asyncio
@@ -118,15 +118,13 @@ class PaymentWorker(Worker[Payment, datetime]):
         is left to the message that asked for it, or to the sweeper.
         """
         payment = outcome.state
-        published = list(outcome.emitted)
         ours = ("charging",) if asked.name == PaymentRequested.__name__ else ("charging", "refunding")
         while payment and payment.status in ours and (answer := await self._ask(payment)):
-            answered = await self.soon(self._answered(payment, answer, asked.recorded_under))
+            answered = await self.soon(self._answered(payment, answer))
             if answered.error is not None:
                 return Retry(repr(answered.error))
             payment = answered.state
-            published += answered.emitted
-        return Done(published)
+        return Done(outcome.emitted)
 
     async def _ask(self, payment: Payment) -> Answer | None:
         """Return the provider's answer, or None if there is none in time; one call at a time for each key."""
@@ -166,18 +164,20 @@ class PaymentWorker(Worker[Payment, datetime]):
             continues=True,
         )
 
-    def _answered(
-        self, payment: Payment, answer: Answer, waiting: str | None = None
-    ) -> Step[Payment, datetime]:
-        """Return the step that an answer is; `waiting` is the id of the event whose message waits for it."""
+    def _answered(self, payment: Payment, answer: Answer) -> Step[Payment, datetime]:
+        """Return the step that an answer is.
+
+        What it publishes goes through the relay: whoever saves it may have lost its message meanwhile, to
+        somebody who has acknowledged it without an answer.
+        """
         name = f"{'charge' if payment.status == 'charging' else 'refund'}_answered"
         rule = TRANSITIONS[name]
         return Step(
             key=payment.order_id,
             name=name,
-            recorded_under=waiting or f"{name}-{payment.refund_attempt}",
+            recorded_under=f"{name}-{payment.refund_attempt}",
             correlation_id=payment.correlation_id,
             react=lambda state, now: rule(state, answer, now),
             continues=True,
-            relayed=waiting is None,
+            relayed=True,
         )

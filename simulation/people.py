@@ -1,0 +1,120 @@
+"""Who uses the services: customers, publishers of events by hand, and the person who settles refunds."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from events.catalogue import ORDER, PAYMENT, InventoryReservationRequested
+from events.fields import Item
+from messaging.message import Message
+from messaging.topology import exchange_of
+from messaging.verdict import Unavailable
+from reactor.step import NotYet, Refused
+from simulation.adversary import Adversary
+from simulation.services import Outside, Replica
+
+T = TypeVar("T")
+
+PRODUCTS = ("tea", "coffee", "honey")
+TRIES = 6
+HOLDS = (1, 2, 3, 5, 8, 20, 20, 60, 60, None)
+
+
+class _HungUpError(Exception):
+    """The process died while it was asked."""
+
+
+class People:
+    """Everybody outside; `replica` returns a running replica of a service, if there is one."""
+
+    def __init__(self, outside: Outside, replica: Callable[[str], Replica | None]) -> None:
+        self._outside = outside
+        self._adversary: Adversary = outside.adversary
+        self._replica = replica
+        self._wanted = PRODUCTS[: self._adversary.dice.choice((1, 1, 2, 3))]
+        self.promised: set[str] = set()
+        """Orders that somebody was told of, or that the broker has taken a request for."""
+
+    def request(self, order_id: str) -> InventoryReservationRequested:
+        """Draw an order."""
+        dice = self._adversary.dice
+        items = tuple(
+            Item(product_id=product, quantity=dice.randint(1, 4))
+            for product in dice.sample(self._wanted, min(len(self._wanted), dice.choice((1, 1, 2))))
+        )
+        return InventoryReservationRequested(
+            order_id=order_id,
+            user_id=f"u-{dice.randint(1, 3)}",
+            items=items,
+            total_amount=Decimal(dice.randint(100, 9999)) / 100,
+            expires_in=dice.choice(HOLDS),
+        )
+
+    async def place(self, request: InventoryReservationRequested, at: float) -> None:
+        """Place an order over HTTP, again if nobody answers."""
+        await asyncio.sleep(at)
+        for _ in range(TRIES):
+            with suppress(Unavailable, _HungUpError):
+                await self._ask(ORDER, lambda replica: replica.orders.place(request))
+                self._note(f"{request.order_id} is accepted")
+                self.promised.add(request.order_id)
+                return
+            await asyncio.sleep(self._adversary.dice.uniform(0.1, 2))
+
+    async def cancel(self, order_id: str, at: float) -> None:
+        """Cancel an order, if that is still possible."""
+        await asyncio.sleep(at)
+        for _ in range(TRIES):
+            self._note(f"cancels {order_id}")
+            with suppress(Unavailable, _HungUpError):
+                await self._ask(ORDER, lambda replica: self._cancel(replica, order_id))
+                return
+            await asyncio.sleep(self._adversary.dice.uniform(0.1, 2))
+
+    async def publish_by_hand(self, request: InventoryReservationRequested, at: float) -> None:
+        """Publish a request as somebody does in the broker's management UI, with an id or without."""
+        await asyncio.sleep(at)
+        dice = self._adversary.dice
+        fields = request.model_dump(mode="json", by_alias=True, exclude_none=True)
+        if dice.random() < 0.5:
+            fields["eventId"] = f"hand-{dice.randrange(10**6)}"
+        key = request.type if dice.random() < 0.5 else f"{request.type}.{request.order_id}"
+        message = Message(exchange_of(ORDER), key, json.dumps(fields).encode())
+        self._note(f"publishes by hand {message.body.decode()}")
+        for _ in range(dice.choice((1, 1, 2))):
+            if self._outside.broker.publish(message):
+                self.promised.add(request.order_id)
+
+    async def settle(self, order_id: str, at: float) -> None:
+        """Have a refund that was refused tried again."""
+        await asyncio.sleep(at)
+        for _ in range(TRIES):
+            with suppress(Unavailable, _HungUpError, NotYet, Refused):
+                await self._ask(PAYMENT, lambda replica: replica.payments.refund_by_hand(order_id))
+                self._note(f"has {order_id} refunded")
+                return
+            await asyncio.sleep(self._adversary.dice.uniform(1, 9))
+
+    async def _cancel(self, replica: Replica, order_id: str) -> None:
+        order = await replica.orders.store.get(order_id)
+        if order is not None:
+            with suppress(Refused):
+                await replica.orders.cancel(order)
+
+    async def _ask(self, service: str, question: Callable[[Replica], Awaitable[T]]) -> T:
+        replica = self._replica(service)
+        if replica is None:
+            raise _HungUpError
+        answer = asyncio.ensure_future(question(replica))
+        waiting: list[asyncio.Future[Any]] = [answer, replica.process.died]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise _HungUpError
+        return answer.result()
+
+    def _note(self, what: str) -> None:
+        if self._adversary.trace.on:
+            self._adversary.trace.add(asyncio.get_running_loop().time(), "somebody", what)

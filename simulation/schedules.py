@@ -1,0 +1,29 @@
+"""Many schedules, on all the processors there are."""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+from simulation.world import Result, play
+
+CHUNK = 25
+
+
+def play_all(seeds: Sequence[int], processes: int | None = None) -> Iterator[Result]:
+    """Play the schedules of these seeds, `processes` at a time, all processors by default."""
+    count = min(processes or len(os.sched_getaffinity(0)), -(-len(seeds) // CHUNK))
+    if count <= 1:
+        yield from map(play, seeds)
+        return
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+        try:
+            yield from pool.map(play, seeds, chunksize=CHUNK)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def story(result: Result) -> str:
+    """Tell what a schedule violated, step by step, and how to see it again."""
+    again = play(result.seed, trace=True)
+    return "\n".join([again.timeline, "", *again.violations, "", f"Again: {result.command}"])

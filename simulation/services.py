@@ -1,0 +1,204 @@
+"""The three services, assembled from production parts as their `__main__` modules do, but in the world."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from random import Random
+from typing import Any, cast
+
+from events.catalogue import INVENTORY, ORDER, PAYMENT, SERVICES
+from inventory_service import reactions as inventory_reactions
+from inventory_service.store import InventoryStore
+from inventory_service.worker import InventoryWorker
+from messaging.intake import Intake
+from messaging.message import Message
+from messaging.topology import Topology
+from messaging.verdict import Handler, Unavailable
+from order_service import reactions as order_reactions
+from order_service.order import Order
+from order_service.store import OrderStore
+from order_service.worker import OrderWorker
+from payment_service import reactions as payment_reactions
+from payment_service.payment import Payment
+from payment_service.store import PaymentStore
+from payment_service.worker import PaymentWorker
+from reactor.relay import Relay
+from reactor.worker import Worker, topology
+from simulation.adversary import Adversary, Process
+from simulation.broker import PREFETCH, Connection, MemoryBroker
+from simulation.clock import utc_clock
+from simulation.provider import Ledger, ProviderDoor
+from simulation.stock import MemoryInventory, Shelves
+from simulation.store import MemoryStore, Table
+
+DELAYS = (1.0, 5.0, 30.0, 300.0)
+DEFAULT_HOLD = timedelta(seconds=600)
+CALL_TIMEOUT = 4.0
+FIRST_PAUSE = 0.2
+CALM = 6
+"""How much more slowly the sweepers' clocks strike when no faults are left to look for."""
+
+TOPOLOGIES = {
+    ORDER: topology(ORDER, order_reactions.REACTIONS, order_reactions.TRANSITIONS, DELAYS),
+    INVENTORY: topology(INVENTORY, inventory_reactions.REACTIONS, inventory_reactions.TRANSITIONS, DELAYS),
+    PAYMENT: topology(PAYMENT, payment_reactions.REACTIONS, payment_reactions.TRANSITIONS, DELAYS),
+}
+
+
+@dataclass
+class Pace:
+    """How often the clocks of the services strike, in seconds."""
+
+    sweep: float
+    patience: float
+
+
+@dataclass
+class Outside:
+    """What outlives every process: databases, broker, provider."""
+
+    adversary: Adversary
+    broker: MemoryBroker
+    ledger: Ledger
+    pace: Pace
+    tables: dict[str, Table] = field(default_factory=lambda: {service: {} for service in SERVICES})
+    shelves: Shelves = field(default_factory=Shelves)
+    crashes: list[str] = field(default_factory=list)
+    """What a process should never have died of."""
+
+
+class Link:
+    """Keeps a process connected to the broker, as `messaging.rabbit.Rabbit` does."""
+
+    def __init__(self, outside: Outside, process: Process, declared: Topology) -> None:
+        self._outside = outside
+        self._process = process
+        self._topology = declared
+        self._connection: Connection | None = None
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Publish over the current connection."""
+        if self._connection is None:
+            raise Unavailable("not connected to the broker")
+        await self._connection.send(messages)
+
+    async def check(self) -> None:
+        """Return if publishing may work."""
+        if self._connection is None:
+            raise Unavailable("not connected to the broker")
+        await self._connection.check()
+
+    def lose(self, why: str) -> None:
+        """Lose the connection."""
+        if self._connection is not None:
+            self._connection.cut(why)
+
+    async def run(self, intakes: Sequence[Intake]) -> None:
+        """Read with these intakes; connect again whenever the connection is lost."""
+        while True:
+            await self._process.reach("connecting")
+            self._connection = self._outside.broker.connect(self._process)
+            await self._read(intakes, self._connection)
+            self._connection = None
+            await asyncio.sleep(FIRST_PAUSE)
+
+    async def _read(self, intakes: Sequence[Intake], connection: Connection) -> None:
+        readers = [
+            asyncio.create_task(
+                intake.run(connection.read(intake.queue, 1 if intake.alone else PREFETCH), connection)
+            )
+            for intake in intakes
+        ]
+        await asyncio.wait([*readers, connection.lost], return_when=asyncio.FIRST_COMPLETED)
+        if self._process.dead:
+            return
+        for reader in readers:
+            if reader.done():
+                reader.result()
+        for reader in readers:
+            reader.cancel()
+        await asyncio.gather(*readers, return_exceptions=True)
+        for intake in intakes:
+            await intake.abandon()
+
+
+class Replica:
+    """One run of one service process."""
+
+    def __init__(
+        self, outside: Outside, service: str, name: str, skew: float, on_death: Callable[["Replica"], None]
+    ) -> None:
+        self.service = service
+        self.name = name
+        self.process = Process(name, outside.adversary, lambda process: self._dies(on_death))
+        self._outside = outside
+        self._link = Link(outside, self.process, TOPOLOGIES[service])
+        self._clock = utc_clock(asyncio.get_running_loop(), skew)
+        self._sweep: Callable[[], Awaitable[None]]
+        self._available: Callable[[], Awaitable[None]]
+        self.worker = self._assemble()
+        task = asyncio.ensure_future(self._run())
+        task.add_done_callback(self._ended)
+
+    @property
+    def orders(self) -> OrderWorker:
+        """The worker of an order service."""
+        return cast(OrderWorker, self.worker)
+
+    @property
+    def payments(self) -> PaymentWorker:
+        """The worker of a payment service."""
+        return cast(PaymentWorker, self.worker)
+
+    def lose_connection(self) -> None:
+        """Cut it off from the broker."""
+        self._link.lose("from outside")
+
+    def _assemble(self) -> Worker[Any, Any]:
+        outside, clock, process = self._outside, self._clock, self.process
+        table = outside.tables[self.service]
+        worker: OrderWorker | InventoryWorker | PaymentWorker
+        if self.service == ORDER:
+            orders = cast(OrderStore, MemoryStore(table, Order, clock, process))
+            self._relay = Relay(ORDER, self._link, orders, clock, outside.pace.patience)
+            worker = OrderWorker(orders, self._relay, clock)
+            self._sweep, self._available = worker.give_up_overdue, orders.ping
+        elif self.service == INVENTORY:
+            memory = MemoryInventory(table, outside.shelves, clock, DEFAULT_HOLD, process)
+            stock = cast(InventoryStore, memory)
+            self._relay = Relay(INVENTORY, self._link, stock, clock, outside.pace.patience)
+            worker = InventoryWorker(stock, self._relay, clock)
+            self._sweep, self._available = worker.expire_due, stock.ping
+        else:
+            payments = cast(PaymentStore, MemoryStore(table, Payment, clock, process))
+            self._relay = Relay(PAYMENT, self._link, payments, clock, outside.pace.patience)
+            provider = ProviderDoor(outside.ledger, process)
+            worker = PaymentWorker(payments, self._relay, provider, clock, CALL_TIMEOUT)
+            self._sweep, self._available = worker.finish_left_over, worker.available
+        worker._engine._dice = Random(outside.adversary.dice.random())  # noqa: S311 (reproducible)
+        return worker
+
+    async def _run(self) -> None:
+        handle: Handler = self.worker.handle
+        intakes = [
+            Intake(TOPOLOGIES[self.service], handle, self._available, alone=alone, clock=self._clock)
+            for alone in (False, True)
+        ]
+        await asyncio.gather(self._link.run(intakes), self._relay.run(), self._sweeping())
+
+    async def _sweeping(self) -> None:
+        while True:
+            await asyncio.sleep(self._outside.pace.sweep * (CALM if self._outside.adversary.calm else 1))
+            try:
+                await self._sweep()
+            except Unavailable as why:
+                self.process.note(f"sweep waits: {why}")
+
+    def _dies(self, on_death: Callable[["Replica"], None]) -> None:
+        self._link.lose("its process died")
+        on_death(self)
+
+    def _ended(self, task: "asyncio.Future[None]") -> None:
+        if not task.cancelled() and (error := task.exception()):
+            self._outside.crashes.append(f"{self.name} died of {error!r}")

@@ -1,0 +1,214 @@
+"""One schedule: a world with its faults, from the first order until all is quiet, and its judgement."""
+
+import asyncio
+import random
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from events.catalogue import ORDER, PAYMENT, SERVICES
+from events.fields import Location
+from inventory_service.stock import Level, Place, Warehouse
+from simulation.adversary import Adversary
+from simulation.broker import MemoryBroker
+from simulation.clock import VirtualLoop
+from simulation.invariants import violations
+from simulation.people import PRODUCTS, People
+from simulation.provider import Ledger
+from simulation.services import TOPOLOGIES, Outside, Pace, Replica
+from simulation.trace import Trace, described
+
+LONGEST_CALM = 4000.0
+"""Seconds after the last fault within which everything must have come to rest."""
+LOOK_EVERY = 4.0
+WAREHOUSES = {
+    "berlin": Location(latitude=52.5, longitude=13.4),
+    "paris": Location(latitude=48.9, longitude=2.4),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one schedule."""
+
+    seed: int
+    violations: list[str]
+    ends: dict[str, int] = field(default_factory=dict)
+    faults: dict[str, int] = field(default_factory=dict)
+    timeline: str = ""
+
+    @property
+    def command(self) -> str:
+        """The command that shows this schedule again."""
+        return f"saga simulate --seed {self.seed} --schedules 1"
+
+
+def play(seed: int, *, trace: bool = False) -> Result:
+    """Run the schedule of a seed; the same seed always gives the same result."""
+    random.seed(seed)
+    loop = VirtualLoop()
+    world = World(seed, Trace(trace), loop)
+    try:
+        with _logs(world):
+            return loop.run_until_complete(world.run())
+    finally:
+        loop.discard()
+
+
+class World:
+    """Everything there is in one schedule."""
+
+    def __init__(self, seed: int, trace: Trace, loop: VirtualLoop) -> None:
+        self._seed = seed
+        self.trace = trace
+        self._loop = loop
+        self._adversary = Adversary(seed, trace)
+        dice = self._dice = self._adversary.dice
+        self._window = dice.choice((3.0, 8.0, 20.0))
+        self._span = dice.choice((0.01, 0.5, self._window, self._window))
+        """Seconds within which people do what they do: all at once, or whenever."""
+        self._pace = Pace(sweep=dice.choice((0.5, 2.0)), patience=dice.choice((2.0, 6.0, 20.0)))
+        if self._adversary.patient:
+            self._pace = Pace(sweep=15.0, patience=30.0)
+        self._skews = {service: dice.choice((0.0, 0.0, dice.uniform(-2, 2))) for service in SERVICES}
+        self._replicas: dict[str, Replica] = {}
+
+    async def run(self) -> Result:
+        """Play the schedule to its end."""
+        broker = MemoryBroker(self._adversary)
+        broker.declare(list(TOPOLOGIES.values()))
+        self._outside = Outside(self._adversary, broker, Ledger(self._adversary, self._loop.time), self._pace)
+        owned = self._fill_shelves()
+        for service in SERVICES:
+            for number in range(self._dice.choice((1, 2))):
+                self._start(service, f"{service.removesuffix('_service')}-{number + 1}")
+        people = People(self._outside, self._replica)
+        actors = self._cast(people)
+        await asyncio.sleep(self._window)
+        self._adversary.calm = True
+        self._note("no more faults")
+        wrong = [repr(one) for one in await asyncio.gather(*actors, return_exceptions=True) if one]
+        quiet = await self._until_quiet()
+        if self._dice.random() < 0.5 and await self._settle_refunds(people):
+            quiet = await self._until_quiet()
+        found = [] if quiet else [f"not quiet {LONGEST_CALM:g} s after the last fault: {self._restless()}"]
+        found += violations(self._outside, people.promised, owned) + self._loop.errors + wrong
+        return Result(self._seed, found, self._ends(), dict(self._adversary.struck), self.trace.text())
+
+    def _cast(self, people: People) -> list[asyncio.Task[None]]:
+        dice = self._dice
+        acts = []
+        for number in range(dice.choice((1, 2, 3, 4))):
+            request = people.request(f"o-{number + 1}")
+            way = dice.random()
+            if way < 0.85:
+                acts.append(people.place(request, self._moment()))
+            if way > 0.7:
+                same = dice.random() < 0.5
+                other = request if same else people.request(request.order_id)
+                acts.append(people.publish_by_hand(other, self._moment()))
+                if dice.random() < 0.3:
+                    acts.append(people.publish_by_hand(people.request(request.order_id), self._moment()))
+            if dice.random() < 0.3:
+                acts.append(people.cancel(request.order_id, self._moment()))
+            if dice.random() < 0.2:
+                acts.append(people.settle(request.order_id, self._moment()))
+        return [asyncio.create_task(act) for act in acts]
+
+    def _moment(self) -> float:
+        return self._dice.random() ** 2 * self._span
+
+    def _fill_shelves(self) -> dict[Place, int]:
+        owned: dict[Place, int] = {}
+        plenty = self._dice.random() < 0.4
+        for warehouse, location in WAREHOUSES.items():
+            self._outside.shelves.warehouses[warehouse] = Warehouse(warehouse_id=warehouse, location=location)
+            for product in PRODUCTS[: self._dice.choice((2, 3, 3))]:
+                units = self._dice.choice((0, 2, 3, 5, 40)) if plenty else self._dice.choice((0, 3, 4, 6))
+                owned[warehouse, product] = units
+                self._outside.shelves.levels[warehouse, product] = Level(
+                    warehouse_id=warehouse, product_id=product, available=units
+                )
+        return owned
+
+    def _start(self, service: str, name: str) -> None:
+        self._note(f"{name} starts")
+        self._replicas[name] = Replica(self._outside, service, name, self._skews[service], self._died)
+
+    def _died(self, replica: Replica) -> None:
+        self._loop.call_later(self._dice.uniform(0.05, 6), self._start, replica.service, replica.name)
+
+    def _replica(self, service: str) -> Replica | None:
+        running = [
+            replica
+            for replica in self._replicas.values()
+            if replica.service == service and not replica.process.dead
+        ]
+        return self._dice.choice(running) if running else None
+
+    async def _settle_refunds(self, people: People) -> bool:
+        refused = [
+            key for key, row in self._outside.tables[PAYMENT].items() if row.state["status"] == "refundFailed"
+        ]
+        for order_id in refused:
+            await people.settle(order_id, 0)
+        return bool(refused)
+
+    async def _until_quiet(self) -> bool:
+        end = self._loop.time() + LONGEST_CALM
+        while self._restless():
+            if self._loop.time() > end:
+                return False
+            await asyncio.sleep(LOOK_EVERY)
+        return True
+
+    def _restless(self) -> list[str]:
+        """Return what still moves or waits, other than orders that nothing will move any more."""
+        waiting = [
+            f"the queue {queue.name}"
+            for queue in self._outside.broker.queues.values()
+            if queue.busy and not queue.name.endswith(".dead")
+        ]
+        rows = [
+            f"{service} {key}"
+            for service, table in self._outside.tables.items()
+            for key, row in table.items()
+            if row.outbox or row.due_at
+        ]
+        absent = [name for name, replica in self._replicas.items() if replica.process.dead]
+        return [*waiting, *rows, *absent]
+
+    def _ends(self) -> dict[str, int]:
+        ends: dict[str, int] = {}
+        for row in self._outside.tables[ORDER].values():
+            ends[row.state["status"]] = ends.get(row.state["status"], 0) + 1
+        return ends
+
+    def _note(self, what: str) -> None:
+        self.trace.add(self._loop.time(), "world", what)
+
+    def logged(self, logger: Any, method: str, fields: MutableMapping[str, Any]) -> str:
+        """Put what the services log into the timeline; see structlog's processors."""
+        if fields.pop("exc_info", None):
+            fields["traceback"] = structlog.processors.format_exc_info(logger, method, {"exc_info": True})
+        self.trace.add(self._loop.time(), "log", described(fields))
+        raise structlog.DropEvent
+
+
+@contextmanager
+def _logs(world: World) -> Iterator[None]:
+    """Have the services log into the timeline, or nowhere."""
+    before = structlog.get_config()
+    level = 0 if world.trace.on else 50
+    structlog.configure(
+        processors=[world.logged],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        cache_logger_on_first_use=False,
+    )
+    try:
+        yield
+    finally:
+        structlog.configure(**before)

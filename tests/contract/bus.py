@@ -1,0 +1,119 @@
+"""A broker to test against, the real one or the one in memory, behind one face."""
+
+from abc import ABC, abstractmethod
+from typing import cast
+
+import aio_pika
+import aiormq
+from aio_pika.abc import AbstractChannel, AbstractConnection
+
+from messaging.bus import Inbox, Outlet
+from messaging.declare import bind_events, declare_bound, declare_own
+from messaging.inbox import RabbitInbox
+from messaging.outlet import RabbitOutlet
+from simulation.adversary import Adversary, Process
+from simulation.broker import Connection, MemoryBroker
+from simulation.services import TOPOLOGIES
+from simulation.trace import Trace
+
+
+def peaceful(name: str = "test") -> Process:
+    """Return a process in whose world nothing goes wrong and everything is fast."""
+    adversary = Adversary(0, Trace())
+    adversary.calm = True
+    adversary.hurry = 1.0
+    return Process(name, adversary, lambda process: None)
+
+
+class Line(ABC):
+    """One connection to the broker."""
+
+    outlet: Outlet
+
+    @abstractmethod
+    async def read(self, queue: str) -> Inbox:
+        """Return an inbox that takes deliveries."""
+
+    @abstractmethod
+    async def cut(self) -> None:
+        """Lose the connection."""
+
+
+class Bus(ABC):
+    """A broker with everything that the three services declare."""
+
+    @abstractmethod
+    async def connect(self) -> Line:
+        """Return a new connection."""
+
+
+class MemoryLine(Line):
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.outlet = connection
+
+    async def read(self, queue: str) -> Inbox:
+        inbox = self._connection.read(queue)
+        await inbox.resume()
+        return inbox
+
+    async def cut(self) -> None:
+        self._connection.cut("test")
+
+
+class MemoryBus(Bus):
+    def __init__(self) -> None:
+        self._process = peaceful()
+        self._broker = MemoryBroker(self._process.adversary)
+        self._broker.declare(list(TOPOLOGIES.values()))
+
+    async def connect(self) -> Line:
+        return MemoryLine(self._broker.connect(self._process))
+
+
+class RabbitLine(Line):
+    def __init__(self, connection: AbstractConnection, outlet: RabbitOutlet) -> None:
+        self._connection = connection
+        self.outlet = outlet
+
+    async def read(self, queue: str) -> Inbox:
+        channel = await self._connection.channel(publisher_confirms=False)
+        await channel.set_qos(prefetch_count=200)
+        inbox = RabbitInbox(await underlay(channel), channel.closed(), queue)
+        await inbox.resume()
+        return inbox
+
+    async def cut(self) -> None:
+        await self._connection.close()
+
+
+class RabbitBus(Bus):
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._lines: list[AbstractConnection] = []
+
+    async def declare(self) -> None:
+        """Declare what the three services have."""
+        async with await aio_pika.connect(self._url) as connection:
+            for topology in TOPOLOGIES.values():
+                await declare_own(connection, topology)
+            for topology in TOPOLOGIES.values():
+                assert not await bind_events(connection, topology)
+                await declare_bound(connection, topology)
+
+    async def connect(self) -> Line:
+        connection = await aio_pika.connect(self._url)
+        self._lines.append(connection)
+        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        outlet = RabbitOutlet(connection, await underlay(channel), channel.closed(), [], timeout=5)
+        return RabbitLine(connection, outlet)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for connection in self._lines:
+            await connection.close()
+
+
+async def underlay(channel: AbstractChannel) -> aiormq.Channel:
+    """Return the channel that speaks AMQP."""
+    return cast(aiormq.Channel, await channel.get_underlay_channel())

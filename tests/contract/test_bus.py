@@ -1,0 +1,189 @@
+"""What the services rely on of a broker, asked of the real one and of the one in memory alike."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+
+from events.catalogue import INVENTORY, ORDER, InventoryConfirmed, InventoryReservationRequested, OrderCreated
+from messaging.bus import Inbox
+from messaging.message import Delivery, Message, dead, delayed, suspected, to_message
+from messaging.topology import Topology
+from messaging.verdict import Unavailable
+from simulation.services import TOPOLOGIES
+from tests.contract.bus import Bus, MemoryBus, RabbitBus
+from tests.unit.builders import event
+
+LIMIT = 15.0
+SILENCE = 0.3
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ORDERS: Topology = TOPOLOGIES[ORDER]
+
+
+@pytest.fixture(params=["memory", "rabbitmq"])
+async def bus(request: pytest.FixtureRequest) -> AsyncIterator[Bus]:
+    if request.param == "memory":
+        yield MemoryBus()
+        return
+    rabbit = RabbitBus(request.getfixturevalue("broker").url)
+    await rabbit.declare()
+    yield rabbit
+    await rabbit.close()
+
+
+def confirmed(order_id: str = "o-1", event_id: str = "e-1") -> Message:
+    return to_message(event(InventoryConfirmed, event_id, order_id=order_id))
+
+
+async def taken(inbox: Inbox, count: int = 1) -> list[Delivery]:
+    """Take so many deliveries, waiting for them."""
+    found: list[Delivery] = []
+    async with asyncio.timeout(LIMIT):
+        while len(found) < count:
+            found += await inbox.take(count - len(found))
+    return found
+
+
+async def nothing(inbox: Inbox) -> bool:
+    """Return whether nothing comes for a while."""
+    try:
+        async with asyncio.timeout(SILENCE):
+            return not await inbox.take(1)
+    except TimeoutError:
+        return True
+
+
+async def test_a_message_arrives_as_it_was_sent(bus: Bus) -> None:
+    line = await bus.connect()
+    message = confirmed()
+    await line.outlet.send([message])
+    [delivery] = await taken(await line.read(ORDERS.queue))
+    assert (delivery.exchange, delivery.routing_key, delivery.body) == (
+        message.exchange,
+        message.routing_key,
+        message.body,
+    )
+    assert (delivery.message_id, delivery.correlation_id, delivery.type) == ("e-1", "c-1", message.type)
+    assert (delivery.app_id, delivery.redeliveries) == (INVENTORY, 0)
+    assert message.headers.items() <= delivery.headers.items()
+
+
+async def test_an_event_goes_to_every_service_that_reacts_to_it(bus: Bus) -> None:
+    line = await bus.connect()
+    request = event(InventoryReservationRequested)
+    await line.outlet.send([to_message(request)])
+    for service in (ORDER, INVENTORY):
+        [delivery] = await taken(await line.read(TOPOLOGIES[service].queue))
+        assert delivery.type == request.type
+
+
+async def test_a_routing_key_needs_no_correlation_id(bus: Bus) -> None:
+    line = await bus.connect()
+    await line.outlet.send([Message(TOPOLOGIES[INVENTORY].exchange, "InventoryConfirmed", b"{}")])
+    [delivery] = await taken(await line.read(ORDERS.queue))
+    assert delivery.routing_key == "InventoryConfirmed"
+
+
+async def test_what_is_acknowledged_does_not_come_again_and_what_is_not_does(bus: Bus) -> None:
+    line = await bus.connect()
+    await line.outlet.send([confirmed("o-1", "e-1"), confirmed("o-2", "e-2"), confirmed("o-3", "e-3")])
+    inbox = await line.read(ORDERS.queue)
+    deliveries = await taken(inbox, 3)
+    await inbox.ack([one for one in deliveries if one.message_id == "e-2"])
+    await asyncio.sleep(SILENCE)  # nothing says that an acknowledgement has arrived
+    await line.cut()
+    again = await taken(await (await bus.connect()).read(ORDERS.queue), 2)
+    assert {(one.message_id, one.redeliveries) for one in again} == {("e-1", 1), ("e-3", 1)}
+
+
+async def test_what_is_given_back_comes_again_and_is_counted(bus: Bus) -> None:
+    line = await bus.connect()
+    await line.outlet.send([confirmed()])
+    inbox = await line.read(ORDERS.queue)
+    for redeliveries in range(3):
+        [delivery] = await taken(inbox)
+        assert delivery.redeliveries == redeliveries
+        await inbox.give_back([delivery])
+
+
+async def test_a_paused_reader_gets_nothing_and_gives_back_what_it_has_not_taken(bus: Bus) -> None:
+    line = await bus.connect()
+    paused = await line.read(ORDERS.queue)
+    await line.outlet.send([confirmed()])
+    await asyncio.sleep(SILENCE)
+    await paused.pause()
+    assert await nothing(paused)
+    [delivery] = await taken(await line.read(ORDERS.queue))
+    assert delivery.message_id == "e-1"
+
+
+async def test_a_reader_that_resumes_gets_what_waits(bus: Bus) -> None:
+    line = await bus.connect()
+    inbox = await line.read(ORDERS.queue)
+    await inbox.pause()
+    await line.outlet.send([confirmed()])
+    assert await nothing(inbox)
+    await inbox.resume()
+    [delivery] = await taken(inbox)
+    assert delivery.message_id == "e-1"
+
+
+async def test_readers_of_one_queue_share_its_messages(bus: Bus) -> None:
+    line = await bus.connect()
+    await line.outlet.send([confirmed(f"o-{number}", f"e-{number}") for number in range(10)])
+    one, other = await line.read(ORDERS.queue), await (await bus.connect()).read(ORDERS.queue)
+    found: list[str | None] = []
+    async with asyncio.timeout(LIMIT):
+        while len(found) < 10:
+            for inbox in (one, other):
+                try:
+                    async with asyncio.timeout(0.05):
+                        found += [delivery.message_id for delivery in await inbox.take(10)]
+                except TimeoutError:
+                    continue
+    assert sorted(found, key=str) == sorted((f"e-{number}" for number in range(10)), key=str)
+
+
+async def test_what_no_queue_takes_is_refused_if_it_must_be_taken(bus: Bus) -> None:
+    line = await bus.connect()
+    await line.outlet.send([to_message(event(OrderCreated))])
+    with pytest.raises(Unavailable):
+        await line.outlet.send([Message(ORDERS.exchange, "NobodyHandlesThis", b"{}")])
+
+
+async def test_a_lost_connection_sends_nothing(bus: Bus) -> None:
+    line = await bus.connect()
+    await line.cut()
+    with pytest.raises(Unavailable):
+        await line.outlet.send([confirmed()])
+    with pytest.raises(Unavailable):
+        await line.outlet.check()
+
+
+async def test_a_delayed_message_comes_back_after_its_pause_with_its_origin(bus: Bus) -> None:
+    line = await bus.connect()
+    inbox = await line.read(ORDERS.queue)
+    complete = event(InventoryConfirmed)
+    await line.outlet.send([to_message(complete)])
+    [delivery] = await taken(inbox)
+    await line.outlet.send([delayed(delivery, ORDERS, complete, "not yet", NOW)])
+    await inbox.ack([delivery])
+    clock = asyncio.get_running_loop().time
+    started = clock()
+    [again] = await taken(inbox)
+    assert clock() - started > ORDERS.delays[0] / 2
+    assert (again.exchange, again.attempts, again.redeliveries) == (ORDERS.back, 1, 0)
+    assert again.headers["x-saga-routing-key"] == delivery.routing_key
+
+
+async def test_suspects_and_dead_letters_have_queues_of_their_own(bus: Bus) -> None:
+    line = await bus.connect()
+    inbox = await line.read(ORDERS.queue)
+    await line.outlet.send([confirmed()])
+    [delivery] = await taken(inbox)
+    await line.outlet.send([suspected(delivery, ORDERS, NOW), dead(delivery, ORDERS, "no event", NOW)])
+    [suspect] = await taken(await line.read(ORDERS.suspects))
+    [buried] = await taken(await line.read(ORDERS.dead))
+    assert suspect.body == buried.body == delivery.body
+    assert buried.headers["x-saga-reason"] == "no event"

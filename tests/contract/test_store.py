@@ -1,0 +1,282 @@
+"""What the services rely on of a store, asked of the real one and of the one in memory alike."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from events.catalogue import InventoryConfirmed, InventoryReleaseRequested, InventoryReservationRequested
+from events.codec import to_json
+from events.fields import Item
+from events.identity import stamped
+from inventory_service.reactions import World, release, reserve
+from inventory_service.reservation import Reservation
+from reactor.mongo import connect, database
+from reactor.step import Entry, Reaction, Record, Step
+from reactor.store import Unit
+from tests.contract.stores import (
+    START,
+    AggregateStore,
+    AnyDatabase,
+    Clock,
+    MemoryDatabase,
+    MongoDatabase,
+    StockStore,
+    Thing,
+)
+from tests.unit.builders import event
+
+
+@pytest.fixture(params=["memory", "mongodb"])
+def db(request: pytest.FixtureRequest) -> Iterator[AnyDatabase]:
+    if request.param == "memory":
+        yield MemoryDatabase(Clock())
+        return
+    client = connect(request.getfixturevalue("mongodb_url"))
+    yield MongoDatabase(Clock(), database(client, f"test_{uuid4().hex[:12]}"))
+    client.close()
+
+
+def thing(key: str, status: str = "new", **fields: object) -> Thing:
+    return Thing.model_validate({"order_id": key, "correlation_id": key, "status": status, **fields})
+
+
+def change(entry: Entry[Thing], status: str, *, relayed: bool = False, **fields: object) -> str:
+    """Change an entry as the batch logic does, with one event recorded under the status; return its id."""
+    [emitted] = stamped(
+        [InventoryConfirmed(order_id=entry.key)],
+        recorded_under=f"{entry.key}-{status}",
+        caused_by=None,
+        correlation_id=entry.key,
+        occurred_at=START,
+    )
+    entry.state = thing(entry.key, status, **fields)
+    entry.journal[status] = Record(status, START, [to_json(emitted)])
+    entry.touched.append(status)
+    if relayed:
+        entry.queued.append(str(emitted.event_id))
+    return str(emitted.event_id)
+
+
+async def saved(
+    store: AggregateStore[Thing], key: str, status: str, *, relayed: bool = False, **fields: Any
+) -> str:
+    """Load, change and save one thing; return the id of its event."""
+    entry = (await store.fetch([key]))[key]
+    event_id = change(entry, status, relayed=relayed, **fields)
+    assert await store.write([entry]) == set()
+    return event_id
+
+
+async def waiting(store: AggregateStore[Thing], clock: Clock, limit: int = 100) -> list[str]:
+    """Return the ids of the events that wait for the relay."""
+    return [str(one.event_id) for one in await store.unpublished(clock() + timedelta(seconds=1), limit)]
+
+
+async def test_what_does_not_exist_is_an_empty_entry(db: AnyDatabase) -> None:
+    store = await db.things()
+    assert await store.fetch(["nothing"]) == {"nothing": Entry("nothing")}
+    assert await store.get("nothing") is None
+
+
+async def test_a_state_comes_back_exactly(db: AnyDatabase) -> None:
+    store = await db.things()
+    fields: dict[str, Any] = {
+        "amount": Decimal("12345678.1250"),
+        "items": (Item(product_id="tea", quantity=2),),
+    }
+    await saved(store, "a", "new", **fields)
+    assert await store.get("a") == thing("a", "new", **fields)
+
+
+async def test_what_was_loaded_is_a_copy(db: AnyDatabase) -> None:
+    store = await db.things()
+    await saved(store, "a", "new")
+    before = await store.fetch(["a"])
+    after = await store.fetch(["a"])
+    before["a"].journal["new"].emitted[0]["orderId"] = "changed"
+    before["a"].journal["new"].emitted.clear()
+    assert after == await store.fetch(["a"])
+
+
+async def test_what_is_saved_is_a_copy(db: AnyDatabase) -> None:
+    store = await db.things()
+    entry = (await store.fetch(["a"]))["a"]
+    change(entry, "new")
+    await store.write([entry])
+    entry.journal["new"].emitted[0]["orderId"] = "changed"
+    assert (await store.fetch(["a"]))["a"].journal["new"].emitted[0]["orderId"] == "a"
+
+
+async def test_the_journal_grows(db: AnyDatabase) -> None:
+    store = await db.things()
+    await saved(store, "a", "one")
+    await saved(store, "a", "two")
+    entry = (await store.fetch(["a"]))["a"]
+    assert list(entry.journal) == ["one", "two"]
+    assert entry.version == 2
+
+
+async def test_a_stale_entry_is_reported_and_the_others_are_written(db: AnyDatabase) -> None:
+    store = await db.things()
+    await saved(store, "a", "one")
+    entries = await store.fetch(["a", "b", "c"])
+    await saved(await db.things(), "a", "other")
+    await saved(await db.things(), "b", "other")
+    for entry in entries.values():
+        change(entry, "mine")
+    assert await store.write(entries.values()) == {"a", "b"}
+    found = await store.fetch(["a", "b", "c"])
+    assert [entry.state and entry.state.status for entry in found.values()] == ["other", "other", "mine"]
+    assert "mine" not in found["a"].journal
+
+
+async def test_what_was_not_changed_is_not_written(db: AnyDatabase) -> None:
+    store = await db.things()
+    await saved(store, "a", "one")
+    assert await store.write((await store.fetch(["a", "b"])).values()) == set()
+    assert [entry.version for entry in (await store.fetch(["a", "b"])).values()] == [1, 0]
+
+
+async def test_what_is_due_is_found_until_it_is_done(db: AnyDatabase) -> None:
+    store = await db.things()
+    await saved(store, "a", "one", due=START + timedelta(seconds=5))
+    await saved(store, "b", "one")
+    assert await store.due(10) == []
+    db.clock.advance(5)
+    assert [found.order_id for found in await store.due(10)] == ["a"]
+    await saved(store, "a", "two")
+    assert await store.due(10) == []
+
+
+async def test_what_waits_for_the_relay_is_found_oldest_first(db: AnyDatabase) -> None:
+    store = await db.things()
+    first = await saved(store, "b", "one", relayed=True)
+    db.clock.advance(10)
+    second = await saved(store, "a", "one", relayed=True)
+    await saved(store, "c", "one")
+    assert await waiting(store, db.clock) == [first, second]
+    assert await waiting(store, db.clock, 1) == [first]
+    assert [str(one.event_id) for one in await store.unpublished(db.clock(), 10)] == [first]
+
+
+async def test_a_later_change_keeps_what_waits(db: AnyDatabase) -> None:
+    store = await db.things()
+    first = await saved(store, "a", "one", relayed=True)
+    await saved(store, "a", "two")
+    second = await saved(store, "a", "three", relayed=True)
+    assert set(await waiting(await db.things(), db.clock)) == {first, second}
+
+
+async def test_what_was_published_is_not_found_again(db: AnyDatabase) -> None:
+    store, other = await db.things(), await db.things()
+    event_id = await saved(store, "a", "one", relayed=True)
+    await store.published({"a": [event_id]})
+    assert await waiting(store, db.clock) == []
+    assert await waiting(other, db.clock) == [event_id]
+    assert await waiting(store, db.clock) == []
+    assert await waiting(other, db.clock) == []
+
+
+async def test_the_next_change_forgets_what_was_published(db: AnyDatabase) -> None:
+    store, other = await db.things(), await db.things()
+    first = await saved(store, "a", "one", relayed=True)
+    await store.published({"a": [first]})
+    await saved(store, "a", "two")
+    assert await waiting(other, db.clock) == []
+
+
+def hold(order_id: str, quantity: int = 2) -> Step[Reservation, World]:
+    request: InventoryReservationRequested = event(
+        InventoryReservationRequested,
+        f"e-{order_id}",
+        order_id=order_id,
+        items=(Item(product_id="tea", quantity=quantity),),
+    )
+    return Step(
+        key=order_id,
+        name=request.type,
+        recorded_under=str(request.event_id),
+        correlation_id="c-1",
+        react=lambda state, world: reserve(state, request, world),
+        about=request,
+    )
+
+
+def take(unit: Unit[Reservation, World], step: Step[Reservation, World]) -> Reaction[Reservation]:
+    """React as the batch logic does."""
+    entry = unit.entries[step.key]
+    reaction = step.react(entry.state, unit.context)
+    unit.accept(reaction)
+    entry.state = reaction.state
+    entry.journal[step.recorded_under] = Record(step.name, START)
+    entry.touched.append(step.recorded_under)
+    return reaction
+
+
+async def prepared(store: StockStore, *steps: Step[Reservation, World]) -> Unit[Reservation, World]:
+    unit = await store.load(steps)
+    for step in steps:
+        take(unit, step)
+    return unit
+
+
+async def parts(db: AnyDatabase) -> tuple[int, int, int]:
+    level = await db.level()
+    return level.available, level.reserved, level.allocated
+
+
+async def test_reservations_and_stock_are_written_together(db: AnyDatabase) -> None:
+    await db.put(5)
+    store = await db.stock()
+    assert not await store.save(await prepared(store, hold("o-1"), hold("o-2"), hold("o-3")))
+    found = [await store.get(key) for key in ("o-1", "o-2", "o-3")]
+    assert [one and one.status for one in found] == ["held", "held", "rejected"]
+    assert await parts(db) == (1, 4, 0)
+
+
+async def test_stock_that_is_gone_leaves_the_reservation_unwritten(db: AnyDatabase) -> None:
+    await db.put(5)
+    store, other = await db.stock(), await db.stock()
+    mine = await prepared(store, hold("o-1", 4))
+    assert not await other.save(await prepared(other, hold("o-2", 4)))
+    assert set(await store.save(mine)) == {"o-1"}
+    assert await store.get("o-1") is None
+    assert await parts(db) == (1, 4, 0)
+
+
+async def test_a_stale_reservation_leaves_the_stock_and_all_others_unwritten(db: AnyDatabase) -> None:
+    await db.put(5)
+    store, other = await db.stock(), await db.stock()
+    mine = await prepared(store, hold("o-1", 1), hold("o-2", 1))
+    assert not await other.save(await prepared(other, hold("o-1", 1)))
+    assert set(await store.save(mine)) == {"o-1", "o-2"}
+    assert await store.get("o-2") is None
+    assert await parts(db) == (4, 1, 0)
+
+
+async def test_moves_that_cancel_each_other_out_are_still_all_or_nothing(db: AnyDatabase) -> None:
+    await db.put(2)
+    store, other = await db.stock(), await db.stock()
+    assert not await store.save(await prepared(store, hold("o-1", 2)))
+    mine = await prepared(store, give_back("o-1"), hold("o-2", 2))
+    theirs = await prepared(other, give_back("o-1"))
+    assert not await other.save(theirs)
+    assert set(await store.save(mine)) == {"o-1", "o-2"}
+    assert await store.get("o-2") is None
+    assert await parts(db) == (2, 0, 0)
+
+
+def give_back(order_id: str) -> Step[Reservation, World]:
+    request: InventoryReleaseRequested = event(InventoryReleaseRequested, f"r-{order_id}", order_id=order_id)
+    return Step(
+        key=order_id,
+        name=request.type,
+        recorded_under=str(request.event_id),
+        correlation_id="c-1",
+        react=lambda state, world: release(state, request, world),
+        about=request,
+    )

@@ -1,0 +1,62 @@
+"""Virtual time."""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import timedelta
+from time import monotonic
+
+import pytest
+
+from simulation.clock import EPOCH, Deadlock, VirtualLoop, utc_clock
+
+
+@pytest.fixture
+def loop() -> Iterator[VirtualLoop]:
+    loop = VirtualLoop()
+    yield loop
+    loop.discard()
+
+
+def test_time_jumps_to_the_next_timer(loop: VirtualLoop) -> None:
+    started = monotonic()
+    loop.run_until_complete(asyncio.sleep(3600))
+    assert loop.time() == 3600
+    assert monotonic() - started < 5
+
+
+def test_timers_go_off_in_their_order(loop: VirtualLoop) -> None:
+    heard: list[int] = []
+
+    async def after(seconds: int) -> None:
+        await asyncio.sleep(seconds)
+        heard.append(seconds)
+
+    async def main() -> None:
+        await asyncio.gather(*map(after, (3, 1, 2)))
+
+    loop.run_until_complete(main())
+    assert heard == [1, 2, 3]
+
+
+def test_a_timeout_is_kept(loop: VirtualLoop) -> None:
+    async def main() -> None:
+        async with asyncio.timeout(5):
+            await asyncio.sleep(10)
+
+    with pytest.raises(TimeoutError):
+        loop.run_until_complete(main())
+    assert loop.time() == 5
+
+
+def test_what_can_never_happen_is_a_deadlock(loop: VirtualLoop) -> None:
+    async def main() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    with pytest.raises(Deadlock):
+        loop.run_until_complete(main())
+
+
+def test_the_utc_clock_goes_with_the_loop(loop: VirtualLoop) -> None:
+    clock = utc_clock(loop, skew=-1.5)
+    loop.run_until_complete(asyncio.sleep(2.0004))
+    assert clock() == EPOCH + timedelta(milliseconds=500)
