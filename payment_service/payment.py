@@ -57,7 +57,3 @@ class Payment(Aggregate):
     def refund_key(self) -> str:
         """The idempotency key of the refund: a new one for each attempt, since a refusal is an answer."""
         return f"refund-{self.order_id}-{self.refund_attempt}"
-
-    def started(self, update: dict[str, object], try_at: datetime) -> "Payment":
-        """Return the payment with an intent that a sweeper takes up at that time."""
-        return self.model_copy(update={**update, "try_at": try_at, "silences": 0})

@@ -190,8 +190,13 @@ def _intent(event: PaymentRequested, *, saga: bool, now: datetime) -> Payment:
 
 
 def _refunding(payment: Payment, now: datetime) -> Payment:
-    return payment.started(
-        {"status": "refunding", "refund_attempt": payment.refund_attempt + 1}, now + PATIENCE
+    return payment.model_copy(
+        update={
+            "status": "refunding",
+            "refund_attempt": payment.refund_attempt + 1,
+            "try_at": now + PATIENCE,
+            "silences": 0,
+        }
     )
 
 

@@ -151,10 +151,6 @@ class Replica:
         """The worker of a payment service."""
         return cast(PaymentWorker, self.worker)
 
-    def lose_connection(self) -> None:
-        """Cut it off from the broker."""
-        self._link.lose("from outside")
-
     def _assemble(self) -> Worker[Any, Any]:
         outside, clock, process = self._outside, self._clock, self.process
         table = outside.tables[self.service]
