@@ -1,12 +1,35 @@
 """A broker and a database of the tests' own, on free ports; each test gets a virtual host to itself."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Generator, Iterator
 
 import pytest
 
 from cli.broker import BrokerNode
 from cli.database import DatabaseNode
 from tests.support.broker import Broker, virtual_host
+from tests.support.stacks import waiting_tasks
+
+_loops: list[asyncio.AbstractEventLoop] = []
+
+
+@pytest.fixture(scope="session", autouse=True)
+async def known_loop() -> AsyncIterator[None]:
+    """Remember the event loop of all tests, for the report of one that hangs."""
+    _loops.append(asyncio.get_running_loop())
+    yield
+    _loops.clear()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show where everything waits when a test has hung."""
+    report = yield
+    if call.excinfo is not None and "from pytest-timeout" in str(call.excinfo.value):
+        report.sections += [("asyncio tasks", waiting_tasks(loop)) for loop in _loops]
+    return report
 
 
 @pytest.fixture(scope="session")
