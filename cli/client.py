@@ -18,6 +18,8 @@ T = TypeVar("T")
 TERMINAL = frozenset({"confirmed", "failed", "cancelled"})
 ANSWER_SECONDS = 15.0
 """How long a service may take to answer, beyond what it was asked to wait."""
+NUDGE_SECONDS = 120.0
+"""How long a nudge of every order may take."""
 LONG_POLL_SECONDS = 10.0
 POLL_SECONDS = 0.1
 
@@ -118,6 +120,11 @@ class Services:
     async def cancel(self, order_id: str) -> Json:
         """Ask for an order to be cancelled; return it."""
         return await self._call("POST", self._at.order, f"/orders/{quote(order_id, safe='')}/cancel")
+
+    async def nudge(self, order_id: str | None = None) -> list[Json]:
+        """Have what an order, or every order, waits for asked again; return what was published."""
+        path = "/nudge" if order_id is None else f"/orders/{quote(order_id, safe='')}/nudge"
+        return _list(await self._call("POST", self._at.order, path, timeout=NUDGE_SECONDS), "published")
 
     async def confirmed_books(self) -> list[Json]:
         """Return, for each currency, the sum and the number of confirmed orders."""

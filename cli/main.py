@@ -9,6 +9,8 @@ from cli.demo import EPILOG as DEMO_EPILOG
 from cli.demo import demo
 from cli.flow import EPILOG as FLOW_EPILOG
 from cli.flow import flow
+from cli.nudge import EPILOG as NUDGE_EPILOG
+from cli.nudge import nudge
 from cli.publish import EPILOG as PUBLISH_EPILOG
 from cli.publish import publish
 from cli.seed import seed
@@ -44,6 +46,7 @@ app.command(epilog=DEMO_EPILOG, short_help="Play every story, then many orders a
 app.command(epilog=SIMULATE_EPILOG, short_help="Prove the services against an adversary.")(simulate)
 app.add_typer(order.app, name="order")
 app.command(epilog=PUBLISH_EPILOG, short_help="Publish one event by hand, checked first.")(publish)
+app.command(epilog=NUDGE_EPILOG, short_help="Ask again for what orders wait for.")(nudge)
 app.add_typer(stock.app, name="stock")
 app.command(epilog="Example: saga seed --restock", short_help="Create sample warehouses and stock.")(seed)
 app.command(epilog=FLOW_EPILOG, short_help="Print the whole flow as a picture in Mermaid.")(flow)

@@ -10,6 +10,7 @@ from inventory_service.settings import InventorySettings
 from inventory_service.store import InventoryStore
 from inventory_service.worker import InventoryWorker
 from reactor.mongo import connect, database
+from reactor.nudge import Nudge
 from reactor.relay import Relay
 from reactor.worker import topology
 from runtime import logs
@@ -21,9 +22,13 @@ from runtime.settings import read
 async def main(settings: InventorySettings) -> None:
     """Run until told to stop."""
     client = connect(settings.mongodb_url.get_secret_value())
-    hold = timedelta(seconds=settings.hold_seconds)
     store = InventoryStore(
-        client, database(client, settings.database), utc_now, hold, settings.replica_name()
+        client,
+        database(client, settings.database),
+        utc_now,
+        timedelta(seconds=settings.hold_seconds),
+        settings.replica_name(),
+        timedelta(seconds=settings.nudge_after),
     )
     rabbit = broker(settings, topology(INVENTORY, REACTIONS, TRANSITIONS, settings.retry_delays))
     relay = Relay(INVENTORY, rabbit, store, utc_now, settings.relay_patience)
@@ -38,7 +43,7 @@ async def main(settings: InventorySettings) -> None:
             outbox=store,
             relay=relay,
             prepare=store.prepare,
-            sweeps=[worker.expire_due],
+            sweeps=[worker.expire_due, Nudge(INVENTORY, rabbit, store, utc_now).sweep],
         )
     )
     client.close()

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
+from events.catalogue import Event, InventoryReserved
 from events.fields import HeldLine, Id, Item, Location, Money, PaymentMethod, Timestamp
 from reactor.aggregate import Aggregate
 
@@ -35,3 +36,8 @@ class Reservation(Aggregate):
     def due_at(self) -> datetime | None:
         """When the hold runs out."""
         return self.expires_at if self.status == "held" else None
+
+    @property
+    def owed(self) -> tuple[type[Event], ...]:
+        """While it is held for a saga, the order service owes it a decision."""
+        return (InventoryReserved,) if self.status == "held" and self.saga else ()

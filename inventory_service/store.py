@@ -16,7 +16,7 @@ from inventory_service.reactions import Hold, StockReaction, World
 from inventory_service.reservation import Reservation
 from inventory_service.stock import Level, Stock, Warehouse
 from messaging.verdict import Unavailable
-from reactor.mongo import Aggregates, Database, Session, available
+from reactor.mongo import NUDGE_AFTER, Aggregates, Database, Session, available
 from reactor.step import Reaction, Step
 from reactor.store import Document, Unit
 
@@ -51,8 +51,9 @@ class InventoryStore(Aggregates[Reservation]):
         clock: Callable[[], datetime],
         default_hold: timedelta,
         replica: str | None = None,
+        nudge_after: timedelta = NUDGE_AFTER,
     ) -> None:
-        super().__init__(database["reservations"], Reservation, clock)
+        super().__init__(database["reservations"], Reservation, clock, nudge_after)
         self._client = client
         self._levels = database["stock"]
         self._warehouses = database["warehouses"]

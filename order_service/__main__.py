@@ -1,6 +1,7 @@
 """`python -m order_service`: run the order service, configured by the environment."""
 
 import asyncio
+from datetime import timedelta
 
 from events.catalogue import ORDER
 from order_service.api import order_api
@@ -10,6 +11,7 @@ from order_service.settings import OrderSettings
 from order_service.store import OrderStore
 from order_service.worker import OrderWorker
 from reactor.mongo import connect, database
+from reactor.nudge import Nudge
 from reactor.relay import Relay
 from reactor.worker import topology
 from runtime import logs
@@ -21,21 +23,23 @@ from runtime.settings import read
 async def main(settings: OrderSettings) -> None:
     """Run until told to stop."""
     client = connect(settings.mongodb_url.get_secret_value())
-    store = OrderStore(database(client, settings.database)["orders"], Order, utc_now)
+    nudge_after = timedelta(seconds=settings.nudge_after)
+    store = OrderStore(database(client, settings.database)["orders"], Order, utc_now, nudge_after)
     rabbit = broker(settings, topology(ORDER, REACTIONS, TRANSITIONS, settings.retry_delays))
     relay = Relay(ORDER, rabbit, store, utc_now, settings.relay_patience)
     worker = OrderWorker(store, relay, utc_now)
+    nudge = Nudge(ORDER, rabbit, store, utc_now)
     await run(
         Service(
             settings=settings,
-            app=order_api(worker),
+            app=order_api(worker, nudge),
             rabbit=rabbit,
             handle=worker.handle,
             available=store.ping,
             outbox=store,
             relay=relay,
             prepare=store.prepare,
-            sweeps=[worker.give_up_overdue],
+            sweeps=[worker.give_up_overdue, nudge.sweep],
         )
     )
     client.close()

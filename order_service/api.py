@@ -1,5 +1,6 @@
 """The HTTP API of the order service."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated
 
@@ -8,7 +9,7 @@ from fastapi import Path as PathParameter
 from pydantic import ConfigDict
 from pydantic.alias_generators import to_camel
 
-from events.catalogue import DEFAULT_CURRENCY, InventoryReservationRequested
+from events.catalogue import DEFAULT_CURRENCY, Event, InventoryReservationRequested
 from events.fields import (
     ID_PATTERN,
     Currency,
@@ -24,6 +25,7 @@ from events.fields import (
 )
 from order_service.order import Order, Status
 from order_service.worker import OrderWorker, order_id_for
+from reactor.nudge import Nudge
 from reactor.step import Refused
 from runtime.http import Problem, create_app
 
@@ -69,6 +71,19 @@ class OrderList(Model):
     orders: list[OrderView]
 
 
+class Question(Model):
+    """A request that was published again."""
+
+    order_id: Id
+    type: str
+
+
+class Nudged(Model):
+    """Every request that was published again."""
+
+    published: list[Question]
+
+
 class Book(Model):
     """The confirmed orders in one currency."""
 
@@ -91,7 +106,7 @@ def view(order: Order) -> OrderView:
     )
 
 
-def order_api(worker: OrderWorker) -> FastAPI:
+def order_api(worker: OrderWorker, nudge: Nudge) -> FastAPI:
     """Return the application."""
     app = create_app("Order service", "Places orders and tells how they end.")
 
@@ -129,6 +144,16 @@ def order_api(worker: OrderWorker) -> FastAPI:
         except Refused as error:
             raise Problem(409, str(error)) from None
 
+    @app.post("/orders/{order_id}/nudge", status_code=202, summary="Ask again for what an order waits for")
+    async def nudge_one(order_id: OrderId) -> Nudged:
+        entry = (await worker.store.fetch([order_id]))[order_id]
+        _found(order_id, entry.state)
+        return _nudged(await nudge.nudge([entry]))
+
+    @app.post("/nudge", status_code=202, summary="Ask again for everything that any order waits for")
+    async def nudge_all() -> Nudged:
+        return _nudged(await nudge.everybody())
+
     @app.get("/books", summary="Sum and number of the confirmed orders, by currency")
     async def books() -> Books:
         rows: list[tuple[str, Decimal, int]] = await worker.store.books()
@@ -143,6 +168,10 @@ def _found(order_id: str, order: Order | None) -> Order:
     if order is None:
         raise Problem(404, f"there is no order {order_id}")
     return order
+
+
+def _nudged(events: Sequence[Event]) -> Nudged:
+    return Nudged(published=[Question(order_id=event.order_id, type=event.type) for event in events])
 
 
 def _same(order: Order, body: PlaceOrder) -> bool:

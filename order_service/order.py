@@ -5,7 +5,16 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal
 
-from events.catalogue import InventoryReservationRequested, InventoryReserved, OrderFailure
+from events.catalogue import (
+    Event,
+    InventoryConfirmationRequested,
+    InventoryReleaseRequested,
+    InventoryReservationRequested,
+    InventoryReserved,
+    OrderFailure,
+    PaymentRefundRequested,
+    PaymentRequested,
+)
 from events.fields import Id, Item, Items, Location, Money, PaymentMethod, Reason, Timestamp
 from reactor.aggregate import Aggregate
 
@@ -69,6 +78,27 @@ class Order(Aggregate):
             return []
         owed = {"payment": self.payment, "release": self.release, "refund": self.refund}
         return [name for name, state in owed.items() if state == "awaited"]
+
+    @property
+    def owed(self) -> tuple[type[Event], ...]:
+        """The requests it has made, or was adopted from, and has no answer to."""
+        if self.terminal:
+            return ()
+        if self.status == "pending":
+            return (InventoryReservationRequested,)
+        if self.status == "paid":
+            return (InventoryConfirmationRequested,)
+        asked: dict[type[Event], str] = {
+            PaymentRequested: self.payment,
+            InventoryReleaseRequested: self.release,
+            PaymentRefundRequested: self.refund,
+        }
+        return tuple(kind for kind, state in asked.items() if state == "awaited")
+
+    @property
+    def kept_apart(self) -> tuple[Event, ...]:
+        """The request it was adopted from."""
+        return (self.request,) if self.request else ()
 
     def wants(self, items: Sequence[Item], total_amount: Decimal, currency: str, user_id: str) -> bool:
         """Return whether this is the same order: same customer, lines and price."""

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from events.catalogue import Event
 from events.fields import Id, Model
 
 
@@ -19,3 +20,13 @@ class Aggregate(Model):
     def due_at(self) -> datetime | None:
         """When the clock will have to change it, if nothing else does before."""
         return None
+
+    @property
+    def owed(self) -> tuple[type[Event], ...]:
+        """What it has published and not been answered; a nudge publishes that again."""
+        return ()
+
+    @property
+    def kept_apart(self) -> tuple[Event, ...]:
+        """What somebody else has published for it, and only a nudge ever publishes again."""
+        return ()

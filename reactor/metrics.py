@@ -6,3 +6,6 @@ CONFLICTS = Counter("saga_write_conflicts", "Steps run again because another wri
 RELAYED = Counter(
     "saga_relayed", "Events published by the relay, by way (at once, swept up)", ["service", "way"]
 )
+NUDGED = Counter(
+    "saga_nudged", "Events published again because nobody had answered, by type", ["service", "type"]
+)

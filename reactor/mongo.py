@@ -2,16 +2,16 @@
 
 A document holds the aggregate's state, its version, a journal of what it has handled and what it emitted
 for each, the outbox: ids of emitted events that no message would publish again, and, while the clock may
-have to change it, when.
+have to change it, when; while somebody owes it an answer, when to ask again, and how often that was done.
 
-    {_id, version, updatedAt, dueAt?, state: {...},
+    {_id, version, updatedAt, dueAt?, nudgeAt?, nudges?, state: {...},
      journal: {<event id>: {name, at, emitted: [...]}}, outbox: [{id, at}]}
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
@@ -31,6 +31,7 @@ from events.catalogue import Event
 from events.codec import from_json
 from messaging.verdict import Unavailable
 from reactor.aggregate import Aggregate
+from reactor.nudge import pause
 from reactor.step import Entry, Record, Step
 from reactor.store import Document, Unit
 
@@ -38,6 +39,7 @@ log = structlog.get_logger()
 
 M = TypeVar("M", bound=Aggregate)
 
+NUDGE_AFTER = timedelta(minutes=1)
 DUPLICATE_KEY = 11000
 # Codes of a server that is there but cannot serve now: shutting down, stepping down, no primary.
 _NOT_NOW = {11600, 11602, 10107, 13435, 13436, 189, 91, 7, 6, 89, 9001, 262}
@@ -105,10 +107,17 @@ def _readable(document: Document) -> Iterator[None]:
 class Aggregates(Generic[M]):
     """The aggregates of one type, each in one document with its journal and its outbox."""
 
-    def __init__(self, collection: Collection_, model: type[M], clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        collection: Collection_,
+        model: type[M],
+        clock: Callable[[], datetime],
+        nudge_after: timedelta = NUDGE_AFTER,
+    ) -> None:
         self.collection = collection
         self._model = model
         self._clock = clock
+        self._nudge_after = nudge_after
         self._published: dict[str, set[str]] = {}
         self._overdue: set[str] = set()
 
@@ -117,6 +126,7 @@ class Aggregates(Generic[M]):
         with available():
             await self.collection.create_index("outbox.at", sparse=True)
             await self.collection.create_index("dueAt", sparse=True)
+            await self.collection.create_index("nudgeAt", sparse=True)
 
     async def fetch(self, keys: Collection[str], session: Session | None = None) -> dict[str, Entry[M]]:
         """Return an entry for each key, an empty one for what does not exist."""
@@ -169,6 +179,32 @@ class Aggregates(Generic[M]):
     async def due(self, limit: int) -> list[M]:
         """Return aggregates that the clock has to change by now."""
         return await self.select({"dueAt": {"$lte": self._clock()}}, limit)
+
+    async def waiting(self, before: datetime, limit: int, after: str = "") -> list[Entry[M]]:
+        """See `reactor.store.Waiting`."""
+        chosen = {"nudgeAt": {"$lte": before}, "_id": {"$gt": after}}
+        entries: list[Entry[M]] = []
+        with available():
+            async for document in self.collection.find(chosen).sort("_id", 1).limit(limit):
+                with _readable(document):
+                    entries.append(self.entry(document))
+        return entries
+
+    async def nudged(self, entries: Collection[Entry[M]]) -> None:
+        """See `reactor.store.Waiting`."""
+        writes = [
+            UpdateOne(
+                {"_id": entry.key, "version": entry.version, "nudgeAt": {"$exists": True}},
+                {
+                    "$set": {"nudgeAt": self._clock() + pause(self._nudge_after, entry.nudges + 1)},
+                    "$inc": {"nudges": 1},
+                },
+            )
+            for entry in entries
+        ]
+        if writes:
+            with available():
+                await self.collection.bulk_write(writes, ordered=False)
 
     async def unpublished(self, before: datetime, limit: int) -> list[Event]:
         """Return events that have waited for the relay since before that moment, oldest first."""
@@ -236,6 +272,7 @@ class Aggregates(Generic[M]):
                 key: Record(record["name"], record["at"], record["emitted"])
                 for key, record in document["journal"].items()
             },
+            nudges=document.get("nudges", 0),
         )
 
     def _write(self, entry: Entry[M], done: Collection[str]) -> InsertOne[Document] | UpdateOne:
@@ -253,6 +290,8 @@ class Aggregates(Generic[M]):
         }
         if entry.state.due_at:
             values["dueAt"] = entry.state.due_at
+        if entry.state.owed:
+            values |= {"nudgeAt": now + self._nudge_after, "nudges": 0}
         records = {key: asdict(entry.journal[key]) for key in entry.touched}
         queued = [{"id": event_id, "at": now} for event_id in entry.queued]
         if not entry.version:
@@ -260,8 +299,8 @@ class Aggregates(Generic[M]):
         update: dict[str, Any] = {
             "$set": {**values, **{f"journal.{key}": record for key, record in records.items()}}
         }
-        if entry.state.due_at is None:
-            update["$unset"] = {"dueAt": ""}
+        if gone := {"dueAt", "nudgeAt", "nudges"} - values.keys():
+            update["$unset"] = dict.fromkeys(sorted(gone), "")
         if queued:
             update["$push"] = {"outbox": {"$each": queued}}
         elif done:

@@ -56,7 +56,7 @@ class Entry(Generic[S]):
     """An aggregate as it was loaded, and what a batch has changed of it.
 
     `version` is the one that was loaded, 0 for none; `touched` the ids of the records to write, `queued`
-    those of the events that wait for the relay.
+    those of the events that wait for the relay; `nudges` how often it was nudged since it last changed.
     """
 
     key: str
@@ -65,6 +65,7 @@ class Entry(Generic[S]):
     journal: dict[str, Record] = field(default_factory=dict)
     touched: list[str] = field(default_factory=list)
     queued: list[str] = field(default_factory=list)
+    nudges: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,16 @@ class Store(Protocol[S, C]):
         was written."""
 
 
+class Waiting(Protocol):
+    """The aggregates of a store that somebody owes an answer."""
+
+    async def waiting(self, before: datetime, limit: int, after: str = "") -> list[Entry[Any]]:
+        """Return those that are to be nudged before that moment, by key, from behind the key `after`."""
+
+    async def nudged(self, entries: Collection[Entry[Any]]) -> None:
+        """Remember that these were nudged, unless they have changed since: the next time comes later."""
+
+
 class Outbox(Protocol):
     """The unpublished events of a store."""
 

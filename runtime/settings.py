@@ -64,6 +64,9 @@ class ServiceSettings(BaseSettings):
     """Seconds that work in hand has to finish at a stop."""
     relay_patience: Seconds = 2.0
     """Seconds after which an unpublished event counts as left over."""
+    nudge_after: Seconds = 60.0
+    """Seconds without an answer after which a request is published again; then twice as long each time, up to
+    an hour."""
     sweep_every: Seconds = 0.5
     """Seconds between two looks for what is due."""
 

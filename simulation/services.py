@@ -23,6 +23,7 @@ from payment_service import reactions as payment_reactions
 from payment_service.payment import Payment
 from payment_service.store import PaymentStore
 from payment_service.worker import PaymentWorker
+from reactor.nudge import Nudge
 from reactor.relay import Relay
 from reactor.worker import Worker, topology
 from simulation.adversary import Adversary, Process
@@ -52,6 +53,8 @@ class Pace:
 
     sweep: float
     patience: float
+    nudge: bool = False
+    """Whether those are nudged that do not move, as after a broker has lost everything."""
 
 
 @dataclass
@@ -136,6 +139,7 @@ class Replica:
         self._link = Link(outside, self.process, TOPOLOGIES[service])
         self._clock = utc_clock(asyncio.get_running_loop(), skew)
         self._sweep: Callable[[], Awaitable[None]]
+        self._nudge: Nudge | None = None
         self._available: Callable[[], Awaitable[None]]
         self.worker = self._assemble()
         task = asyncio.ensure_future(self._run())
@@ -159,12 +163,14 @@ class Replica:
             orders = cast(OrderStore, MemoryStore(table, Order, clock, process))
             self._relay = Relay(ORDER, self._link, orders, clock, outside.pace.patience)
             worker = OrderWorker(orders, self._relay, clock)
+            self._nudge = Nudge(ORDER, self._link, orders, clock)
             self._sweep, self._available = worker.give_up_overdue, orders.ping
         elif self.service == INVENTORY:
             memory = MemoryInventory(table, outside.shelves, clock, DEFAULT_HOLD, process)
             stock = cast(InventoryStore, memory)
             self._relay = Relay(INVENTORY, self._link, stock, clock, outside.pace.patience)
             worker = InventoryWorker(stock, self._relay, clock)
+            self._nudge = Nudge(INVENTORY, self._link, stock, clock)
             self._sweep, self._available = worker.expire_due, stock.ping
         else:
             payments = cast(PaymentStore, MemoryStore(table, Payment, clock, process))
@@ -188,6 +194,8 @@ class Replica:
             await asyncio.sleep(self._outside.pace.sweep * (CALM if self._outside.adversary.calm else 1))
             try:
                 await self._sweep()
+                if self._nudge and self._outside.pace.nudge:
+                    await self._nudge.sweep()
             except Unavailable as why:
                 self.process.note(f"sweep waits: {why}")
 

@@ -6,12 +6,13 @@ that is forgotten lazily, what is due. Whatever goes in or out is copied, as a d
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from events.catalogue import Event
 from events.codec import from_json
 from reactor.aggregate import Aggregate
+from reactor.nudge import pause
 from reactor.step import Entry, Record, Step
 from reactor.store import Unit
 from simulation.adversary import Process
@@ -28,9 +29,12 @@ class Row:
     due_at: datetime | None
     journal: dict[str, Record]
     outbox: list[tuple[str, datetime]] = field(default_factory=list)
+    nudge_at: datetime | None = None
+    nudges: int = 0
 
 
 Table = dict[str, Row]
+NUDGE_AFTER = timedelta(minutes=1)
 
 
 class MemoryAggregates(Generic[M]):
@@ -82,6 +86,21 @@ class MemoryAggregates(Generic[M]):
         found = [row for row in self._table.values() if row.due_at and row.due_at <= now]
         return [self._model.model_validate(row.state) for row in found[:limit]]
 
+    async def waiting(self, before: datetime, limit: int, after: str = "") -> list[Entry[M]]:
+        """See `reactor.store.Waiting`."""
+        await self._process.reach_store("looking for who waits")
+        found = [key for key, row in self._table.items() if row.nudge_at and row.nudge_at <= before]
+        return [self.entry(key, self._table[key]) for key in sorted(found) if key > after][:limit]
+
+    async def nudged(self, entries: Collection[Entry[M]]) -> None:
+        """See `reactor.store.Waiting`."""
+        await self._process.reach_store("remembering nudges")
+        for entry in entries:
+            row = self._table[entry.key]
+            if row.version == entry.version and row.nudge_at:
+                row.nudges += 1
+                row.nudge_at = self._clock() + pause(NUDGE_AFTER, entry.nudges + 1)
+
     async def unpublished(self, before: datetime, limit: int) -> list[Event]:
         """Return events that have waited for the relay since before that moment, oldest first."""
         self._forget()
@@ -119,6 +138,7 @@ class MemoryAggregates(Generic[M]):
             version=row.version,
             state=self._model.model_validate(row.state),
             journal={name: _copied(record) for name, record in row.journal.items()},
+            nudges=row.nudges,
         )
 
     def is_stale(self, entry: Entry[M]) -> bool:
@@ -146,6 +166,7 @@ class MemoryAggregates(Generic[M]):
                 **{name: _copied(entry.journal[name]) for name in entry.touched},
             },
             outbox=outbox,
+            nudge_at=now + NUDGE_AFTER if entry.state.owed else None,
         )
         self._process.note(f"saves {entry.key} {entry.state.status} v{entry.version + 1}")
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Protocol, TypeVar
 
-from events.catalogue import Event
+from events.catalogue import Event, InventoryConfirmed
 from events.fields import Item, Location, Money, Timestamp
 from inventory_service.reactions import World
 from inventory_service.reservation import Reservation
@@ -37,6 +37,10 @@ class Thing(Aggregate):
     due: Timestamp | None = None
 
     @property
+    def owed(self) -> tuple[type[Event], ...]:
+        return (InventoryConfirmed,) if self.status == "waiting" else ()
+
+    @property
     def due_at(self) -> datetime | None:
         return self.due
 
@@ -61,6 +65,8 @@ class AggregateStore(Protocol[M]):
     async def write(self, entries: Collection[Entry[M]]) -> set[str]: ...
     async def get(self, key: str) -> M | None: ...
     async def due(self, limit: int) -> list[M]: ...
+    async def waiting(self, before: datetime, limit: int, after: str = "") -> list[Entry[M]]: ...
+    async def nudged(self, entries: Collection[Entry[M]]) -> None: ...
     async def unpublished(self, before: datetime, limit: int) -> list[Event]: ...
     async def published(self, events: Mapping[str, Collection[str]]) -> None: ...
 

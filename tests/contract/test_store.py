@@ -134,6 +134,57 @@ async def test_a_stale_entry_is_reported_and_the_others_are_written(db: AnyDatab
     assert "mine" not in found["a"].journal
 
 
+async def to_be_nudged(store: AggregateStore[Thing], clock: Clock, seconds: float) -> list[str]:
+    """Return the keys of those that are to be nudged so many seconds after the start."""
+    return [entry.key for entry in await store.waiting(START + timedelta(seconds=seconds), 10)]
+
+
+async def test_who_is_owed_an_answer_waits_to_be_nudged_until_it_is(db: AnyDatabase) -> None:
+    store = await db.things()
+    await saved(store, "a", "waiting")
+    await saved(store, "b", "new")
+    assert await to_be_nudged(store, db.clock, 59) == []
+    assert await to_be_nudged(store, db.clock, 60) == ["a"]
+    await saved(store, "a", "answered")
+    assert await to_be_nudged(store, db.clock, 9999) == []
+
+
+async def test_each_nudge_comes_later_than_the_one_before_until_something_changes(db: AnyDatabase) -> None:
+    store = await db.things()
+    await saved(store, "a", "waiting")
+    for nudges, next_one in enumerate((120, 240, 480)):
+        [entry] = await store.waiting(START + timedelta(hours=9), 10)
+        assert entry.nudges == nudges
+        await store.nudged([entry])
+        assert await to_be_nudged(store, db.clock, next_one - 1) == []
+        assert await to_be_nudged(store, db.clock, next_one) == ["a"]
+    entry = (await store.fetch(["a"]))["a"]
+    change(entry, "waiting")
+    await store.write([entry])
+    assert await to_be_nudged(store, db.clock, 60) == ["a"]
+    assert (await store.fetch(["a"]))["a"].nudges == 0
+
+
+async def test_a_nudge_that_was_overtaken_by_a_change_is_forgotten(db: AnyDatabase) -> None:
+    store = await db.things()
+    await saved(store, "a", "waiting")
+    [before] = await store.waiting(START + timedelta(hours=9), 10)
+    await saved(store, "a", "answered")
+    await store.nudged([before])
+    assert (await store.fetch(["a"]))["a"].nudges == 0
+    assert await to_be_nudged(store, db.clock, 9999) == []
+
+
+async def test_those_who_wait_are_read_in_pages(db: AnyDatabase) -> None:
+    store = await db.things()
+    for key in ("c", "a", "b"):
+        await saved(store, key, "waiting")
+    late = START + timedelta(hours=9)
+    first = await store.waiting(late, 2)
+    assert [entry.key for entry in first] == ["a", "b"]
+    assert [entry.key for entry in await store.waiting(late, 2, "b")] == ["c"]
+
+
 async def test_what_was_not_changed_is_not_written(db: AnyDatabase) -> None:
     store = await db.things()
     await saved(store, "a", "one")

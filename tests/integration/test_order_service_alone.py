@@ -351,3 +351,45 @@ def test_an_order_is_taken_while_only_the_broker_is_away(mongodb_url: str, tmp_p
         assert answer.status_code == 202
         assert httpx.codes.is_success(service.http.get(f"/orders/{answer.json()['orderId']}").status_code)
         assert service.http.get("/readyz").status_code == 503
+
+
+async def test_a_nudged_order_asks_again_under_the_same_id(service: Alone, others: Others) -> None:
+    order_id = await place_and_reserve(service, others)
+    answer = service.http.post(f"/orders/{order_id}/nudge")
+    assert answer.status_code == 202, answer.text
+    assert answer.json() == {"published": [{"orderId": order_id, "type": "PaymentRequested"}]}
+    asked = await others.payment.receive_a(PaymentRequested, order_id)
+    service.http.post(f"/orders/{order_id}/nudge")
+    assert await others.payment.receive_a(PaymentRequested, order_id) == asked
+    await others.tell(PaymentFailed(order_id=order_id, reason="declined"))
+    await others.inventory.receive_a(InventoryReleaseRequested, order_id)
+    await others.tell(InventoryReleased(order_id=order_id))
+    await until_it_is(service, order_id, "failed")
+    assert service.http.post(f"/orders/{order_id}/nudge").json() == {"published": []}
+
+
+async def test_a_nudge_for_everybody_asks_again_for_each_order_that_waits(
+    service: Alone, others: Others
+) -> None:
+    waiting = {await place(service, others), await place(service, others)}
+    published = service.http.post("/nudge").json()["published"]
+    assert waiting <= {question["orderId"] for question in published}
+    for question in published:
+        asked = others.payment if question["type"].startswith("Payment") else others.inventory
+        await asked.receive()
+
+
+def test_nobody_nudges_an_order_that_is_not_there(service: Alone) -> None:
+    assert service.http.post("/orders/nobody-knows-it/nudge").status_code == 404
+
+
+async def test_an_order_that_gets_no_answer_asks_again_by_itself(
+    broker: Broker, mongodb_url: str, tmp_path: Path
+) -> None:
+    with alone(ORDER, broker.url, mongodb_url, tmp_path, nudge_after="0.5") as service:
+        async with broker.connected() as client:
+            others = Others(client, await stand_in_for_others(client, ORDER))
+            service.wait_ready()
+            order_id = await place(service, others)
+            first = await others.inventory.receive_a(InventoryReservationRequested, order_id)
+            assert await others.inventory.receive_a(InventoryReservationRequested, order_id) == first

@@ -15,7 +15,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from cli import demo, endpoints, main, order, publish, seed, stock
+from cli import demo, endpoints, main, nudge, order, publish, seed, stock
 from cli.books import Books, Level, money_problems, stock_problems
 from cli.burst import Burst
 from cli.client import CommandError, Json, Services
@@ -37,6 +37,7 @@ COMMANDS = [
     ["publish"],
     ["seed"],
     ["flow"],
+    ["nudge"],
     ["order"],
     ["order", "place"],
     ["order", "show"],
@@ -84,7 +85,7 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], None]:
 
     def install(handler: Answer) -> None:
         fake = partial(Services, transport=httpx.MockTransport(handler))
-        for module in (order, publish, seed, stock):
+        for module in (nudge, order, publish, seed, stock):
             monkeypatch.setattr(module, "Services", fake)
 
     return install
@@ -127,7 +128,7 @@ class TestHelp:
         assert result.output.startswith("Usage:")
 
     @pytest.mark.parametrize(
-        "command", ["demo", "publish", "order place", "order watch", "stock set", "seed"]
+        "command", ["demo", "publish", "order place", "order watch", "stock set", "seed", "nudge"]
     )
     def test_examples_are_given(self, command: str) -> None:
         result = runner.invoke(main.app, [*command.split(), "--help"])
@@ -237,6 +238,22 @@ class TestOrderCommands:
         assert "2 x tea" in result.stdout
         assert "25.00 USD" in result.stdout
         assert "reason" not in result.stdout
+
+    def test_a_nudge_names_what_was_asked_again(self, answer: Callable[[Answer], None]) -> None:
+        asked = [{"orderId": "o-1", "type": "PaymentRequested"}]
+        paths: list[str] = []
+
+        def serve(request: httpx.Request) -> httpx.Response:
+            paths.append(request.url.path)
+            return httpx.Response(202, json={"published": asked})
+
+        answer(serve)
+        everybody = runner.invoke(main.app, ["nudge", "--json"])
+        assert json.loads(everybody.stdout) == asked
+        two = runner.invoke(main.app, ["nudge", "o-1", "o-2"])
+        assert two.stdout.splitlines() == ["o-1  PaymentRequested"] * 2
+        assert "2 requests of 1 orders" in two.stderr
+        assert paths == ["/nudge", "/orders/o-1/nudge", "/orders/o-2/nudge"]
 
     def test_a_refusal_is_told_in_one_line(self, answer: Callable[[Answer], None]) -> None:
         problem = {"title": "Conflict", "status": 409, "detail": "order o-1 is paid"}
