@@ -25,6 +25,10 @@ FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
 NEIGHBOURS_EVERY = 0.3
 HEARTBEAT = 15
+SETUP_TIMEOUT = 30.0
+"""Seconds that each step of setting up a connection may take; a broker can be there and not answer."""
+CLOSE_TIMEOUT = 5.0
+"""Seconds that closing a connection may take; one that leads nowhere any more would take minutes."""
 
 
 class Rabbit:
@@ -111,13 +115,15 @@ class Rabbit:
             stack.callback(self._disconnected)
             writing = await self._connect(stack, "publish")
             reading = await self._connect(stack, "consume")
-            await declare_own(reading, self.topology)
-            outlet = await self._open_outlet(writing)
+            async with asyncio.timeout(SETUP_TIMEOUT):
+                await declare_own(reading, self.topology)
+                outlet = await self._open_outlet(writing)
             if not await self._wait_for_neighbours(reading):
                 return
             # Not before the neighbours are bound: what no queue takes yet must not count as published.
             self._outlet = outlet
-            self._inboxes = [await self._open_inbox(reading, intake) for intake in intakes]
+            async with asyncio.timeout(SETUP_TIMEOUT):
+                self._inboxes = [await self._open_inbox(reading, intake) for intake in intakes]
             if self._stopping.is_set():
                 return
             log.info("reading", service=self.topology.service)
@@ -130,7 +136,8 @@ class Rabbit:
                 heartbeat=HEARTBEAT,
                 client_properties={"connection_name": f"{self.topology.service} {purpose}"},
             )
-        return await stack.enter_async_context(connection)
+        stack.push_async_callback(_close, connection)
+        return connection
 
     async def _open_outlet(self, connection: AbstractConnection) -> RabbitOutlet:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
@@ -151,10 +158,12 @@ class Rabbit:
         # Services start in any order: the exchanges to bind to and the queues that must take what this one
         # publishes may come later.
         while not self._stopping.is_set():
-            unbound = await bind_events(connection, self.topology)
-            if not unbound:
-                await declare_bound(connection, self.topology)
-            self._awaited = [*unbound, *await missing_queues(connection, self.topology.required_queues)]
+            async with asyncio.timeout(SETUP_TIMEOUT):
+                unbound = await bind_events(connection, self.topology)
+                if not unbound:
+                    await declare_bound(connection, self.topology)
+                missing = await missing_queues(connection, self.topology.required_queues)
+            self._awaited = [*unbound, *missing]
             if not self._awaited:
                 return True
             log.info("waiting", service=self.topology.service, missing=self._awaited)
@@ -192,6 +201,12 @@ class Rabbit:
     def _disconnected(self) -> None:
         self._outlet = None
         self._inboxes = []
+
+
+async def _close(connection: AbstractConnection) -> None:
+    with suppress(*GONE):
+        async with asyncio.timeout(CLOSE_TIMEOUT):
+            await connection.close()
 
 
 async def _underlay(channel: AbstractChannel) -> aiormq.Channel:
