@@ -29,6 +29,7 @@ async def main(settings: InventorySettings) -> None:
         timedelta(seconds=settings.hold_seconds),
         settings.replica_name(),
         timedelta(seconds=settings.nudge_after),
+        settings.band_km,
     )
     rabbit = broker(settings, topology(INVENTORY, REACTIONS, TRANSITIONS, settings.retry_delays))
     relay = Relay(INVENTORY, rabbit, store, utc_now, settings.relay_patience)

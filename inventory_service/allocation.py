@@ -1,7 +1,9 @@
 """Which warehouse each unit of an order comes from."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations, islice
 from math import asin, cos, radians, sin, sqrt
 
 from events.catalogue import ReservationFailure
@@ -11,6 +13,8 @@ from inventory_service.stock import Place, Stock
 EARTH_RADIUS_KM = 6371.0
 BAND_KM = 100.0
 """Warehouses whose distance falls into the same band count as equally near."""
+MAX_SETS = 2000
+"""Sets of warehouses that are looked at for one order; beyond that, a good one will do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,34 +25,70 @@ class NoPlan:
     shortages: tuple[Shortage, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Units of a product that may come from any of some equally near warehouses, and what each could give."""
+
+    product_id: str
+    units: int
+    offers: Mapping[str, int]
+
+
 def plan(
-    order_id: str, items: Sequence[Item], near: Location | None, stock: Stock
+    order_id: str,
+    items: Sequence[Item],
+    near: Location | None,
+    stock: Stock,
+    band_km: float = BAND_KM,
 ) -> tuple[HeldLine, ...] | NoPlan:
     """Return the lines to hold, all of the order or none of it.
 
-    Line by line, those that name their warehouse first: the nearest band is drawn on first, among equals a
-    warehouse the order uses already, then the fullest.
+    A line that names its warehouse is taken from there. Of all ways to take the others, this is the one with
+    the least `cost`: from as near as can be, then from as few warehouses as can be, then from the fullest
+    stock. Among equals, the names of the warehouses decide. `band_km` is how many kilometres count as equal.
+
+    Choosing the fewest warehouses is a set cover, for which no quick way is known: where there are more than
+    MAX_SETS sets to look at, they may be a few more than the fewest.
     """
     if any(item.warehouse_id and item.warehouse_id not in stock.warehouses for item in items):
         return NoPlan("unknown_warehouse")
     if any(not stock.knows(item.product_id) for item in items):
         return NoPlan("unknown_product", _shortages(items, stock))
-    free = dict(stock.free)
-    taken: dict[Place, int] = {}
-    for item in sorted(items, key=lambda item: item.warehouse_id is None):
-        wanted = item.quantity
-        for place in _candidates(item, near, stock, free, {warehouse for warehouse, _ in taken}):
-            units = min(wanted, free[place])
-            free[place] -= units
-            taken[place] = taken.get(place, 0) + units
-            wanted -= units
-            if not wanted:
-                break
-        if wanted:
-            return NoPlan("insufficient_stock", _shortages(items, stock))
+    taken = Counter[Place]()
+    for item in items:
+        if item.warehouse_id:
+            taken[item.warehouse_id, item.product_id] += item.quantity
+    if any(stock.free.get(place, 0) < units for place, units in taken.items()):
+        return NoPlan("insufficient_stock", _shortages(items, stock))
+    openings = []
+    for item in items:
+        if not item.warehouse_id:
+            opening = _take_what_is_near(item, near, stock, taken, band_km)
+            if opening is None:
+                return NoPlan("insufficient_stock", _shortages(items, stock))
+            openings.append(opening)
+    chosen = _fewest(openings, {warehouse for warehouse, _ in taken}, stock)
+    taken.update(_fill(openings, chosen, stock))
     return tuple(
         HeldLine(reservation_id=order_id, product_id=product, warehouse_id=warehouse, quantity=units)
         for (warehouse, product), units in taken.items()
+    )
+
+
+def cost(
+    lines: Iterable[HeldLine], near: Location | None, stock: Stock, band_km: float = BAND_KM
+) -> tuple[int, int, int]:
+    """Return what a plan is judged by, the least first: nearness, then shipments, then load.
+
+    - Nearness: the sum, over all units, of the distance band their warehouse is in (0 without a place).
+    - Shipments: how many warehouses send something.
+    - Load: minus the sum, over all units, of what their warehouse had of the product before.
+    """
+    lines = list(lines)
+    return (
+        sum(line.quantity * _band(line.warehouse_id, near, stock, band_km) for line in lines),
+        len({line.warehouse_id for line in lines}),
+        -sum(line.quantity * stock.free[line.warehouse_id, line.product_id] for line in lines),
     )
 
 
@@ -59,25 +99,93 @@ def distance_km(a: Location, b: Location) -> float:
     return 2 * EARTH_RADIUS_KM * asin(min(1.0, sqrt(chord)))
 
 
-def _candidates(
-    item: Item, near: Location | None, stock: Stock, free: dict[Place, int], used: set[str]
-) -> list[Place]:
-    places = [
-        place
-        for place, units in free.items()
-        if place[1] == item.product_id and units > 0 and item.warehouse_id in (None, place[0])
-    ]
-
-    def rank(place: Place) -> tuple[int, bool, int, str]:
-        return _band(place[0], near, stock), place[0] not in used, -free[place], place[0]
-
-    return sorted(places, key=rank)
-
-
-def _band(warehouse_id: str, near: Location | None, stock: Stock) -> int:
+def _band(warehouse_id: str, near: Location | None, stock: Stock, band_km: float) -> int:
     if near is None or warehouse_id not in stock.warehouses:
         return 0
-    return int(distance_km(near, stock.warehouses[warehouse_id].location) // BAND_KM)
+    return int(distance_km(near, stock.warehouses[warehouse_id].location) // band_km)
+
+
+def _take_what_is_near(
+    item: Item, near: Location | None, stock: Stock, taken: Counter[Place], band_km: float
+) -> Opening | None:
+    """Take every band that is needed whole; return what is left to choose from the next one.
+
+    None: there is not enough.
+    """
+    bands: dict[int, dict[str, int]] = {}
+    for (warehouse, product), units in stock.free.items():
+        left = units - taken[warehouse, product]
+        if product == item.product_id and left > 0:
+            bands.setdefault(_band(warehouse, near, stock, band_km), {})[warehouse] = left
+    wanted = item.quantity
+    for band in sorted(bands):
+        offers = bands[band]
+        if sum(offers.values()) >= wanted:
+            return Opening(item.product_id, wanted, offers)
+        for warehouse, units in sorted(offers.items()):
+            taken[warehouse, item.product_id] += units
+            wanted -= units
+    return None
+
+
+def _fewest(openings: Sequence[Opening], used: Collection[str], stock: Stock) -> set[str]:
+    """Return the fewest warehouses that fill the openings together with those used anyway."""
+    others = sorted({warehouse for opening in openings for warehouse in opening.offers} - set(used))
+    looked_at = 0
+    for count in range(len(others) + 1):
+        sets = islice(combinations(others, count), MAX_SETS - looked_at)
+        able: list[set[str]] = []
+        for extra in sets:
+            looked_at += 1
+            chosen = {*used, *extra}
+            if not any(_lacks(opening, chosen) for opening in openings):
+                able.append(chosen)
+        if able:
+            return max(able, key=lambda chosen: _fullness(openings, chosen, stock))
+        if looked_at >= MAX_SETS:
+            break
+    return _good_enough(openings, used, others)
+
+
+def _good_enough(openings: Sequence[Opening], used: Collection[str], others: Sequence[str]) -> set[str]:
+    """Add, again and again, the warehouse that fills the most of what is lacking."""
+    chosen = set(used)
+
+    def filled(warehouse: str) -> int:
+        return sum(min(_lacks(opening, chosen), opening.offers.get(warehouse, 0)) for opening in openings)
+
+    while any(_lacks(opening, chosen) for opening in openings):
+        chosen.add(max((name for name in others if name not in chosen), key=filled))
+    return chosen
+
+
+def _lacks(opening: Opening, chosen: Collection[str]) -> int:
+    offered = sum(units for warehouse, units in opening.offers.items() if warehouse in chosen)
+    return max(0, opening.units - offered)
+
+
+def _fullness(openings: Sequence[Opening], chosen: Collection[str], stock: Stock) -> int:
+    return sum(units * stock.free[place] for place, units in _fill(openings, chosen, stock).items())
+
+
+def _fill(openings: Sequence[Opening], chosen: Collection[str], stock: Stock) -> dict[Place, int]:
+    """Draw on the fullest of the chosen warehouses first."""
+    return {
+        (warehouse, opening.product_id): units
+        for opening in openings
+        for warehouse, units in _drawn(opening, chosen, stock)
+    }
+
+
+def _drawn(opening: Opening, chosen: Collection[str], stock: Stock) -> Iterator[tuple[str, int]]:
+    wanted = opening.units
+    fullest_first = sorted(
+        set(opening.offers) & set(chosen), key=lambda name: (-stock.free[name, opening.product_id], name)
+    )
+    for warehouse in fullest_first:
+        if units := min(wanted, opening.offers[warehouse]):
+            yield warehouse, units
+        wanted -= units
 
 
 def _shortages(items: Sequence[Item], stock: Stock) -> tuple[Shortage, ...]:

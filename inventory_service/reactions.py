@@ -26,7 +26,7 @@ from events.catalogue import (
     ReservationFailure,
 )
 from events.fields import HeldLine, Item, Location, PaymentMethod, Shortage
-from inventory_service.allocation import NoPlan, plan
+from inventory_service.allocation import BAND_KM, NoPlan, plan
 from inventory_service.reservation import Reservation
 from inventory_service.stock import Move, Stock
 from reactor.step import NotYet, Reaction, Refused, Rule
@@ -39,6 +39,7 @@ class World:
     stock: Stock
     now: datetime
     default_hold: timedelta
+    band_km: float = BAND_KM
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ def hold_by_hand(reservation: Reservation | None, hold: Hold, world: World) -> R
     """
     if reservation is not None:
         return Reaction(reservation)
-    lines = plan(hold.order_id, hold.items, hold.near, world.stock)
+    lines = plan(hold.order_id, hold.items, hold.near, world.stock, world.band_km)
     if isinstance(lines, NoPlan):
         raise Short(lines)
     held = Reservation(
@@ -227,7 +228,7 @@ TRANSITIONS: dict[str, Rule] = {
 
 
 def _hold(request: InventoryReservationRequested, world: World) -> Reaction[Reservation]:
-    lines = plan(request.order_id, request.items, request.user_location, world.stock)
+    lines = plan(request.order_id, request.items, request.user_location, world.stock, world.band_km)
     reservation = Reservation(
         order_id=request.order_id,
         correlation_id=str(request.correlation_id),
@@ -283,7 +284,7 @@ def _keep_allocated(reservation: Reservation, event: InventoryReleaseRequested) 
 def _take_again(
     reservation: Reservation, event: InventoryConfirmationRequested, world: World
 ) -> Reaction[Reservation]:
-    lines = plan(reservation.order_id, reservation.items, reservation.near, world.stock)
+    lines = plan(reservation.order_id, reservation.items, reservation.near, world.stock, world.band_km)
     if isinstance(lines, NoPlan):
         gone = reservation.model_copy(update={"status": "rejected", "confirmed_under": None})
         return Reaction(

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from inventory_service.allocation import BAND_KM
 from runtime.settings import Port, ServiceSettings
 
 
@@ -18,6 +19,8 @@ class InventorySettings(ServiceSettings):
     database: str = "inventory_service"
     hold_seconds: Annotated[int, Field(ge=1)] = 600
     """How long a hold lasts when the order does not say."""
+    band_km: Annotated[float, Field(gt=0)] = BAND_KM
+    """Warehouses whose distances fall into the same band, of so many kilometres, count as equally near."""
     replica: str = ""
     """The name of this replica, the same after a restart; by default, host and port."""
 

@@ -12,6 +12,7 @@ from pymongo import UpdateOne
 from pymongo.errors import PyMongoError
 
 from events.catalogue import InventoryReservationRequested
+from inventory_service.allocation import BAND_KM
 from inventory_service.reactions import Hold, StockReaction, World
 from inventory_service.reservation import Reservation
 from inventory_service.stock import Level, Stock, Warehouse
@@ -52,12 +53,14 @@ class InventoryStore(Aggregates[Reservation]):
         default_hold: timedelta,
         replica: str | None = None,
         nudge_after: timedelta = NUDGE_AFTER,
+        band_km: float = BAND_KM,
     ) -> None:
         super().__init__(database["reservations"], Reservation, clock, nudge_after)
         self._client = client
         self._levels = database["stock"]
         self._warehouses = database["warehouses"]
         self._default_hold = default_hold
+        self._band_km = band_km
         self._sessions = database["sessions"]
         self._replica = replica or uuid4().hex
         self._session: Session | None = None
@@ -87,7 +90,7 @@ class InventoryStore(Aggregates[Reservation]):
             free={level.place: level.available for level in await self.levels(product_ids=products)},
             warehouses={warehouse.warehouse_id: warehouse for warehouse in await self.warehouses()},
         )
-        return InventoryUnit(entries, World(stock, self._clock(), self._default_hold))
+        return InventoryUnit(entries, World(stock, self._clock(), self._default_hold, self._band_km))
 
     async def save(self, unit: Unit[Reservation, World]) -> Collection[str]:
         """Write reservations and stock together, all or nothing; return the keys to react for anew."""

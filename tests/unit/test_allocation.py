@@ -1,15 +1,18 @@
 """Which warehouse the units of an order come from."""
 
 from collections import Counter
+from collections.abc import Iterator
+from itertools import product as every
 from random import Random
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from events.fields import HeldLine, Item, Location, Shortage
-from inventory_service.allocation import BAND_KM, NoPlan, distance_km, plan
-from inventory_service.stock import Move, Place, Stock
+from inventory_service import allocation
+from inventory_service.allocation import BAND_KM, NoPlan, cost, distance_km, plan
+from inventory_service.stock import Move, Place, Stock, Warehouse
 from tests.unit.builders import BERLIN, PARIS, TOKYO, WAREHOUSES, stock
 
 POTSDAM = Location(latitude=52.39, longitude=13.06)
@@ -258,3 +261,86 @@ class TestAnyOrderOnAnyStock:
         assert plan("o-1", items, near, Stock(free=dict(free), warehouses=WAREHOUSES)) == plan(
             "o-1", items, near, Stock(free=dict(shuffled), warehouses=WAREHOUSES)
         )
+
+
+NEIGHBOURS = {
+    name: Warehouse(warehouse_id=name, location=Location(latitude=50, longitude=longitude))
+    for name, longitude in (("a", 0), ("b", 0.2), ("c", 0.4), ("d", 3), ("e", 3.1))
+}
+"""Three warehouses within one band, and two within another."""
+
+
+def ways(item: Item) -> Iterator[dict[Place, int]]:
+    """Return every way to take one line."""
+    names = [item.warehouse_id] if item.warehouse_id else sorted(NEIGHBOURS)
+    for units in every(range(item.quantity + 1), repeat=len(names)):
+        if sum(units) == item.quantity:
+            yield {(name, item.product_id): count for name, count in zip(names, units, strict=True) if count}
+
+
+def held(taken: Counter[Place]) -> list[HeldLine]:
+    return [
+        HeldLine(reservation_id="o-1", product_id=product, warehouse_id=warehouse, quantity=units)
+        for (warehouse, product), units in taken.items()
+    ]
+
+
+def cheapest(items: list[Item], near: Location | None, levels: Stock) -> tuple[int, int, int] | None:
+    """Return the least cost of all there are, found by trying everything; None where nothing fits."""
+    costs = []
+    for parts in every(*(list(ways(item)) for item in items)):
+        taken = sum((Counter(part) for part in parts), Counter[Place]())
+        if all(levels.free.get(place, 0) >= units for place, units in taken.items()):
+            costs.append(cost(held(taken), near, levels))
+    return min(costs, default=None)
+
+
+SMALL_ORDERS = st.dictionaries(
+    st.tuples(st.sampled_from(PRODUCTS[:2]), st.sampled_from([None, None, "a", "d"])),
+    st.integers(1, 4),
+    min_size=1,
+    max_size=3,
+).map(
+    lambda lines: [
+        Item(product_id=product, quantity=units, warehouse_id=warehouse)
+        for (product, warehouse), units in lines.items()
+    ]
+)
+SMALL_STOCK = st.fixed_dictionaries(
+    {(name, product): st.integers(0, 3) for name in NEIGHBOURS for product in PRODUCTS[:2]}
+)
+
+
+class TestTheBestOfAllPlans:
+    @settings(max_examples=300, deadline=None)
+    @given(SMALL_STOCK, SMALL_ORDERS, st.none() | st.sampled_from([0.0, 3.0, 8.0]))
+    def test_no_plan_costs_less(
+        self, free: dict[Place, int], items: list[Item], longitude: float | None
+    ) -> None:
+        near = None if longitude is None else Location(latitude=50, longitude=longitude)
+        levels = Stock(free=dict(free), warehouses=NEIGHBOURS)
+        found = plan("o-1", items, near, levels)
+        best = cheapest(items, near, levels)
+        assert (None if isinstance(found, NoPlan) else cost(found, near, levels)) == best
+
+    def test_one_warehouse_that_has_everything_comes_before_fuller_ones(self) -> None:
+        free = {("a", "tea"): 9, ("b", "mug"): 9, ("c", "tea"): 2, ("c", "mug"): 2}
+        levels = Stock(free=free, warehouses=NEIGHBOURS)
+        assert chosen([tea(2), mug(2)], None, levels) == {("c", "tea"): 2, ("c", "mug"): 2}
+
+    def test_the_width_of_a_band_can_be_set(self) -> None:
+        levels = Stock(free={("a", "tea"): 1, ("d", "tea"): 9}, warehouses=NEIGHBOURS)
+        here = Location(latitude=50, longitude=0)
+        for width, warehouse in ((100.0, "a"), (1000.0, "d")):
+            lines = plan("o-1", [tea(1)], here, levels, width)
+            assert not isinstance(lines, NoPlan)
+            assert [line.warehouse_id for line in lines] == [warehouse]
+
+    def test_too_many_sets_to_look_at_end_in_a_plan_all_the_same(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(allocation, "MAX_SETS", 3)
+        levels = Stock(free={(name, "tea"): 2 for name in NEIGHBOURS}, warehouses=NEIGHBOURS)
+        taken = by_warehouse([tea(9)], None, levels)
+        assert sum(taken.values()) == 9
+        assert all(units <= 2 for units in taken.values())
