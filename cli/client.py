@@ -140,10 +140,15 @@ class Services:
         params = {name: value for name, value in wanted.items() if value is not None}
         return _list(await self._call("GET", self._at.inventory, "/stock", params=params), "stock")
 
-    async def set_stock(self, warehouse_id: str, product_id: str, available: int) -> Json:
-        """Set how many units are available; return the level."""
+    async def set_stock(
+        self, warehouse_id: str, product_id: str, available: int, version: int | None = None
+    ) -> Json:
+        """Set how many units are available, with a version only if it is still that one; return the level."""
         path = f"/stock/{quote(warehouse_id, safe='')}/{quote(product_id, safe='')}"
-        return await self._call("PUT", self._at.inventory, path, json={"available": available})
+        headers = {} if version is None else {"If-Match": f'"{version}"'}
+        return await self._call(
+            "PUT", self._at.inventory, path, json={"available": available}, headers=headers
+        )
 
     async def put_warehouses(self, warehouses: Sequence[Json]) -> None:
         """Create warehouses, or change those that exist."""

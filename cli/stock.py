@@ -1,12 +1,13 @@
 """`saga stock`: see and set how many units of a product a warehouse has."""
 
 import json
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from cli import stock_file
 from cli.client import Json, Services, run
 from cli.endpoints import find
 
@@ -36,6 +37,45 @@ def set_level(
     run(_set(warehouse, product, available, as_json))
 
 
+EXPORT_EXAMPLE = "Example: saga stock export stock.csv --warehouse berlin"
+
+
+@app.command("export", epilog=EXPORT_EXAMPLE)
+def export_levels(
+    file: Annotated[typer.FileTextWrite, typer.Argument(help="Where to; - is standard output.")] = "-",  # type: ignore[assignment]
+    warehouse: Annotated[str | None, typer.Option(metavar="ID", help="Only this warehouse.")] = None,
+) -> None:
+    """Write the stock as CSV, a line for each product at each warehouse."""
+    stock_file.write(run(_levels(warehouse)), file)
+
+
+IMPORT_EXAMPLES = """\b
+The first line names the columns: warehouseId, productId, available, and version if a level must not have
+changed since it was exported. Nothing is sent unless every line can be read.
+
+\b
+Example:
+  saga stock export stock.csv
+  saga stock import stock.csv
+"""
+
+
+@app.command("import", epilog=IMPORT_EXAMPLES)
+def import_levels(
+    file: Annotated[typer.FileText, typer.Argument(help="Where from; - is standard input.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Set levels that have changed since the export, too.")
+    ] = False,
+) -> None:
+    """Set what is available from a CSV file; exit code 1 if a level was refused."""
+    refusals = run(_import(file, force))
+    for refusal in refusals:
+        line = refusal.line
+        typer.echo(f"saga: {line.product_id} at {line.warehouse_id}: {refusal.reason}", err=True)
+    if refusals:
+        raise typer.Exit(1)
+
+
 def level_table(levels: list[Json]) -> Table:
     """Lay out stock levels, a row each."""
     table = Table(box=None, header_style="")
@@ -53,6 +93,19 @@ async def _show(product: str | None, warehouse: str | None, as_json: bool) -> No
     async with Services(find()) as services:
         levels = await services.stock(product, warehouse)
     _print(levels, json.dumps({"stock": levels}) if as_json else None)
+
+
+async def _levels(warehouse: str | None) -> list[Json]:
+    async with Services(find()) as services:
+        return await services.stock(None, warehouse)
+
+
+async def _import(file: TextIO, force: bool) -> list[stock_file.Refusal]:
+    lines = stock_file.read(file)
+    if force:
+        lines = [line.model_copy(update={"version": None}) for line in lines]
+    async with Services(find()) as services:
+        return await stock_file.send(services, lines, Console(stderr=True))
 
 
 async def _set(warehouse: str, product: str, available: int, as_json: bool) -> None:
