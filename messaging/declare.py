@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
-from messaging.inbox import GONE
+from messaging.calls import GONE
 from messaging.outlet import cut_off
 from messaging.topology import Topology
 

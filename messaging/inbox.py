@@ -6,17 +6,14 @@ from contextlib import suppress
 from typing import Any
 
 import aiormq
-from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
 from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 
 from messaging import amqp_time
+from messaging.calls import GONE, undisturbed
 from messaging.message import Delivery
 
 RPC_TIMEOUT = 10.0
-# What the client library raises when the channel has gone; a delivery of that channel is void by then.
-GONE = (AMQPError, ChannelInvalidStateError, ConnectionError, RuntimeError, TimeoutError)
-
 
 amqp_time.install()
 
@@ -95,15 +92,14 @@ class RabbitInbox:
         if self._tag is not None:
             tag, self._tag = self._tag, None
             with suppress(*GONE):
-                async with asyncio.timeout(RPC_TIMEOUT):
-                    await self._channel.basic_cancel(tag)
+                await undisturbed(self._channel.basic_cancel(tag), RPC_TIMEOUT)
         await self.give_back(self._untaken())
 
     async def resume(self) -> None:
         if self.closed or self._tag is not None:
             return
-        async with asyncio.timeout(RPC_TIMEOUT):
-            ok = await self._channel.basic_consume(self._queue, self._on_delivery)
+        consuming = self._channel.basic_consume(self._queue, self._on_delivery)
+        ok = await undisturbed(consuming, RPC_TIMEOUT)
         self._tag = ok.consumer_tag
 
     async def close(self) -> None:

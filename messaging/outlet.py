@@ -8,7 +8,7 @@ from aio_pika.abc import AbstractConnection
 from aiormq.exceptions import DeliveryError, PublishError
 from pamqp.commands import Basic
 
-from messaging.inbox import GONE
+from messaging.calls import GONE, undisturbed
 from messaging.message import Message
 from messaging.verdict import Unavailable
 
@@ -64,16 +64,16 @@ class RabbitOutlet:
 
     async def check(self) -> None:
         """See `messaging.bus.Outlet`."""
+        if not self.open:
+            raise Unavailable("the channel to the broker is gone")
+        if await self.blocked():
+            raise Unavailable("the broker blocks publishers")
         try:
-            async with asyncio.timeout(self._timeout):
-                if not self.open:
-                    raise Unavailable("the channel to the broker is gone")
-                if await self.blocked():
-                    raise Unavailable("the broker blocks publishers")
-                if missing := await missing_queues(self._connection, self._required):
-                    raise Unavailable(f"the broker has no queue named {', '.join(missing)} yet")
+            missing = await undisturbed(missing_queues(self._connection, self._required), self._timeout)
         except GONE as error:
             raise Unavailable(f"the broker is away: {error!r}") from error
+        if missing:
+            raise Unavailable(f"the broker has no queue named {', '.join(missing)} yet")
 
     async def _send_wave(self, messages: Sequence[Message]) -> None:
         try:

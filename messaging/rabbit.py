@@ -11,8 +11,9 @@ import aiormq
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
+from messaging.calls import GONE, undisturbed
 from messaging.declare import bind_events, declare_bound, declare_own
-from messaging.inbox import GONE, RabbitInbox
+from messaging.inbox import RabbitInbox
 from messaging.intake import Intake
 from messaging.message import Message
 from messaging.outlet import RabbitOutlet, missing_queues
@@ -115,15 +116,15 @@ class Rabbit:
             stack.callback(self._disconnected)
             writing = await self._connect(stack, "publish")
             reading = await self._connect(stack, "consume")
-            async with asyncio.timeout(SETUP_TIMEOUT):
-                await declare_own(reading, self.topology)
-                outlet = await self._open_outlet(writing)
+            await undisturbed(declare_own(reading, self.topology), SETUP_TIMEOUT)
+            outlet = await undisturbed(self._open_outlet(writing), SETUP_TIMEOUT)
             if not await self._wait_for_neighbours(reading):
                 return
             # Not before the neighbours are bound: what no queue takes yet must not count as published.
             self._outlet = outlet
-            async with asyncio.timeout(SETUP_TIMEOUT):
-                self._inboxes = [await self._open_inbox(reading, intake) for intake in intakes]
+            self._inboxes = [
+                await undisturbed(self._open_inbox(reading, intake), SETUP_TIMEOUT) for intake in intakes
+            ]
             if self._stopping.is_set():
                 return
             log.info("reading", service=self.topology.service)
@@ -158,12 +159,7 @@ class Rabbit:
         # Services start in any order: the exchanges to bind to and the queues that must take what this one
         # publishes may come later.
         while not self._stopping.is_set():
-            async with asyncio.timeout(SETUP_TIMEOUT):
-                unbound = await bind_events(connection, self.topology)
-                if not unbound:
-                    await declare_bound(connection, self.topology)
-                missing = await missing_queues(connection, self.topology.required_queues)
-            self._awaited = [*unbound, *missing]
+            self._awaited = await undisturbed(self._missing(connection), SETUP_TIMEOUT)
             if not self._awaited:
                 return True
             log.info("waiting", service=self.topology.service, missing=self._awaited)
@@ -171,6 +167,12 @@ class Rabbit:
                 async with asyncio.timeout(NEIGHBOURS_EVERY):
                     await self._stopping.wait()
         return False
+
+    async def _missing(self, connection: AbstractConnection) -> list[str]:
+        unbound = await bind_events(connection, self.topology)
+        if not unbound:
+            await declare_bound(connection, self.topology)
+        return [*unbound, *await missing_queues(connection, self.topology.required_queues)]
 
     async def _read(
         self,
@@ -205,8 +207,7 @@ class Rabbit:
 
 async def _close(connection: AbstractConnection) -> None:
     with suppress(*GONE):
-        async with asyncio.timeout(CLOSE_TIMEOUT):
-            await connection.close()
+        await undisturbed(connection.close(), CLOSE_TIMEOUT)
 
 
 async def _underlay(channel: AbstractChannel) -> aiormq.Channel:

@@ -604,3 +604,25 @@ async def test_declaring_again_changes_nothing(broker: Broker, client: Client, s
     await client.publish(topology.dead, "kept", b"kept")
     await client.stand_in_for(topology)
     assert await client.depth(topology.dead) == 1
+
+
+async def test_a_question_to_the_broker_may_be_cancelled_at_any_moment(
+    broker: Broker, client: Client, asker: Neighbour
+) -> None:
+    async with serving(broker, Confirming()) as rabbit:
+        await reading(rabbit)
+
+        async def ask_on() -> None:
+            while True:
+                await rabbit.check()
+
+        for number in range(150):
+            asking = asyncio.create_task(ask_on())
+            await asyncio.sleep(number * 0.0001)
+            asking.cancel()
+            done, _ = await asyncio.wait([asking], timeout=20)
+            assert done, f"it does not end, {number / 10} ms after it began"
+            assert asking.cancelled(), asking.exception()
+        assert rabbit.reading
+        await ask(client, request())
+        assert (await asker.receive()).order_id == "o-1"

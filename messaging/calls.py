@@ -1,0 +1,34 @@
+"""Calls to the client library: what they raise when the broker has gone, and how long they may take."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
+
+T = TypeVar("T")
+
+# What the client library raises when the channel has gone; a delivery of that channel is void by then.
+GONE = (AMQPError, ChannelInvalidStateError, ConnectionError, RuntimeError, TimeoutError)
+
+
+async def undisturbed(call: Coroutine[Any, Any, T], limit: float) -> T:
+    """Make a call, and never cancel it: neither when it takes too long nor when the caller is cancelled.
+
+    Cancelled in the middle of an exchange with the broker, the library may swallow that, lose the whole
+    connection, or never return (aiormq 7.2). A call left behind ends with its connection at the latest.
+
+    Raises:
+        TimeoutError: it has not ended after `limit` seconds.
+    """
+    task = asyncio.ensure_future(call)
+    task.add_done_callback(_retrieved)
+    done, _ = await asyncio.wait([task], timeout=limit)
+    if not done:
+        raise TimeoutError(f"no answer within {limit:g} s")
+    return task.result()
+
+
+def _retrieved(task: "asyncio.Future[Any]") -> None:
+    if not task.cancelled():
+        task.exception()
