@@ -21,7 +21,7 @@ def encode(event: Event) -> bytes:
     Raises:
         ValueError: the event lacks its id, correlation id or time.
     """
-    return json.dumps(to_json(event), separators=(",", ":"), ensure_ascii=False).encode()
+    return _WRITER.encode(to_json(event)).encode()
 
 
 def to_json(event: Event) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def parse_json(text: bytes | str) -> object:
         InvalidEvent: the text is not JSON in UTF-8.
     """
     try:
-        return json.loads(_as_text(text), parse_float=Decimal, parse_constant=_refuse)
+        return _READER.decode(_as_text(text))
     except RecursionError:
         raise InvalidEvent("not JSON: nested too deeply") from None
     except (ValueError, ArithmeticError) as error:
@@ -93,6 +93,10 @@ def _as_text(text: bytes | str) -> str:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
+
+
+_READER = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse)
+_WRITER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 
 def _short(value: object) -> str:

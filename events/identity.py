@@ -42,6 +42,8 @@ def content_id(event: Event) -> str:
 
 def introduced(event: E, received_at: datetime) -> E:
     """Return a received event with what its publisher left out filled in."""
+    if event.event_id and event.correlation_id and event.occurred_at:
+        return event
     return event.model_copy(
         update={
             "event_id": event.event_id or content_id(event),
