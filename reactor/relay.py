@@ -3,7 +3,6 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -63,11 +62,12 @@ class Relay:
     async def run(self) -> None:
         """Publish what is handed over, and sweep once in a while, until cancelled."""
         next_sweep = 0.0
-        clock = asyncio.get_running_loop().time
+        loop = asyncio.get_running_loop()
+        clock = loop.time
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, next_sweep - clock())):
-                    await self._wake.wait()
+            alarm = loop.call_at(next_sweep, self._wake.set)
+            await self._wake.wait()
+            alarm.cancel()
             self._wake.clear()
             try:
                 await self.publish_handed_over()
