@@ -65,6 +65,8 @@ class Adversary:
         """Seconds that the others take on average."""
         self.patient = self.dice.random() < 0.05
         """Once in this schedule something takes very long."""
+        self.thorough = seed % 8 == 0
+        """In this schedule everything that is stored is written as a document and read again."""
 
     def strikes(self, kind: str) -> bool:
         """Return whether this goes wrong now."""
@@ -127,7 +129,8 @@ class Process:
             await asyncio.sleep(delay)
         if self.strikes("kill"):
             self.kill(point)
-        await self.live()
+        if self.died.done():
+            await self.live()
 
     async def live(self) -> None:
         """Go on, unless it is dead."""

@@ -173,7 +173,7 @@ class Connection:
 
     async def check(self) -> None:
         """See `messaging.bus.Outlet`."""
-        await self.process.reach("checking the broker")
+        await self.process.live()
         self._check()
 
     def _publish(self, message: Message) -> bool:
@@ -233,7 +233,6 @@ class MemoryInbox:
         for delivery in deliveries:
             self._settle(delivery)
         self._broker.dispatch(self._queue)
-        await self._process.reach("after the ack")
 
     async def give_back(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:

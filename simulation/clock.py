@@ -8,7 +8,9 @@ from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any
+from typing import Any, TypeVarTuple
+
+Ts = TypeVarTuple("Ts")
 
 EPOCH = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -17,30 +19,31 @@ class Deadlock(RuntimeError):
     """Nothing is ready and no timer is set: what is awaited can never happen."""
 
 
-class Call:
-    """Something to call, unless it is cancelled before its turn."""
+class Call(asyncio.TimerHandle):
+    """Something to call, unless it is cancelled before its turn; lighter than the handles of asyncio."""
 
-    __slots__ = ("arguments", "callback", "cancelled", "context")
+    __slots__ = ()
 
     def __init__(
         self, callback: Callable[..., object], arguments: tuple[Any, ...], context: Context | None
     ) -> None:
-        self.callback = callback
-        self.arguments = arguments
-        self.context = context
-        self.cancelled = False
+        self._callback = callback
+        self._args = arguments
+        self._context = context
+        self._cancelled = False
 
     def cancel(self) -> None:
         """Do not make it any more."""
-        self.cancelled = True
+        self._cancelled = True
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
     """Runs what is ready in the order in which it became ready; when nothing is, jumps to the next timer.
 
-    It does no input or output, so that the same program makes the same steps each time. Its calls are lighter
-    than asyncio's handles, which cost more than everything that a schedule does between them.
+    It does no input or output, so that the same program makes the same steps each time.
     """
+
+    _stopping: bool
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,21 +59,29 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Return the virtual time in seconds."""
         return self._now
 
-    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> Any:
+    def call_soon(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> Call:
         """Call this after everything that is ready already."""
         call = Call(callback, args, context)
         self._due.append(call)
         return call
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> Any:
+    def call_at(
+        self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> Call:
         """Call this at that time; at the same time, first what was asked for first."""
         call = Call(callback, args, context)
         heappush(self._timers, (when, next(self._numbers), call))
         return call
 
-    def call_later(self, delay: float, callback: Any, *args: Any, context: Context | None = None) -> Any:
+    def call_later(
+        self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> Call:
         """Call this after so many seconds."""
-        return self.call_at(self._now + delay, callback, *args, context=context)
+        call = Call(callback, args, context)
+        heappush(self._timers, (self._now + delay, next(self._numbers), call))
+        return call
 
     def create_task(
         self, coro: Any, *, name: object = None, context: Context | None = None
@@ -102,12 +113,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 due.append(heappop(timers)[2])
             for _ in range(len(due)):
                 call = due.popleft()
-                if not call.cancelled:
+                if not call._cancelled:
                     self._make(call)
 
     def _go_to_the_next_timer(self) -> None:
         timers = self._timers
-        while timers and timers[0][2].cancelled:
+        while timers and timers[0][2]._cancelled:
             heappop(timers)
         if not timers:
             raise Deadlock(f"nothing can happen any more after {self._now:g} s")
@@ -115,10 +126,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def _make(self, call: Call) -> None:
         try:
-            if call.context is None:
-                call.callback(*call.arguments)
+            if call._context is None:
+                call._callback(*call._args)
             else:
-                call.context.run(call.callback, *call.arguments)
+                call._context.run(call._callback, *call._args)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:
@@ -132,7 +143,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
 def utc_clock(loop: asyncio.AbstractEventLoop, skew: float = 0.0) -> Callable[[], datetime]:
     """Return a clock that goes wrong by `skew` seconds, exact to the millisecond."""
 
+    asked, told = 0.0, EPOCH + timedelta(seconds=skew)
+
     def now() -> datetime:
-        return EPOCH + timedelta(milliseconds=int((loop.time() + skew) * 1000))
+        nonlocal asked, told
+        if (time := loop.time()) != asked:
+            asked, told = time, EPOCH + timedelta(milliseconds=int((time + skew) * 1000))
+        return told
 
     return now

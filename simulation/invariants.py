@@ -39,7 +39,7 @@ def violations(outside: Outside, promised: Collection[str], owned: Mapping[Place
 
 
 def _states(table: Table, model: type[M]) -> dict[str, M]:
-    return {key: model.model_validate(row.state) for key, row in table.items()}
+    return {key: row.state for key, row in table.items()}
 
 
 def _every_order_ends(orders: Mapping[str, Order], promised: Collection[str]) -> Iterator[str]:

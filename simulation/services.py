@@ -192,12 +192,21 @@ class Replica:
     async def _sweeping(self) -> None:
         while True:
             await asyncio.sleep(self._outside.pace.sweep * (CALM if self._outside.adversary.calm else 1))
+            if not self._has_something_to_do():
+                continue
             try:
                 await self._sweep()
                 if self._nudge and self._outside.pace.nudge:
                     await self._nudge.sweep()
             except Unavailable as why:
                 self.process.note(f"sweep waits: {why}")
+
+    def _has_something_to_do(self) -> bool:
+        now = self._clock()
+        return any(
+            (row.due_at and row.due_at <= now) or (row.nudge_at and row.nudge_at <= now)
+            for row in self._outside.tables[self.service].values()
+        )
 
     def _dies(self, on_death: Callable[["Replica"], None]) -> None:
         self._link.lose("its process died")

@@ -70,7 +70,7 @@ class World:
         self._window = dice.choice((3.0, 8.0, 20.0))
         self._span = dice.choice((0.01, 0.5, self._window, self._window))
         """Seconds within which people do what they do: all at once, or whenever."""
-        self._pace = Pace(sweep=dice.choice((0.5, 2.0)), patience=dice.choice((2.0, 6.0, 20.0)))
+        self._pace = Pace(sweep=dice.choice((1.0, 3.0)), patience=dice.choice((3.0, 8.0, 20.0)))
         if self._adversary.patient:
             self._pace = Pace(sweep=15.0, patience=30.0)
         self._skews = {service: dice.choice((0.0, 0.0, dice.uniform(-2, 2))) for service in SERVICES}
@@ -151,7 +151,7 @@ class World:
 
     async def _settle_refunds(self, people: People) -> bool:
         refused = [
-            key for key, row in self._outside.tables[PAYMENT].items() if row.state["status"] == "refundFailed"
+            key for key, row in self._outside.tables[PAYMENT].items() if row.state.status == "refundFailed"
         ]
         for order_id in refused:
             await people.settle(order_id, 0)
@@ -184,7 +184,7 @@ class World:
     def _ends(self) -> dict[str, int]:
         ends: dict[str, int] = {}
         for row in self._outside.tables[ORDER].values():
-            ends[row.state["status"]] = ends.get(row.state["status"], 0) + 1
+            ends[row.state.status] = ends.get(row.state.status, 0) + 1
         return ends
 
     def _note(self, what: str) -> None:
