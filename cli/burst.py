@@ -20,12 +20,13 @@ AT_ONCE = 32
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """How many of the orders ended how, in how many seconds, and which were refused and why."""
+    """How many of the orders ended how, in how many seconds, which were refused and why, the others' ids."""
 
     orders: int
     ended: Counter[str]
     seconds: float
     refusals: list[str]
+    order_ids: list[str]
 
     @property
     def name(self) -> str:
@@ -63,8 +64,10 @@ async def play_at_once(stage: Stage, count: int, console: Console) -> Burst:
             started = monotonic()
             placed = await asyncio.gather(*(_order(stage, gate, recorder, ended) for _ in range(count)))
             seconds = monotonic() - started
-    statuses = await _statuses(stage, gate, [one for one in placed if isinstance(one, str)])
-    return Burst(count, statuses, seconds, [str(one) for one in placed if isinstance(one, CommandError)])
+    order_ids = [one for one in placed if isinstance(one, str)]
+    statuses = await _statuses(stage, gate, order_ids)
+    refusals = [str(one) for one in placed if isinstance(one, CommandError)]
+    return Burst(count, statuses, seconds, refusals, order_ids)
 
 
 async def _order(

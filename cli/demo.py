@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import os
 import secrets
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from typing import Annotated
@@ -12,8 +13,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from audit.judge import Report as Audit
+from audit.judge import audit_at_rest
+from audit.reading import Scope
+from cli.audit import databases_at
 from cli.books import Books, read_books
-from cli.burst import play_at_once
+from cli.burst import Burst, play_at_once
 from cli.client import Services, run
 from cli.endpoints import find, named_by_environment, state_directory
 from cli.process import ProcessError
@@ -122,7 +127,8 @@ async def _demo(endpoints: Endpoints, console: Console, orders: int, timeout: fl
         before = await _books(stage)
         outcomes = await _play_all(stage, console)
         burst = await play_at_once(stage, orders, console)
-        return Report(stage, outcomes, burst, before, await _books(stage))
+        after = await _books(stage)
+        return Report(stage, outcomes, burst, before, after, await _audit(stage, outcomes, burst))
 
 
 async def _play_all(stage: Stage, console: Console) -> list[Outcome]:
@@ -138,5 +144,18 @@ async def _play_all(stage: Stage, console: Console) -> list[Outcome]:
 
 async def _books(stage: Stage) -> Books:
     """Read the books of what the demo sells."""
+    return await read_books(stage.services, _products(stage))
+
+
+async def _audit(stage: Stage, outcomes: Iterable[Outcome], burst: Burst) -> Audit | None:
+    """Audit the demo's own orders, and the stock that only they draw on."""
+    if named_by_environment() and not os.environ.get("MONGODB_URL"):
+        return None
+    mine = [*(outcome.order_id for outcome in outcomes if outcome.order_id), *burst.order_ids]
+    scope = Scope(mine, _products(stage))
+    return await asyncio.to_thread(audit_at_rest, databases_at(stage.endpoints.mongodb), scope)
+
+
+def _products(stage: Stage) -> list[str]:
     names = {name for story in (*STORIES, ONE_OF_MANY) for name in story.takes}
-    return await read_books(stage.services, [stage.product(name) for name in sorted(names)])
+    return [stage.product(name) for name in sorted(names)]

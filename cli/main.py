@@ -5,6 +5,8 @@ import sys
 import typer
 
 from cli import order, stock
+from cli.audit import EPILOG as AUDIT_EPILOG
+from cli.audit import audit_command
 from cli.demo import EPILOG as DEMO_EPILOG
 from cli.demo import demo
 from cli.flow import EPILOG as FLOW_EPILOG
@@ -44,6 +46,7 @@ app = typer.Typer(
 app.command(short_help="Start everything that is missing, and run it until Ctrl-C.")(up)
 app.command(epilog=DEMO_EPILOG, short_help="Play every story, then many orders at once.")(demo)
 app.command(epilog=SIMULATE_EPILOG, short_help="Prove the services against an adversary.")(simulate)
+app.command("audit", epilog=AUDIT_EPILOG, short_help="Check every promise on what is stored.")(audit_command)
 app.add_typer(order.app, name="order")
 app.command(epilog=PUBLISH_EPILOG, short_help="Publish one event by hand, checked first.")(publish)
 app.command(epilog=NUDGE_EPILOG, short_help="Ask again for what orders wait for.")(nudge)

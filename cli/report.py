@@ -4,9 +4,11 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 
+from audit.judge import Report as Audit
 from cli.books import Books, money_problems, stock_problems
 from cli.burst import Burst
 from cli.client import Json
+from cli.findings import to_json as audit_to_json
 from cli.stack import Endpoints
 from cli.stories import ONE_OF_MANY, Outcome, Stage, Story
 from cli.timeline import Step, detail
@@ -23,6 +25,8 @@ class Report:
     burst: Burst
     before: Books
     after: Books
+    audit: Audit | None
+    """What the services have stored of these orders; None when nobody said where."""
 
     @property
     def problems(self) -> list[str]:
@@ -36,7 +40,14 @@ class Report:
             *self.burst.problems,
             *stock_problems(self.before, self.after, self.units_sold),
             *money_problems(self.before, self.after, self.amount_sold),
+            *self.audit_problems,
         ]
+
+    @property
+    def audit_problems(self) -> list[str]:
+        """Return every promise that the audit has found broken, a line each."""
+        offenders = self.audit.offenders if self.audit else []
+        return [f"audit: {one.about} {one.text}" for offender in offenders for one in offender.findings]
 
     @property
     def units_sold(self) -> Counter[str]:
@@ -70,6 +81,7 @@ def to_json(report: Report, seconds: float, state: str) -> Json:
             "before": _books(report.before),
             "after": _books(report.after),
         },
+        "audit": audit_to_json(report.audit) if report.audit else None,
         "endpoints": _endpoints(report.stage.endpoints),
     }
 

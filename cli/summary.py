@@ -37,6 +37,7 @@ def print_report(console: Console, report: Report, seconds: float, state: str) -
     console.print(_summary(report))
     console.print(_stock_book(report.before, report.after))
     console.print(_money_book(report.before, report.after))
+    say(console, _audit(report), "")
     say(console, *where_to_look(report.stage.endpoints), "")
     say(console, *_verdict(report.problems))
     say(console, f"The whole run took {seconds:.1f} s. Its state is {state}.")
@@ -98,6 +99,17 @@ def _money_book(before: Books, after: Books) -> Table:
     for name, (old, new) in rows.items():
         table.add_row(name, *map(format_money, (old, new, new - old)))
     return table
+
+
+def _audit(report: Report) -> str:
+    if report.audit is None:
+        return "What is stored was not audited: MONGODB_URL does not say where it is."
+    judged = f"The audit of the databases judged {report.audit.judged} orders"
+    return (
+        f"{judged}; {len(report.audit_problems)} promises are broken."
+        if report.audit_problems
+        else (f"{judged}; no promise is broken.")
+    )
 
 
 def _verdict(problems: Collection[str]) -> list[str]:

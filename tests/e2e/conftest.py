@@ -34,7 +34,7 @@ async def system(
         **fresh_settings(),
     }
     stack = Stack(tmp_path_factory.mktemp("system"), env=env)
-    async with running(stack, system_broker.vhost) as system:
+    async with running(stack, system_broker.vhost, env) as system:
         yield system
 
 

@@ -1,14 +1,17 @@
 """The whole system, seen from outside: its HTTP APIs and its broker."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
 import httpx
 
+from audit.judge import Report, audit, audit_at_rest
+from audit.reading import Databases, Scope
 from cli.stack import Endpoints, Stack
 
 TERMINAL = {"confirmed", "failed", "cancelled"}
@@ -18,8 +21,12 @@ WAREHOUSES = {"north": (60.0, 10.0), "south": (40.0, 10.0)}
 class System:
     """A running system and what a test does with it."""
 
-    def __init__(self, stack: Stack, vhost: str, http: httpx.AsyncClient) -> None:
+    def __init__(
+        self, stack: Stack, vhost: str, http: httpx.AsyncClient, settings: Mapping[str, str]
+    ) -> None:
         self.stack = stack
+        names = (settings[f"{service}_DATABASE"] for service in ("ORDER", "INVENTORY", "PAYMENT"))
+        self._databases = Databases(stack.endpoints.mongodb, *names)
         self._vhost = vhost
         self._http = http
 
@@ -88,6 +95,14 @@ class System:
         kept = sum((Decimal(book["charged"]) - Decimal(book["refunded"]) for book in payments), Decimal(0))
         return kept, sum((Decimal(book["confirmed"]) for book in orders), Decimal(0))
 
+    async def audited(self, order_ids: Collection[str], product: str) -> Report:
+        """Return what the audit says of these orders, which alone have ordered this product, at rest."""
+        return await asyncio.to_thread(audit_at_rest, self._databases, Scope(order_ids, [product]))
+
+    async def audited_running(self) -> Report:
+        """Return what the audit says of everything, while it may be moving."""
+        return await asyncio.to_thread(audit, self._databases, settled_for=timedelta(seconds=1))
+
     async def publish_by_hand(self, payload: str, exchange: str = "order.events") -> None:
         """Publish as the management UI does: a routing key and a payload, nothing else."""
         answer = await self._http.post(
@@ -135,12 +150,12 @@ class System:
 
 
 @asynccontextmanager
-async def running(stack: Stack, vhost: str) -> AsyncIterator[System]:
-    """Start a stack, and stop it at the end."""
+async def running(stack: Stack, vhost: str, settings: Mapping[str, str]) -> AsyncIterator[System]:
+    """Start a stack, whose databases have the names in `settings`, and stop it at the end."""
     await asyncio.to_thread(stack.start)
     try:
         async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
-            yield System(stack, vhost, http)
+            yield System(stack, vhost, http, settings)
     finally:
         await asyncio.to_thread(stack.stop)
 

@@ -1,4 +1,4 @@
-"""Whole-system failures, each test named after the one it provokes; the books are the judge."""
+"""Whole-system failures, each test named after the one it provokes; books and audit are the judges."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -24,8 +24,12 @@ async def test_when_a_service_is_killed_in_the_middle_of_many_orders(system: Sys
     await until(lambda: some_but_not_all_done(system, product), "the orders are under way", limit=60)
     system.stack.service(service).kill()
     await asyncio.to_thread(system.stack.start_service, service)
-    orders = await ended_all(system, order_ids)
-    assert [order["status"] for order in orders] == ["confirmed"] * MANY
+    ending = asyncio.create_task(ended_all(system, order_ids))
+    while not ending.done():
+        assert (await system.audited_running()).broken == {}
+    assert [order["status"] for order in await ending] == ["confirmed"] * MANY
+    report = await system.audited(order_ids, product)
+    assert (report.broken, report.judged, report.places) == ({}, MANY, 2)
     levels = await system.levels(product)
     assert sum(allocated for _, _, allocated in levels.values()) == MANY
     assert all(reserved == 0 and sum(level) == MANY for level in levels.values() for reserved in [level[1]])
@@ -75,7 +79,7 @@ async def own_system(
         "MONGODB_URL": own_database.url,
         **fresh_settings(),
     }
-    async with running(Stack(tmp_path / "state", env=env), "%2F") as system:
+    async with running(Stack(tmp_path / "state", env=env), "%2F", env) as system:
         yield system
 
 
@@ -89,6 +93,7 @@ async def test_when_an_order_is_placed_while_the_broker_is_away(
     await asyncio.to_thread(own_broker.start)
     assert (await own_system.ended(order_id, 90))["status"] == "confirmed"
     assert await own_system.levels(product) == {"north": (3, 0, 2)}
+    assert (await own_system.audited([order_id], product)).broken == {}
 
 
 async def test_when_the_database_dies_with_orders_in_flight(
@@ -102,5 +107,6 @@ async def test_when_the_database_dies_with_orders_in_flight(
     orders = await ended_all(own_system, order_ids)
     assert [order["status"] for order in orders] == ["confirmed"] * 50
     assert await own_system.levels(product) == {"north": (0, 0, 50)}
+    assert (await own_system.audited(order_ids, product)).broken == {}
     kept, sold = await own_system.money()
     assert kept == sold

@@ -15,6 +15,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from audit.judge import Report as Audit
+from audit.rules import Finding
 from cli import demo, endpoints, main, nudge, order, publish, seed, stock
 from cli.books import Books, Level, money_problems, stock_problems
 from cli.burst import Burst
@@ -34,6 +36,7 @@ COMMANDS = [
     [],
     ["up"],
     ["demo"],
+    ["audit"],
     ["publish"],
     ["seed"],
     ["flow"],
@@ -643,14 +646,14 @@ class TestBooks:
 
 
 class TestDemo:
-    def report(self, problems: list[str]) -> Report:
+    def report(self, problems: list[str], audit: Audit | None = None) -> Report:
         stage = Stage(Services(endpoints.DEFAULTS), endpoints.DEFAULTS, "demo-1", 1)
         steps = timeline(seen(requested()))
         outcome = Outcome(STORIES[0], "o-1", "confirmed", "", steps, problems)
         key = ("berlin", "demo-1-tea")
         before = Books({key: Level(10, 0, 0)}, Decimal(0), Decimal(0), Decimal(0))
         after = Books({key: Level(8, 0, 2)}, Decimal(25), Decimal(0), Decimal(25))
-        return Report(stage, [outcome], Burst(0, Counter(), 0.5, []), before, after)
+        return Report(stage, [outcome], Burst(0, Counter(), 0.5, [], []), before, after, audit)
 
     @pytest.mark.parametrize(("problems", "exit_code"), [([], 0), (["never seen: OrderCreated"], 1)])
     def test_the_exit_code_tells_whether_all_was_as_expected(
@@ -668,6 +671,12 @@ class TestDemo:
         printed = runner.invoke(main.app, ["demo", "--json"])
         assert printed.exit_code == exit_code
         assert json.loads(printed.stdout)["ok"] == (exit_code == 0)
+
+    def test_what_the_audit_finds_is_a_problem(self) -> None:
+        audit = Audit()
+        assert self.report([], audit).problems == []
+        audit.accuse("o-1", [Finding("order ends", "o-1", "is still paid")], [])
+        assert self.report([], audit).problems == ["audit: o-1 is still paid"]
 
     def test_only_the_well_known_password_is_printed(self) -> None:
         known = "\n".join(where_to_look(endpoints.DEFAULTS))

@@ -1,0 +1,1 @@
+"""The audit: whether what the three services have stored keeps every promise, order by order."""

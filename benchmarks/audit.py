@@ -1,0 +1,193 @@
+"""How long the audit takes: `python -m benchmarks.audit --orders 100000`.
+
+Starts an embedded database of its own, lets the production code play one saga for each way it can go, copies
+what the services have stored as often as asked for, and audits it.
+"""
+
+import argparse
+import asyncio
+import re
+import resource
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import bson
+from bson.raw_bson import RawBSONDocument
+
+from audit.judge import audit
+from audit.reading import Databases
+from cli.database import DatabaseNode
+from cli.findings import describe
+from events.catalogue import InventoryReservationRequested
+from events.codec import decode
+from events.fields import Item
+from inventory_service.store import InventoryStore
+from inventory_service.worker import InventoryWorker
+from messaging.message import Message, to_message
+from messaging.verdict import Done, Later
+from order_service.order import Order
+from order_service.store import OrderStore
+from order_service.worker import OrderWorker
+from payment_service.payment import Payment
+from payment_service.simulated import Behaviour, SimulatedProvider
+from payment_service.store import PaymentStore
+from payment_service.worker import PaymentWorker
+from reactor.mongo import connect, database
+from reactor.relay import Relay
+from runtime import logs
+from runtime.clock import utc_now
+
+MOST_ORDERS = 1_000_000
+BATCH = 1000
+UNITS = 2
+PLACE = ("berlin", "tea")
+WAYS = ("confirmed", "confirmed", "confirmed", "confirmed", "declined", "cancelled", "short")
+"""How the orders end, in turn."""
+
+NUMBER = b"N" * 12
+_EVENT_ID = re.compile(rb"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-)[0-9a-f]{12}")
+
+
+class Post:
+    """Keeps what the services publish."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """See `messaging.bus.Outlet.send`."""
+        self.messages += messages
+
+    async def check(self) -> None:
+        """See `messaging.bus.Outlet.check`."""
+
+
+class House:
+    """The three services without doors and broker, on real stores."""
+
+    def __init__(self, databases: Databases) -> None:
+        self.client = connect(databases.url, 30)
+        at = (databases.order, databases.inventory, databases.payment)
+        order, inventory, payment = (database(self.client, name) for name in at)
+        self.orders = OrderStore(order["orders"], Order, utc_now)
+        self.stock = InventoryStore(self.client, inventory, utc_now, timedelta(minutes=10))
+        self.payments = PaymentStore(payment["payments"], Payment, utc_now)
+        self._post = Post()
+        self._relays = [
+            Relay(store.collection.name, self._post, store, utc_now)
+            for store in (self.orders, self.stock, self.payments)
+        ]
+        provider = SimulatedProvider(Behaviour(), time.monotonic)
+        self._customer = OrderWorker(self.orders, self._relays[0], utc_now)
+        self._workers: list[Any] = [
+            self._customer,
+            InventoryWorker(self.stock, self._relays[1], utc_now),
+            PaymentWorker(self.payments, self._relays[2], provider, utc_now, 4.0),
+        ]
+
+    async def prepare(self) -> None:
+        """Create the indexes, and some stock."""
+        for store in (self.orders, self.stock, self.payments):
+            await store.prepare()
+        await self.stock.set_level(*PLACE, 100, None)
+
+    async def play(self, way: str, order_id: str) -> None:
+        """Play one saga to its end."""
+        request = InventoryReservationRequested(
+            order_id=order_id,
+            user_id="u-1",
+            items=(Item(product_id=PLACE[1], quantity=1000 if way == "short" else UNITS),),
+            total_amount="25.00",
+            payment_method="sim:decline" if way == "declined" else None,
+        )
+        order = await self._customer.place(request)
+        if way == "cancelled":
+            await self._customer.cancel(order)
+        while True:
+            for relay in self._relays:
+                await relay.publish_handed_over()
+            if not self._post.messages:
+                break
+            await self._deliver(self._post.messages.pop(0))
+        for store in (self.orders, self.stock, self.payments):
+            await store.collection.update_one({"_id": order_id}, {"$set": {"outbox": []}})
+
+    async def _deliver(self, message: Message) -> None:
+        event = decode(message.body)
+        for worker in self._workers:
+            if type(event) in worker._reactions:
+                [verdict] = await worker.handle([event])
+                done = await verdict.verdict if isinstance(verdict, Later) else verdict
+                assert isinstance(done, Done), done
+                await self._post.send([to_message(one) for one in done.publish])
+
+
+async def fill(databases: Databases, orders: int) -> Counter[str]:
+    """Fill empty databases with so many orders; return how many went each way."""
+    house = House(databases)
+    await house.prepare()
+    templates: dict[str, list[tuple[Any, bytes]]] = {}
+    for way in set(WAYS):
+        order_id = f"{way}-{NUMBER.decode()}"
+        await house.play(way, order_id)
+        templates[way] = []
+        for store in (house.orders, house.stock, house.payments):
+            raw: Any = store.collection.with_options(bson.CodecOptions(document_class=RawBSONDocument))
+            if (found := await raw.find_one({"_id": order_id})) is not None:
+                templates[way].append((raw, _EVENT_ID.sub(rb"\1" + NUMBER, found.raw)))
+                await raw.delete_one({"_id": order_id})
+    ended: Counter[str] = Counter()
+    for numbers in _batches(orders):
+        copies: dict[Any, list[RawBSONDocument]] = {}
+        for number in numbers:
+            way = WAYS[number % len(WAYS)]
+            ended[way] += 1
+            for collection, template in templates[way]:
+                copies.setdefault(collection, []).append(
+                    RawBSONDocument(template.replace(NUMBER, b"%012d" % number))
+                )
+        for collection, documents in copies.items():
+            await collection.insert_many(documents, ordered=False)
+    await house.client[databases.inventory]["stock"].update_one(
+        {"_id": "/".join(PLACE)},
+        {"$set": {"allocated": ended["confirmed"] * UNITS, "reserved": 0}, "$inc": {"version": 1}},
+    )
+    house.client.close()
+    return ended
+
+
+def _batches(orders: int) -> Iterator[range]:
+    for start in range(0, orders, BATCH):
+        yield range(start, min(start + BATCH, orders))
+
+
+def main() -> None:
+    """Fill, audit, and print how long each took."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--orders", type=int, default=10_000, help=f"at most {MOST_ORDERS:,}")
+    logs.configure("benchmark", "warning")
+    orders = min(parser.parse_args().orders, MOST_ORDERS)
+    with tempfile.TemporaryDirectory() as directory:
+        node = DatabaseNode(Path(directory))
+        node.start()
+        try:
+            node.wait_ready()
+            databases = Databases(node.url)
+            started = time.monotonic()
+            asyncio.run(fill(databases, orders))
+            print(f"filled with {orders} orders in {time.monotonic() - started:.1f} s", flush=True)
+            report = audit(databases, at_rest=True)
+        finally:
+            node.kill()
+    print("\n".join(describe(report)))
+    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{orders / report.seconds:.0f} orders a second, at most {megabytes:.0f} MB of memory")
+
+
+if __name__ == "__main__":
+    main()

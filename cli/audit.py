@@ -1,0 +1,100 @@
+"""`saga audit`: checks every promise on what the three services have stored."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+from pymongo.errors import PyMongoError
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from audit.judge import audit
+from audit.reading import Databases
+from cli.endpoints import find
+from cli.findings import describe, to_json
+from cli.summary import say
+from cli.up import shown
+from inventory_service.settings import InventorySettings
+from order_service.settings import OrderSettings
+from payment_service.settings import PaymentSettings
+from runtime.settings import read
+
+SETTLED_FOR = 30.0
+
+EPILOG = """\b
+Reads the databases of MONGODB_URL, else of a running `saga up`; they are called as the services call them
+(ORDER_DATABASE, INVENTORY_DATABASE, PAYMENT_DATABASE). Nothing is ever written.
+
+\b
+While the system runs, an order is judged once nothing about it has changed for a while, and what is only
+unfinished counts once it is overdue: 5 minutes past an order's deadline. With --all, everything has to have
+come to rest, and counts at once.
+
+\b
+Exit code 1 if anything is wrong. Orders that rest until a person settles a refund are listed apart.
+
+\b
+Examples:
+  saga audit
+  saga audit --all
+  saga audit --json | jq .offenders
+"""
+
+
+def audit_command(
+    settled_for: Annotated[
+        float,
+        typer.Option(
+            min=1, metavar="SECONDS", help="Judge an order when nothing about it has changed for so long."
+        ),
+    ] = SETTLED_FOR,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Judge everything, for a system that has come to rest.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+) -> None:
+    """Check every promise on what the three services have stored, and list what breaks one."""
+    databases = databases_at(find().mongodb)
+    console = Console(highlight=False)
+    try:
+        with _progress(Console(stderr=True), hidden=as_json) as progress:
+            report = audit(
+                databases,
+                settled_for=timedelta(seconds=settled_for),
+                at_rest=everything,
+                progress=_advance(progress),
+            )
+    except PyMongoError as error:
+        typer.echo(
+            f"saga: cannot read {shown(databases.url)} ({_first_line(error)}): is it running?", err=True
+        )
+        raise typer.Exit(1) from None
+    if as_json:
+        typer.echo(json.dumps(to_json(report)))
+    else:
+        say(console, *describe(report))
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def databases_at(url: str) -> Databases:
+    """Return the databases of the services whose settings are in this environment."""
+    return Databases(
+        url, read(OrderSettings).database, read(InventorySettings).database, read(PaymentSettings).database
+    )
+
+
+def _progress(console: Console, *, hidden: bool) -> Progress:
+    columns = (TextColumn("documents"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=hidden or not console.is_terminal)
+
+
+def _advance(progress: Progress) -> Callable[[int, int], None]:
+    task = progress.add_task("documents")
+    return lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0].split(", Timeout:")[0] if str(error) else type(error).__name__

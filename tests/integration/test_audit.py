@@ -1,0 +1,252 @@
+"""The audit on a real database: it reads only, sees what is damaged, and is not misled by what moves."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import MongoClient
+from pymongo.monitoring import CommandListener, CommandStartedEvent
+from typer.testing import CliRunner
+
+from audit import reading
+from audit.judge import Report, audit, audit_at_rest
+from audit.reading import Databases, Scope, side_by_side
+from benchmarks.audit import PLACE, WAYS, House, fill
+from cli import main
+from tests.support.broker import until
+
+ORDERS = 4 * len(WAYS)
+READS = {"find", "getMore", "count", "killCursors", "endSessions", "hello", "ping"}
+Document = dict[str, Any]
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def databases(mongodb_url: str) -> Databases:
+    """Databases of the test's own, empty."""
+    mark = uuid4().hex[:12]
+    return Databases(mongodb_url, f"order_{mark}", f"inventory_{mark}", f"payment_{mark}")
+
+
+@pytest.fixture
+async def filled(databases: Databases) -> Databases:
+    """Databases in which every kind of saga has been played to its end."""
+    ended = await fill(databases, ORDERS)
+    assert ended == Counter(WAYS * 4)
+    return databases
+
+
+def contents(databases: Databases) -> dict[str, list[Document]]:
+    """Return every document there is, by database and collection."""
+    with MongoClient[Document](databases.url) as client:
+        return {
+            f"{name}.{collection}": list(client[name][collection].find().sort("_id", 1))
+            for name in (databases.order, databases.inventory, databases.payment)
+            for collection in client[name].list_collection_names()
+        }
+
+
+async def judged(databases: Databases, **options: Any) -> Report:
+    async with asyncio.timeout(60):
+        return await asyncio.to_thread(audit, databases, at_rest=True, **options)
+
+
+async def test_sound_databases_are_judged_whole_and_found_sound(filled: Databases) -> None:
+    seen: list[tuple[int, int]] = []
+    report = await judged(filled, progress=lambda done, total: seen.append((done, total)))
+    assert report.broken == {}
+    assert report.orders == {"confirmed": 16, "failed": 8, "cancelled": 4}
+    assert (report.judged, report.moving, report.places) == (ORDERS, 0, 1)
+    assert report.money["USD"].confirmed == report.money["USD"].charged == 16 * 25
+    done, total = seen[-1]
+    assert done == total == sum(len(rows) for name, rows in contents(filled).items() if is_aggregates(name))
+
+
+def is_aggregates(name: str) -> bool:
+    return name.rpartition(".")[2] in ("orders", "reservations", "payments")
+
+
+async def test_nothing_is_written(filled: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: set[str] = set()
+
+    class Listener(CommandListener):
+        def started(self, event: CommandStartedEvent) -> None:
+            commands.add(event.command_name)
+
+        def succeeded(self, event: object) -> None: ...
+        def failed(self, event: object) -> None: ...
+
+    def listened(url: str, timeout: float) -> AsyncIOMotorClient[Document]:
+        return AsyncIOMotorClient(url, tz_aware=True, event_listeners=[Listener()])
+
+    monkeypatch.setattr(reading, "connect", listened)
+    before = contents(filled)
+    await judged(filled)
+    await judged(filled, scope=Scope([f"confirmed-{0:012d}"], ["tea"]))
+    assert {"find", "count"} <= commands <= READS
+    assert contents(filled) == before
+
+
+Damage = Callable[[Any, Any, Any], Any]
+DAMAGES: dict[str, tuple[Damage, set[str]]] = {
+    "a level is off": (
+        lambda orders, stock, payments: stock["stock"].update_one({}, {"$inc": {"reserved": 1}}),
+        {"stock adds up"},
+    ),
+    "stock is negative": (
+        lambda orders, stock, payments: stock["stock"].update_one({}, {"$set": {"available": -1}}),
+        {"stock is not negative"},
+    ),
+    "an allocation is lost": (
+        lambda orders, stock, payments: stock["reservations"].update_one(
+            {"state.status": "allocated"}, {"$set": {"state.status": "released"}}
+        ),
+        {"stock goes with the order", "stock adds up"},
+    ),
+    "a payment is lost": (
+        lambda orders, stock, payments: payments["payments"].delete_one({"state.status": "charged"}),
+        {"money goes with the order", "money adds up"},
+    ),
+    "an order is lost": (
+        lambda orders, stock, payments: orders["orders"].delete_one({"state.status": "confirmed"}),
+        {"belongs to an order", "money adds up"},
+    ),
+    "an order does not end": (
+        lambda orders, stock, payments: orders["orders"].update_one(
+            {"state.status": "failed"}, {"$set": {"state.status": "reserved"}}
+        ),
+        {"order ends", "one last event"},
+    ),
+    "an order cannot be read": (
+        lambda orders, stock, payments: orders["orders"].update_one(
+            {"state.status": "failed"}, {"$set": {"state.totalAmount": "much"}}
+        ),
+        {"readable"},
+    ),
+    "a document has an id of another kind": (
+        lambda orders, stock, payments: orders["orders"].insert_one({"_id": 5, "state": {}}),
+        {"readable"},
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_damage_is_found(filled: Databases, damage: str) -> None:
+    do, rules = DAMAGES[damage]
+    with MongoClient[Document](filled.url) as client:
+        do(*(client[name] for name in (filled.order, filled.inventory, filled.payment)))
+    report = await judged(filled)
+    assert set(report.broken) == rules
+    assert report.judged == ORDERS - ("readable" in rules and damage.startswith("an order"))
+
+
+async def test_a_scope_is_blind_to_other_peoples_orders(filled: Databases) -> None:
+    mine = [f"confirmed-{number:012d}" for number in (0, 1)]
+    with MongoClient[Document](filled.url) as client:
+        client[filled.order]["orders"].update_one({"_id": f"confirmed-{2:012d}"}, {"$set": {"state": {}}})
+        client[filled.inventory]["stock"].update_one({}, {"$inc": {"reserved": 1}})
+        report = await judged(filled, scope=Scope([*mine, "unknown"], ["nothing of this name"]))
+        assert (report.broken, report.judged) == ({"stock adds up": 1}, 3)
+        client[filled.order]["orders"].update_one({"_id": mine[0]}, {"$set": {"state": {}}})
+        damaged = await judged(filled, scope=Scope(mine, ["nothing of this name"]))
+    assert [offender.about for offender in damaged.offenders if offender.about in mine] == [mine[0]]
+
+
+async def test_stock_that_moves_all_the_time_raises_no_alarm(databases: Databases) -> None:
+    house = House(databases)
+    await house.prepare()
+    stop = asyncio.Event()
+    played = 0
+
+    async def trade(trader: int) -> None:
+        nonlocal played
+        while not stop.is_set():
+            played += 1
+            await house.play(("confirmed", "cancelled", "declined")[played % 3], f"order-{trader}-{played}")
+
+    await house.stock.set_level(*PLACE, 1_000_000, None)
+    await house.stock.set_level("berlin", "untouched", 5, None)
+    trading = asyncio.create_task(trade(1))
+    looked, compared, waited = 0, 0, 0
+
+    async def look() -> bool:
+        nonlocal looked, compared, waited
+        report = await asyncio.to_thread(audit, databases, settled_for=timedelta(seconds=1))
+        assert report.broken == {}
+        looked += 1
+        compared += report.places - report.places_moving
+        waited += report.moving
+        return looked >= 15 and compared > looked and waited > 0 and report.judged > 0
+
+    try:
+        await until(look, "the audit has judged and left out, both", limit=90)
+    finally:
+        stop.set()
+        async with asyncio.timeout(30):
+            await trading
+    report = await asyncio.to_thread(audit_at_rest, databases)
+    assert (report.broken, report.moving, report.judged) == ({}, 0, played)
+    house.client.close()
+
+
+class TestCommand:
+    @pytest.fixture(autouse=True)
+    def _environment(self, databases: Databases, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setenv("SAGA_STATE", str(tmp_path))
+        monkeypatch.setenv("MONGODB_URL", databases.url)
+        for service in ("order", "inventory", "payment"):
+            monkeypatch.setenv(f"{service.upper()}_DATABASE", getattr(databases, service))
+
+    @pytest.mark.usefixtures("filled")
+    def test_sound_databases_end_with_0(self) -> None:
+        result = runner.invoke(main.app, ["audit", "--all"])
+        assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "no promise is broken")
+
+    def test_an_offender_is_told_with_its_timeline_and_ends_with_1(self, filled: Databases) -> None:
+        with MongoClient[Document](filled.url) as client:
+            client[filled.payment]["payments"].delete_one({"_id": f"confirmed-{0:012d}"})
+        result = runner.invoke(main.app, ["audit", "--all"])
+        assert result.exit_code == 1
+        assert f"confirmed-{0:012d} is confirmed, and 0.00 were kept instead of 25.00" in result.stdout
+        for kind in ("InventoryReservationRequested", "InventoryReserved", "OrderCreated"):
+            assert sum(kind in line for line in result.stdout.splitlines()) == 1
+        found = runner.invoke(main.app, ["audit", "--all", "--json"])
+        assert found.exit_code == 1
+        told = json.loads(found.stdout)
+        assert told["broken"] == {"money goes with the order": 1, "money adds up": 1}
+        assert [offender["about"] for offender in told["offenders"]] == [f"confirmed-{0:012d}", "USD"]
+        assert len(told["offenders"][0]["timeline"]) == 6
+
+    @pytest.mark.usefixtures("filled")
+    def test_what_has_just_happened_is_not_judged_yet(self) -> None:
+        told = json.loads(runner.invoke(main.app, ["audit", "--json", "--settled-for", "3600"]).stdout)
+        assert (told["ok"], told["judged"], told["moving"]) == (True, 0, ORDERS)
+
+    def test_no_database_is_one_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(reading, "ANSWER_SECONDS", 0.2)
+        monkeypatch.setenv("MONGODB_URL", "mongodb://user:secret@127.0.0.1:1/")
+        result = runner.invoke(main.app, ["audit"])
+        assert result.exit_code == 1
+        assert len(result.stderr.splitlines()) == 1
+        assert "cannot read mongodb://user:***@127.0.0.1:1 (" in result.stderr
+
+
+def test_streams_are_merged_by_id() -> None:
+    def rows(*keys: object) -> list[Document]:
+        return [{"_id": key} for key in keys]
+
+    merged = list(side_by_side([rows(3, "a", "b"), rows("b", "c"), rows()]))
+    assert [(key, [one is not None for one in found]) for key, found in merged] == [
+        ("3", [True, False, False]),
+        ("a", [True, False, False]),
+        ("b", [True, True, False]),
+        ("c", [False, True, False]),
+    ]
