@@ -107,28 +107,50 @@ def read(delivery: Delivery, topology: Topology, received_at: datetime) -> Event
 
 def origin(delivery: Delivery, topology: Topology) -> tuple[str, str]:
     """Return the exchange and routing key a message was first published with."""
-    if delivery.exchange in (topology.retry, topology.back):
+    way = (delivery.exchange, delivery.routing_key)
+    if delivery.exchange == topology.dead and (death := broker_death(delivery)):
+        keys = death.get("routing-keys")
+        way = (str(death.get("exchange")), str(keys[0]) if isinstance(keys, list) and keys else "")
+    if way[0] in (topology.retry, topology.back, topology.dead):
         exchange, key = delivery.headers.get(ORIGIN_EXCHANGE), delivery.headers.get(ORIGIN_KEY)
         if isinstance(exchange, str) and isinstance(key, str):
             return exchange, key
-    return delivery.exchange, delivery.routing_key
+    return way
+
+
+def broker_death(delivery: Delivery) -> Mapping[str, Any] | None:
+    """Return the broker's own note of why it put a dead letter away; None if a service did, whose copies
+    carry no such note."""
+    deaths = delivery.headers.get("x-death")
+    last = deaths[0] if isinstance(deaths, list) and deaths else None
+    return last if isinstance(last, Mapping) else None
 
 
 def delayed(delivery: Delivery, topology: Topology, event: Event, reason: str, now: datetime) -> Message:
     """Return the copy of a message that comes back after a pause, with one more attempt counted."""
-    headers = {EVENT_ID: event.event_id, ATTEMPTS: delivery.attempts + 1, REASON: reason[:MAX_REASON]}
-    return _copy(delivery, topology, topology.retry, topology.delay_key(delivery.attempts), headers, now)
+    headers = {
+        EVENT_ID: event.event_id,
+        ATTEMPTS: delivery.attempts + 1,
+        REASON: reason[:MAX_REASON],
+        FAILED_AT: _written(now),
+    }
+    return _copy(delivery, topology, topology.retry, topology.delay_key(delivery.attempts), headers)
 
 
 def suspected(delivery: Delivery, topology: Topology, now: datetime) -> Message:
     """Return the copy of a message that is read alone from now on."""
-    return _copy(delivery, topology, topology.retry, SUSPECTS_KEY, {}, now)
+    return _copy(delivery, topology, topology.retry, SUSPECTS_KEY, {FAILED_AT: _written(now)})
 
 
 def dead(delivery: Delivery, topology: Topology, reason: str, now: datetime) -> Message:
     """Return the copy of a message that rests in the dead-letter queue until somebody looks."""
-    headers = {REASON: reason[:MAX_REASON], ATTEMPTS: delivery.attempts}
-    return _copy(delivery, topology, topology.dead, origin(delivery, topology)[1], headers, now)
+    headers = {ATTEMPTS: delivery.attempts, REASON: reason[:MAX_REASON], FAILED_AT: _written(now)}
+    return _copy(delivery, topology, topology.dead, origin(delivery, topology)[1], headers)
+
+
+def replayed(delivery: Delivery, topology: Topology) -> Message:
+    """Return the copy of a dead letter that its service reads once more, with all attempts before it."""
+    return _copy(delivery, topology, topology.back, origin(delivery, topology)[1], {ATTEMPTS: 0})
 
 
 def _copy(
@@ -137,7 +159,6 @@ def _copy(
     exchange: str,
     key: str,
     headers: Mapping[str, Any],
-    now: datetime,
 ) -> Message:
     first_exchange, first_key = origin(delivery, topology)
     # Only ours and the trace go along: others may route a copy elsewhere (CC), count for another queue
@@ -160,10 +181,13 @@ def _copy(
             **kept,
             ORIGIN_EXCHANGE: first_exchange[:MAX_HEADER],
             ORIGIN_KEY: first_key[:MAX_HEADER],
-            FAILED_AT: now.astimezone(UTC).isoformat(timespec="milliseconds"),
             **headers,
         },
     )
+
+
+def _written(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 def _is_plain(value: object) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import structlog
 
@@ -43,6 +43,20 @@ def topology(
     )
 
 
+def reaction(reactions: Reactions, event: Event) -> Step[Any, Any]:
+    """Return the step that a received event asks for."""
+    rule = reactions[type(event)]
+    return Step(
+        key=event.order_id,
+        name=event.type,
+        recorded_under=str(event.event_id),
+        correlation_id=str(event.correlation_id),
+        react=lambda state, context: rule(state, event, context),
+        about=event,
+        caused_by=event.event_id,
+    )
+
+
 class Worker(Generic[A, C]):
     """A service without its doors. `told` is called with every outcome."""
 
@@ -65,7 +79,7 @@ class Worker(Generic[A, C]):
 
     async def handle(self, events: Sequence[Event]) -> list[Verdict]:
         """React to a batch of events; see `messaging.verdict.Handler`."""
-        steps = [self.reaction(event) for event in events]
+        steps = [reaction(self._reactions, event) for event in events]
         outcomes = await self.run(steps)
         return [self.verdict(step, outcome) for step, outcome in zip(steps, outcomes, strict=True)]
 
@@ -128,19 +142,6 @@ class Worker(Generic[A, C]):
             outcome = await self.soon(step)
             if outcome.name != "conflict" or clock() > end:
                 return verdict(outcome)
-
-    def reaction(self, event: Event) -> Step[A, C]:
-        """Return the step that a received event asks for."""
-        rule = self._reactions[type(event)]
-        return Step(
-            key=event.order_id,
-            name=event.type,
-            recorded_under=str(event.event_id),
-            correlation_id=str(event.correlation_id),
-            react=lambda state, context: rule(state, event, context),
-            about=event,
-            caused_by=event.event_id,
-        )
 
     def transition(
         self, name: str, order_id: str, correlation_id: str, *about: object, occasion: str = ""
