@@ -1,10 +1,11 @@
 """`saga`, the one command line: run the stack, place orders, publish events, look at stock and flow."""
 
+import logging
 import sys
 
 import typer
 
-from cli import order, stock
+from cli import dead_letters, order, stock
 from cli.audit import EPILOG as AUDIT_EPILOG
 from cli.audit import audit_command
 from cli.demo import EPILOG as DEMO_EPILOG
@@ -51,12 +52,15 @@ app.add_typer(order.app, name="order")
 app.command(epilog=PUBLISH_EPILOG, short_help="Publish one event by hand, checked first.")(publish)
 app.command(epilog=NUDGE_EPILOG, short_help="Ask again for what orders wait for.")(nudge)
 app.add_typer(stock.app, name="stock")
+app.add_typer(dead_letters.app, name="dead-letters")
 app.command(epilog="Example: saga seed --restock", short_help="Create sample warehouses and stock.")(seed)
 app.command(epilog=FLOW_EPILOG, short_help="Print the whole flow as a picture in Mermaid.")(flow)
 
 
 def main() -> None:
     """Run the command line; what nobody foresaw becomes one line and exit code 1."""
+    # What the libraries log of an error would be a second line, before ours.
+    logging.getLogger().addHandler(logging.NullHandler())
     try:
         app(prog_name="saga")
     except Exception as error:

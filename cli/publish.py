@@ -94,7 +94,7 @@ async def send(amqp_url: str, event: Event) -> Message:
         try:
             async with asyncio.timeout(CONFIRM_SECONDS):
                 exchange = await channel.get_exchange(message.exchange)
-                await exchange.publish(_properties(message), message.routing_key, mandatory=message.mandatory)
+                await exchange.publish(as_amqp(message), message.routing_key, mandatory=message.mandatory)
         except ChannelNotFoundEntity:
             raise CommandError(missing_exchange(message.exchange)) from None
         except DeliveryError:
@@ -109,16 +109,8 @@ async def send(amqp_url: str, event: Event) -> Message:
     return message
 
 
-def _text(data: str | None) -> str:
-    """Return the event's JSON, from the option or from standard input."""
-    if data is not None:
-        return data
-    if sys.stdin.isatty():
-        raise typer.BadParameter("give the event's JSON here or on standard input", param_hint="--data")
-    return sys.stdin.read(MAX_BYTES + 1)
-
-
-def _properties(message: Message) -> aio_pika.Message:
+def as_amqp(message: Message) -> aio_pika.Message:
+    """Return a message in the client library's form, persistent."""
     return aio_pika.Message(
         message.body,
         content_type="application/json",
@@ -130,6 +122,15 @@ def _properties(message: Message) -> aio_pika.Message:
         app_id=message.app_id,
         headers=dict(message.headers),
     )
+
+
+def _text(data: str | None) -> str:
+    """Return the event's JSON, from the option or from standard input."""
+    if data is not None:
+        return data
+    if sys.stdin.isatty():
+        raise typer.BadParameter("give the event's JSON here or on standard input", param_hint="--data")
+    return sys.stdin.read(MAX_BYTES + 1)
 
 
 async def _publish(event: Event, wait: float, as_json: bool) -> None:

@@ -19,6 +19,8 @@ from events.identity import introduced
 from messaging.topology import exchange_of
 
 CONNECT_SECONDS = 10.0
+CONNECTION_NAME = "saga command line"
+"""What the broker shows of a command's connection."""
 LAST_EVENTS = frozenset({"OrderCreated", "OrderFailed"})
 """The events that end a saga."""
 
@@ -40,7 +42,9 @@ async def connected(amqp_url: str) -> AsyncIterator[AbstractChannel]:
     """
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            connection = await aio_pika.connect(amqp_url)
+            connection = await aio_pika.connect(
+                amqp_url, client_properties={"connection_name": CONNECTION_NAME}
+            )
     except (*CONNECTION_EXCEPTIONS, ValueError, TimeoutError) as error:
         raise CommandError(unreachable(_without_password(amqp_url), error)) from None
     async with connection:

@@ -51,6 +51,11 @@ COMMANDS = [
     ["stock", "set"],
     ["stock", "export"],
     ["stock", "import"],
+    ["dead-letters"],
+    ["dead-letters", "list"],
+    ["dead-letters", "show"],
+    ["dead-letters", "replay"],
+    ["dead-letters", "drop"],
 ]
 ORDER: Json = {
     "orderId": "o-1",
@@ -133,7 +138,17 @@ class TestHelp:
         assert result.output.startswith("Usage:")
 
     @pytest.mark.parametrize(
-        "command", ["demo", "publish", "order place", "order watch", "stock set", "seed", "nudge"]
+        "command",
+        [
+            "demo",
+            "publish",
+            "order place",
+            "order watch",
+            "stock set",
+            "seed",
+            "nudge",
+            "dead-letters replay",
+        ],
     )
     def test_examples_are_given(self, command: str) -> None:
         result = runner.invoke(main.app, [*command.split(), "--help"])

@@ -1,0 +1,132 @@
+"""The dead-letter queue of one service: looked through, and emptied of what was chosen."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from aio_pika.abc import AbstractChannel
+from aio_pika.exceptions import ChannelNotFoundEntity, DeliveryError
+from aiormq.abc import AbstractChannel as UnderlayChannel
+from pamqp.commands import Basic
+
+from cli.client import CommandError
+from cli.letters import Letter, Wanted
+from cli.publish import as_amqp
+from cli.tap import connected
+from messaging.inbox import GONE, as_delivery
+from messaging.message import replayed
+from messaging.topology import Topology
+
+ANSWER_SECONDS = 10.0
+SEEN_SECONDS = 2.0
+
+
+class DeadQueue:
+    """The queue, with `total` letters in it when it was opened.
+
+    What was taken is held, out of others' sight, until it is acknowledged or the queue is closed, which gives
+    it back to where it was. The broker does the same when the connection is lost.
+    """
+
+    def __init__(
+        self, topology: Topology, channel: AbstractChannel, underlay: UnderlayChannel, total: int
+    ) -> None:
+        self.topology = topology
+        self.total = total
+        self._channel = channel
+        self._underlay = underlay
+        self._held = 0
+
+    async def letters(self, wanted: Wanted, limit: int | None = None) -> AsyncIterator[Letter]:
+        """Yield those wanted of the letters that were there when the queue was opened, the oldest first.
+
+        All of them are taken, whatever the limit: the broker puts what is given back behind what was given
+        back before, and only a queue that was taken as a whole comes back in its order. What a replay puts
+        away once more comes behind them, and is not taken again.
+        """
+        found = 0
+        for _ in range(self.total):
+            async with _answered():
+                message = await self._underlay.basic_get(self.topology.dead)
+            if isinstance(message.delivery, Basic.GetEmpty):
+                return
+            self._held += 1
+            letter = Letter(self.topology, as_delivery(message))
+            if wanted.fits(letter) and (limit is None or found < limit):
+                found += 1
+                yield letter
+
+    async def replay(self, letter: Letter) -> None:
+        """Have the service read a letter once more; only then is it taken out of this queue.
+
+        A crash in between leaves it here too: it can be replayed again, which changes nothing more.
+
+        Raises:
+            CommandError: the broker has not confirmed it; the letter stays here.
+        """
+        message = replayed(letter.delivery, self.topology)
+        async with _answered():
+            exchange = await self._channel.get_exchange(message.exchange, ensure=False)
+            await exchange.publish(as_amqp(message), message.routing_key, mandatory=True)
+        await self.drop(letter)
+
+    async def drop(self, letter: Letter) -> None:
+        """Take a letter out of the queue for good."""
+        async with _answered():
+            await self._underlay.basic_ack(letter.delivery.tag)
+        self._held -= 1
+
+    async def settle(self) -> None:
+        """Give back what is still held, and wait a little until all of it can be seen again.
+
+        Whoever looks next would otherwise miss it: the queue hears of it later than it answers. Somebody
+        else may also have it already.
+        """
+        async with _answered():
+            await self._underlay.basic_nack(0, multiple=True, requeue=True)
+            there = await self._count()
+        with suppress(*GONE):
+            async with asyncio.timeout(SEEN_SECONDS):
+                while there < self._held:
+                    await asyncio.sleep(0.02)
+                    there = await self._count()
+
+    async def _count(self) -> int:
+        declared = await self._underlay.queue_declare(self.topology.dead, passive=True)
+        return int(declared.message_count or 0)
+
+
+@asynccontextmanager
+async def opened(amqp_url: str, topology: Topology) -> AsyncIterator[DeadQueue]:
+    """Open the dead-letter queue of a service.
+
+    Raises:
+        CommandError: the broker cannot be reached or has no such queue, or the connection was lost.
+    """
+    async with connected(amqp_url) as channel:
+        async with _answered():
+            declared = await channel.declare_queue(topology.dead, passive=True)
+            underlay = await channel.get_underlay_channel()
+        queue = DeadQueue(topology, channel, underlay, int(declared.declaration_result.message_count or 0))
+        yield queue
+        await queue.settle()
+
+
+@asynccontextmanager
+async def _answered() -> AsyncIterator[None]:
+    """Give the broker a limited time, and say in a line what it has not done."""
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            yield
+    except ChannelNotFoundEntity as error:
+        raise CommandError(
+            f"the broker says {error}: is the stack up? its services declare it, see `saga up`"
+        ) from None
+    except DeliveryError as error:
+        raise CommandError(f"the broker did not take a message ({error}): it stays a dead letter") from None
+    except GONE as error:
+        cause = str(error) or type(error).__name__
+        raise CommandError(
+            f"the connection to the broker was lost ({cause}): every dead letter that was not done with is "
+            "where it was"
+        ) from None

@@ -1,0 +1,467 @@
+"""`saga dead-letters` on a real broker, a real database and real services, each alone."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cli import main
+from cli.client import CommandError
+from cli.dead_queue import DeadQueue, opened
+from cli.letters import Letter, Wanted
+from cli.tap import CONNECTION_NAME
+from events.catalogue import (
+    INVENTORY,
+    ORDER,
+    Event,
+    InventoryConfirmationRequested,
+    InventoryConfirmed,
+    InventoryReleaseRequested,
+    InventoryReservationRequested,
+    InventoryReserved,
+)
+from events.codec import decode, encode
+from events.fields import Item
+from events.identity import introduced
+from messaging.message import ATTEMPTS, EVENT_ID, REASON, Delivery, dead, to_message
+from runtime.clock import utc_now
+from tests.support.broker import Broker, Client, Neighbour, until
+from tests.support.services import DELAYS, TOPOLOGIES, Alone, alone, stand_in_for_others
+
+SERVICE = TOPOLOGIES[INVENTORY]
+DATABASE = f"inventory_{uuid4().hex[:12]}"
+NOWHERE = "http://127.0.0.1:1"
+GARBAGE = b'{"type":"InventoryConfirmationRequested"}'
+E = TypeVar("E", bound=Event)
+KEY = "InventoryConfirmationRequested"
+
+
+@pytest.fixture(scope="module")
+def service(
+    module_broker: Broker, mongodb_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Alone]:
+    directory = tmp_path_factory.mktemp("inventory")
+    with alone(INVENTORY, module_broker.url, mongodb_url, directory, database=DATABASE) as service:
+        yield service
+
+
+class Commands:
+    """The command line, against one virtual host."""
+
+    def __init__(self, broker: Broker, mongodb_url: str, state: Path) -> None:
+        self.env = {
+            "RABBITMQ_URL": broker.url,
+            "MONGODB_URL": mongodb_url,
+            "INVENTORY_DATABASE": DATABASE,
+            "INVENTORY_RETRY_DELAYS": ",".join(map(str, DELAYS)),
+            "ORDER_URL": NOWHERE,
+            "SAGA_STATE": str(state),
+        }
+
+    async def __call__(self, *arguments: str, answer: str = "", code: int = 0) -> Result:
+        """Run `saga dead-letters` with these arguments, in a thread of its own, since it has its own loop."""
+        result = await asyncio.to_thread(
+            CliRunner().invoke, main.app, ["dead-letters", *arguments], input=answer, env=self.env
+        )
+        assert result.exit_code == code, f"{result.output}\n{result.exception!r}"
+        return result
+
+    async def document(self, *arguments: str) -> dict[str, Any]:
+        """Run it with --json; return what it prints."""
+        document: dict[str, Any] = json.loads((await self(*arguments, "--json")).stdout)
+        return document
+
+    async def ids(self, *arguments: str) -> list[str]:
+        """Return the ids of the dead letters of inventory, in order."""
+        document = await self.document("list", "--service", "inventory", *arguments)
+        return [letter["id"] for letter in document["deadLetters"]]
+
+
+@pytest.fixture
+def saga(module_broker: Broker, mongodb_url: str, tmp_path: Path) -> Commands:
+    return Commands(module_broker, mongodb_url, tmp_path)
+
+
+class Shop:
+    """The order service, played by the test, and inventory's dead letters."""
+
+    def __init__(self, service: Alone, client: Client, order: Neighbour) -> None:
+        self.http = service.http
+        self.client = client
+        self.order = order
+
+    def shelve(self, units: int) -> str:
+        """Put units of a new product into a warehouse; return its id."""
+        product = f"p-{uuid4().hex[:12]}"
+        self.http.put(f"/stock/berlin/{product}", json={"available": units}).raise_for_status()
+        return product
+
+    def level(self, product: str) -> tuple[int, int, int]:
+        """Return what is available, reserved and allocated."""
+        (row,) = self.http.get("/stock", params={"productId": product}).json()["stock"]
+        return row["available"], row["reserved"], row["allocated"]
+
+    async def hold(self, product: str) -> str:
+        """Have a unit held for a new order; return its id."""
+        asked = request(product)
+        await self.client.tell(asked)
+        await self.order.receive_a(InventoryReserved, asked.order_id)
+        return asked.order_id
+
+    async def put_away(self, event: Event, reason: str = "out of attempts: for a test") -> str:
+        """Put an event away as the service does; return its message id."""
+        message = to_message(event)
+        delivery = Delivery(1, message.exchange, message.routing_key, message.body, message.message_id)
+        await self._put_away(delivery, reason)
+        return str(message.message_id)
+
+    async def put_garbage_away(self, message_id: str) -> None:
+        """Put what is no event away as the service does."""
+        await self._put_away(Delivery(1, "order.events", KEY, GARBAGE, message_id), "orderId: Field required")
+
+    async def dead(self, count: int) -> None:
+        """Wait until the service has so many dead letters."""
+
+        async def there() -> bool:
+            return await self.client.depth(SERVICE.dead) == count
+
+        await until(there, f"{count} dead letters")
+
+    async def _put_away(self, delivery: Delivery, reason: str) -> None:
+        letter = dead(delivery, SERVICE, reason, utc_now())
+        properties = {"message_id": letter.message_id, "headers": dict(letter.headers)}
+        await self.client.publish(letter.exchange, letter.routing_key, letter.body, **properties)
+
+
+@pytest.fixture
+async def shop(module_broker: Broker, service: Alone) -> AsyncIterator[Shop]:
+    async with module_broker.connected() as client:
+        neighbours = await stand_in_for_others(client, INVENTORY)
+        service.wait_ready()
+        location = {"latitude": 52.5, "longitude": 13.4}
+        warehouses = {"warehouses": [{"warehouseId": "berlin", "location": location}]}
+        service.http.put("/warehouses", json=warehouses).raise_for_status()
+        yield Shop(service, client, neighbours[ORDER])
+        for queue in (SERVICE.dead, ORDER):
+            await (await client.channel.get_queue(queue, ensure=False)).purge()
+
+
+def request(product: str, order_id: str | None = None) -> InventoryReservationRequested:
+    return complete(
+        InventoryReservationRequested(
+            order_id=order_id or uuid4().hex,
+            user_id="u-1",
+            items=(Item(product_id=product, quantity=1),),
+            total_amount="25.00",
+        )
+    )
+
+
+def confirmation(order_id: str) -> InventoryConfirmationRequested:
+    return complete(InventoryConfirmationRequested(order_id=order_id))
+
+
+def complete(event: E) -> E:
+    return introduced(event, utc_now())
+
+
+def told(document: dict[str, Any], *names: str) -> list[tuple[Any, ...]]:
+    return [tuple(letter[name] for name in names) for letter in document["deadLetters"]]
+
+
+def one_line(result: Result) -> str:
+    (line,) = result.stderr.splitlines()
+    return str(line)
+
+
+# What is there
+
+
+async def test_a_message_out_of_attempts_is_listed_and_shown(shop: Shop, saga: Commands) -> None:
+    asked = confirmation(uuid4().hex)
+    await shop.client.publish(
+        "order.events", f"{KEY}.{asked.order_id}", encode(asked), message_id=asked.event_id
+    )
+    await shop.dead(1)
+    listed = (await saga("list", "--service", "inventory")).stdout
+    assert "inventory_service: 1 dead letter\n" in listed
+    assert f"{asked.event_id}  {KEY}  order {asked.order_id}" in listed
+    assert ", 2 retries: out of attempts: NotYet: " in listed
+    shown = (await saga("show", "--id", str(asked.event_id))).stdout
+    assert "order_service: no dead letters" in shown
+    assert f"came by:   order.events, key {KEY}.{asked.order_id}" in shown
+    assert f"  {ATTEMPTS}: 2" in shown
+    assert f'  "orderId": "{asked.order_id}"' in shown
+    assert f"{asked.order_id}: cannot reach {NOWHERE}" in shown
+    document = await saga.document("show", "--service", "inventory")
+    assert document["total"] == {INVENTORY: 1}
+    (letter,) = document["deadLetters"]
+    assert json.loads(letter["payload"])["eventId"] == asked.event_id
+    assert letter["headers"][ATTEMPTS] == letter["attempts"] == 2
+    assert letter["headers"][REASON] == letter["reason"]
+
+
+async def test_looking_leaves_every_letter_in_its_place_however_often(shop: Shop, saga: Commands) -> None:
+    ids = [await shop.put_away(confirmation(uuid4().hex)) for _ in range(8)]
+    for _ in range(60):  # more often than the delivery limit of any other queue, or the broker's default
+        async with opened(saga.env["RABBITMQ_URL"], SERVICE) as queue:
+            assert queue.total == 8
+            assert [letter.id async for letter in queue.letters(Wanted())] == ids
+    for limit in range(1, 9):
+        assert await saga.ids("--limit", str(limit)) == ids[:limit]
+    assert await saga.ids("--id", ids[5]) == [ids[5]]
+    assert await saga.ids() == ids
+
+
+async def test_a_command_that_is_cut_off_has_given_back_what_it_held(
+    shop: Shop, saga: Commands, module_broker: Broker
+) -> None:
+    ids = [await shop.put_away(confirmation(uuid4().hex)) for _ in range(4)]
+
+    async def look_and_be_cut_off() -> None:
+        async with opened(saga.env["RABBITMQ_URL"], SERVICE) as queue:
+            assert [letter.id async for letter in queue.letters(Wanted(), 3)] == ids[:3]
+            assert await module_broker.cut_connections(CONNECTION_NAME) == 1
+
+    with pytest.raises(CommandError, match="connection to the broker was lost"):
+        await look_and_be_cut_off()
+    await shop.dead(4)
+    assert await saga.ids() == ids
+
+
+async def test_a_message_that_the_broker_put_away_is_understood_too(
+    broker: Broker, mongodb_url: str, tmp_path: Path
+) -> None:
+    saga = Commands(broker, mongodb_url, tmp_path)
+    async with broker.connected() as client:
+        await client.stand_in_for(TOPOLOGIES[ORDER])
+        await (await client.stand_in_for(SERVICE)).bind()
+        asked = confirmation("o-1")
+        await client.publish("order.events", f"{KEY}.o-1", encode(asked))
+        for _ in range(51):
+            await (await client.get(INVENTORY)).nack(requeue=True)
+        (letter,) = (await saga.document("show", "--service", "inventory"))["deadLetters"]
+        assert letter["reason"] == "the broker put it away: delivery_limit"
+        assert (letter["exchange"], letter["routingKey"]) == ("order.events", f"{KEY}.o-1")
+        assert letter["putAwayAt"] is not None
+        await saga("replay", "--service", "inventory")
+        message = await client.get(INVENTORY)
+        await message.ack()
+        assert decode(message.body) == asked
+        assert message.headers["x-saga-exchange"] == "order.events"
+        assert "x-death" not in message.headers
+
+
+# What a replay would do, and does
+
+
+async def test_a_dry_run_says_what_a_replay_then_does(shop: Shop, saga: Commands) -> None:
+    tea = shop.shelve(5)
+    order_id, unknown = await shop.hold(tea), uuid4().hex
+    confirm = confirmation(order_id)
+    release = complete(InventoryReleaseRequested(order_id=order_id, reason="declined"))
+    await shop.put_away(confirm)
+    await shop.put_away(confirm)
+    await shop.put_away(release)
+    await shop.put_away(confirmation(unknown))
+    await shop.put_garbage_away("garbage")
+
+    document = await saga.document("replay", "--service", "inventory", "--dry-run")
+    assert told(document, "verdict", "before", "after", "publishes") == [
+        ("runs", "held", "allocated", ["InventoryConfirmed"]),
+        ("repeats", "allocated", "allocated", ["InventoryConfirmed"]),
+        ("ignored", "allocated", "allocated", []),
+        ("waits", None, None, []),
+        ("put_away", None, None, []),
+    ]
+    text = (await saga("replay", "--service", "inventory", "--dry-run")).stdout
+    assert "would run: held -> allocated, publishes InventoryConfirmed\n" in text
+    assert "handled already (allocated): publishes again InventoryConfirmed\n" in text
+    assert "would be ignored: nothing to do, it is allocated\n" in text
+    assert "would wait in the delay queues for the order to become known: NotYet: " in text
+    assert "would be put away once more: orderId: Field required\n" in text
+    await shop.dead(5)
+    assert shop.level(tea) == (4, 1, 0)
+    assert await shop.client.depth(ORDER) == 0
+
+    before = counted(shop)
+    result = await saga("replay", "--service", "inventory")
+    assert "inventory_service: 5 dead letters replayed" in result.stdout
+    first, again = [await shop.order.receive_a(InventoryConfirmed, order_id) for _ in range(2)]
+    assert first == again
+    await shop.dead(2)
+    assert counted(shop, since=before) == {"handled": 1, "repeated": 1, "ignored": 1, "put_off": 3}
+    assert shop.level(tea) == (4, 0, 1)
+    assert await shop.client.depth(ORDER) == 0
+    listed = await saga.document("list", "--service", "inventory")
+    assert set(told(listed, "orderId", "attempts", "reason")) == {
+        (None, 0, "orderId: Field required"),
+        (unknown, 2, "out of attempts: NotYet: confirmation of a reservation that nobody has asked for"),
+    }
+
+
+def counted(shop: Shop, since: dict[str, int] | None = None) -> dict[str, int]:
+    """Return how many messages had which outcome, in all or since an earlier count."""
+    counts: dict[str, int] = {}
+    for row in shop.http.get("/metrics").text.splitlines():
+        if row.startswith("saga_events_total"):
+            outcome = row.partition('outcome="')[2].partition('"')[0]
+            counts[outcome] = counts.get(outcome, 0) + round(float(row.rpartition(" ")[2]))
+    earlier = since or {}
+    changed = {name: count - earlier.get(name, 0) for name, count in counts.items()}
+    return {name: count for name, count in changed.items() if count}
+
+
+async def test_what_waited_in_vain_is_done_once_its_order_is_known(shop: Shop, saga: Commands) -> None:
+    tea = shop.shelve(1)
+    asked = request(tea)
+    await shop.client.tell(confirmation(asked.order_id))
+    await shop.dead(1)
+    await shop.client.tell(asked)
+    await shop.order.receive_a(InventoryReserved, asked.order_id)
+    await saga("replay", "--service", "inventory", "--order", asked.order_id)
+    await shop.order.receive_a(InventoryConfirmed, asked.order_id)
+    assert shop.level(tea) == (0, 0, 1)
+    assert await shop.client.depth(SERVICE.dead) == 0
+
+
+async def test_an_event_published_without_an_id_keeps_the_one_it_was_given(
+    shop: Shop, saga: Commands
+) -> None:
+    tea = shop.shelve(1)
+    asked = request(tea)
+    bare = json.dumps({"type": KEY, "orderId": asked.order_id}).encode()
+    await shop.client.publish("order.events", KEY, bare)
+    await shop.dead(1)
+    (letter,) = (await saga.document("show", "--service", "inventory"))["deadLetters"]
+    await shop.client.tell(asked)
+    await shop.order.receive_a(InventoryReserved, asked.order_id)
+    await saga("replay", "--service", "inventory")
+    confirmed = await shop.order.receive_a(InventoryConfirmed, asked.order_id)
+    assert confirmed.causation_id == letter["headers"][EVENT_ID]
+
+
+async def test_a_crash_between_publishing_and_taking_away_only_doubles_a_message(
+    shop: Shop, saga: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def crash(queue: DeadQueue, letter: Letter) -> None:
+        raise CommandError("killed")
+
+    tea = shop.shelve(3)
+    order_id = await shop.hold(tea)
+    await shop.put_away(confirmation(order_id))
+    with monkeypatch.context() as patched:
+        patched.setattr(DeadQueue, "drop", crash)
+        assert "killed; 0 were replayed before" in one_line(
+            await saga("replay", "--service", "inventory", code=1)
+        )
+    first = await shop.order.receive_a(InventoryConfirmed, order_id)
+    await shop.dead(1)
+    await saga("replay", "--service", "inventory")
+    assert await shop.order.receive_a(InventoryConfirmed, order_id) == first
+    assert shop.level(tea) == (2, 0, 1)
+    await shop.dead(0)
+
+
+async def test_what_no_queue_takes_stays_a_dead_letter(shop: Shop, saga: Commands) -> None:
+    ids = [await shop.put_away(confirmation(uuid4().hex)) for _ in range(3)]
+    queue = await shop.client.channel.get_queue(INVENTORY, ensure=False)
+    await queue.unbind(SERVICE.back, "")
+    try:
+        result = await saga("replay", "--service", "inventory", code=1)
+    finally:
+        await queue.bind(SERVICE.back, "")
+    assert "the broker did not take a message" in one_line(result)
+    assert await saga.ids() == ids
+
+
+async def test_a_replay_takes_only_what_was_asked_for(shop: Shop, saga: Commands) -> None:
+    tea = shop.shelve(9)
+    orders = [await shop.hold(tea) for _ in range(3)]
+    ids = [await shop.put_away(confirmation(order_id)) for order_id in orders]
+    await saga("replay", "--service", "inventory", "--order", orders[1])
+    await shop.order.receive_a(InventoryConfirmed, orders[1])
+    assert await saga.ids() == [ids[0], ids[2]]
+    await saga("replay", "--service", "inventory", "--limit", "1")
+    await shop.order.receive_a(InventoryConfirmed, orders[0])
+    assert await saga.ids() == [ids[2]]
+
+
+# Dropping
+
+
+async def test_a_drop_takes_just_what_matches_and_leaves_the_others_in_order(
+    shop: Shop, saga: Commands
+) -> None:
+    reasons = ["not JSON: a", "out of attempts", "not JSON: b", "died", "out of attempts"]
+    ids = [await shop.put_away(confirmation(uuid4().hex), reason) for reason in reasons]
+    result = await saga("drop", "--service", "inventory", "--reason", "NOT json", "--yes")
+    assert "inventory_service: 2 of 5 dead letters dropped" in result.stdout
+    assert [ids[number] in result.stdout for number in range(5)] == [True, False, True, False, False]
+    assert await saga.ids() == [ids[1], ids[3], ids[4]]
+
+
+async def test_a_drop_asks_first_and_does_nothing_without_a_yes(shop: Shop, saga: Commands) -> None:
+    (message_id,) = [await shop.put_away(confirmation(uuid4().hex))]
+    refused = await saga("drop", "--service", "inventory", answer="n\n", code=1)
+    assert "Drop inventory_service: 1 dead letter for good?" in refused.stderr
+    await saga("drop", "--service", "inventory", answer="", code=1)
+    assert await saga.ids() == [message_id]
+    await saga("drop", "--service", "inventory", answer="y\n")
+    assert await saga.ids() == []
+
+
+async def test_what_was_dropped_can_be_published_again_through_the_management_api(
+    shop: Shop, saga: Commands, module_broker: Broker
+) -> None:
+    tea = shop.shelve(2)
+    order_id = await shop.hold(tea)
+    asked = confirmation(order_id)
+    await shop.put_away(asked)
+    result = await saga("drop", "--service", "inventory", "--yes", "--json")
+    (line,) = result.stdout.splitlines()
+    dropped = json.loads(line)
+    assert dropped["payload_encoding"] == "string"
+    assert module_broker.publish_by_hand(
+        dropped["exchange"], dropped["routing_key"], dropped["payload"], dropped["properties"]
+    )
+    confirmed = await shop.order.receive_a(InventoryConfirmed, order_id)
+    assert confirmed.causation_id == asked.event_id
+
+
+# What is not there
+
+
+async def test_no_dead_letters_are_nothing_to_do(shop: Shop, saga: Commands) -> None:
+    for command in ("list", "show", "replay", "drop"):
+        assert (
+            await saga(command, "--service", "inventory")
+        ).stdout == "inventory_service: no dead letters\n"
+    await shop.put_away(confirmation(uuid4().hex))
+    for arguments in (["replay"], ["replay", "--dry-run"], ["drop", "--yes"]):
+        result = await saga(*arguments, "--service", "inventory", "--id", "another")
+        assert result.stdout.startswith("inventory_service: none of 1 dead letter")
+
+
+async def test_a_broker_without_the_queue_is_told_of_in_a_line(
+    broker: Broker, mongodb_url: str, tmp_path: Path
+) -> None:
+    saga = Commands(broker, mongodb_url, tmp_path)
+    for arguments in (["list"], ["show"], ["replay", "--service", "order"], ["drop", "--service", "order"]):
+        line = one_line(await saga(*arguments, code=1))
+        assert "no queue 'order_service.dead'" in line
+        assert "saga up" in line
+
+
+async def test_a_dry_run_without_the_database_is_told_of_in_a_line(shop: Shop, saga: Commands) -> None:
+    await shop.put_away(confirmation(uuid4().hex))
+    saga.env["MONGODB_URL"] = "mongodb://someone:s3cret@127.0.0.1:1/?serverSelectionTimeoutMS=100"
+    line = one_line(await saga("replay", "--service", "inventory", "--dry-run", code=1))
+    assert "the database is away" in line
+    assert "s3cret" not in line
+    await shop.dead(1)
