@@ -1,0 +1,104 @@
+"""A message that kills the process that reads it: a real process, a real SIGKILL, again and again."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from cli.process import Child
+from events.catalogue import ORDER, InventoryConfirmationRequested
+from events.codec import decode
+from messaging.message import REASON
+from messaging.topology import GUILTY_AFTER, SUSPECT_AFTER
+from tests.support.broker import Broker, Client, until
+from tests.support.fragile import SERVICE
+from tests.support.services import TOPOLOGIES
+
+KILLER = "killer"
+NEIGHBOURS = [f"o-{number}" for number in range(60)]
+LIMIT = 150.0
+"""Seconds for several starts of a process on a busy machine."""
+
+
+class Supervisor:
+    """Starts a process again whenever it has died, as an init system does."""
+
+    def __init__(self, child: Child) -> None:
+        self.child = child
+        self.deaths = 0
+
+    async def run(self) -> None:
+        """Keep the process running."""
+        while True:
+            await asyncio.to_thread(self.child.start)
+            await until(lambda: not self.child.alive, "the reader dies", 2 * LIMIT)
+            self.deaths += 1
+
+
+@asynccontextmanager
+async def supervised(url: str, log: Path) -> AsyncIterator[Supervisor]:
+    child = Child("reader", [sys.executable, "-m", "tests.support.fragile", url, KILLER], log=log)
+    supervisor = Supervisor(child)
+    running = asyncio.create_task(supervisor.run())
+    try:
+        yield supervisor
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await asyncio.to_thread(child.kill)
+
+
+@pytest.mark.timeout(300)
+async def test_a_message_that_kills_its_process_is_isolated_and_its_neighbours_are_not(
+    broker: Broker, tmp_path: Path
+) -> None:
+    async with broker.connected() as client:
+        order = await client.stand_in_for(TOPOLOGIES[ORDER])
+        await (await client.stand_in_for(SERVICE)).bind()
+        await order.bind(only_to=SERVICE.exchange)
+        half = len(NEIGHBOURS) // 2
+        await ask(client, *NEIGHBOURS[:half], KILLER, *NEIGHBOURS[half:])
+        async with supervised(broker.url, tmp_path / "reader.log") as supervisor:
+            await until(lambda: supervisor.deaths > 0, "the reader has died", LIMIT)
+            await ask(client, "newcomer")
+            await until_answered(client, {*NEIGHBOURS, "newcomer"})
+
+            async def put_away() -> bool:
+                return await client.depth(SERVICE.dead) > 0 and await emptied(client)
+
+            await until(put_away, "the killer is put away, and nothing waits", LIMIT)
+            await ask(client, "afterwards")
+            await until_answered(client, {"afterwards"})
+        # Its reader may have died between setting it aside and saying so: then it is there twice.
+        assert SUSPECT_AFTER + GUILTY_AFTER <= supervisor.deaths <= 2 * (SUSPECT_AFTER + GUILTY_AFTER)
+        for _ in range(await client.depth(SERVICE.dead)):
+            letter = await client.get(SERVICE.dead)
+            await letter.ack()
+            assert decode(letter.body).order_id == KILLER
+            assert letter.headers[REASON] == "its reader died each time it was read alone"
+
+
+async def ask(client: Client, *order_ids: str) -> None:
+    for order_id in order_ids:
+        await client.tell(InventoryConfirmationRequested(order_id=order_id))
+
+
+async def until_answered(client: Client, order_ids: set[str]) -> None:
+    """Wait until each of these orders was answered at least once."""
+    missing = set(order_ids)
+    queue = await client.channel.get_queue(ORDER, ensure=False)
+
+    async def answered() -> bool:
+        while message := await queue.get(fail=False):
+            await message.ack()
+            missing.discard(decode(message.body).order_id)
+        return not missing
+
+    await until(answered, f"answers to {len(order_ids)} orders", LIMIT)
+
+
+async def emptied(client: Client) -> bool:
+    return all([await client.depth(queue) == 0 for queue in (SERVICE.queue, SERVICE.suspects)])
