@@ -1,16 +1,13 @@
 """`saga dead-letters` on a real broker, a real database and real services, each alone."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import uuid4
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from cli import main
 from cli.client import CommandError
 from cli.dead_queue import DeadQueue, opened
 from cli.letters import Letter, Wanted
@@ -28,15 +25,22 @@ from events.catalogue import (
 from events.codec import decode, encode
 from events.fields import Item
 from events.identity import introduced
-from messaging.message import ATTEMPTS, EVENT_ID, REASON, Delivery, dead, to_message
+from messaging.message import ATTEMPTS, EVENT_ID, REASON, Delivery
 from runtime.clock import utc_now
-from tests.support.broker import Broker, Client, Neighbour, until
-from tests.support.services import DELAYS, TOPOLOGIES, Alone, alone, stand_in_for_others
+from tests.support.broker import Broker, Client, Neighbour
+from tests.support.dead_letters import (
+    NOWHERE,
+    Commands,
+    one_line,
+    put_away,
+    put_message_away,
+    told,
+    until_dead,
+)
+from tests.support.services import TOPOLOGIES, Alone, alone, stand_in_for_others
 
 SERVICE = TOPOLOGIES[INVENTORY]
 DATABASE = f"inventory_{uuid4().hex[:12]}"
-NOWHERE = "http://127.0.0.1:1"
-GARBAGE = b'{"type":"InventoryConfirmationRequested"}'
 E = TypeVar("E", bound=Event)
 KEY = "InventoryConfirmationRequested"
 
@@ -50,41 +54,9 @@ def service(
         yield service
 
 
-class Commands:
-    """The command line, against one virtual host."""
-
-    def __init__(self, broker: Broker, mongodb_url: str, state: Path) -> None:
-        self.env = {
-            "RABBITMQ_URL": broker.url,
-            "MONGODB_URL": mongodb_url,
-            "INVENTORY_DATABASE": DATABASE,
-            "INVENTORY_RETRY_DELAYS": ",".join(map(str, DELAYS)),
-            "ORDER_URL": NOWHERE,
-            "SAGA_STATE": str(state),
-        }
-
-    async def __call__(self, *arguments: str, answer: str = "", code: int = 0) -> Result:
-        """Run `saga dead-letters` with these arguments, in a thread of its own, since it has its own loop."""
-        result = await asyncio.to_thread(
-            CliRunner().invoke, main.app, ["dead-letters", *arguments], input=answer, env=self.env
-        )
-        assert result.exit_code == code, f"{result.output}\n{result.exception!r}"
-        return result
-
-    async def document(self, *arguments: str) -> dict[str, Any]:
-        """Run it with --json; return what it prints."""
-        document: dict[str, Any] = json.loads((await self(*arguments, "--json")).stdout)
-        return document
-
-    async def ids(self, *arguments: str) -> list[str]:
-        """Return the ids of the dead letters of inventory, in order."""
-        document = await self.document("list", "--service", "inventory", *arguments)
-        return [letter["id"] for letter in document["deadLetters"]]
-
-
 @pytest.fixture
 def saga(module_broker: Broker, mongodb_url: str, tmp_path: Path) -> Commands:
-    return Commands(module_broker, mongodb_url, tmp_path)
+    return Commands(module_broker.url, mongodb_url, DATABASE, tmp_path)
 
 
 class Shop:
@@ -115,27 +87,11 @@ class Shop:
 
     async def put_away(self, event: Event, reason: str = "out of attempts: for a test") -> str:
         """Put an event away as the service does; return its message id."""
-        message = to_message(event)
-        delivery = Delivery(1, message.exchange, message.routing_key, message.body, message.message_id)
-        await self._put_away(delivery, reason)
-        return str(message.message_id)
-
-    async def put_garbage_away(self, message_id: str) -> None:
-        """Put what is no event away as the service does."""
-        await self._put_away(Delivery(1, "order.events", KEY, GARBAGE, message_id), "orderId: Field required")
+        return await put_away(self.client, SERVICE, event, reason)
 
     async def dead(self, count: int) -> None:
         """Wait until the service has so many dead letters."""
-
-        async def there() -> bool:
-            return await self.client.depth(SERVICE.dead) == count
-
-        await until(there, f"{count} dead letters")
-
-    async def _put_away(self, delivery: Delivery, reason: str) -> None:
-        letter = dead(delivery, SERVICE, reason, utc_now())
-        properties = {"message_id": letter.message_id, "headers": dict(letter.headers)}
-        await self.client.publish(letter.exchange, letter.routing_key, letter.body, **properties)
+        await until_dead(self.client, SERVICE, count)
 
 
 @pytest.fixture
@@ -168,15 +124,6 @@ def confirmation(order_id: str) -> InventoryConfirmationRequested:
 
 def complete(event: E) -> E:
     return introduced(event, utc_now())
-
-
-def told(document: dict[str, Any], *names: str) -> list[tuple[Any, ...]]:
-    return [tuple(letter[name] for name in names) for letter in document["deadLetters"]]
-
-
-def one_line(result: Result) -> str:
-    (line,) = result.stderr.splitlines()
-    return str(line)
 
 
 # What is there
@@ -237,7 +184,7 @@ async def test_a_command_that_is_cut_off_has_given_back_what_it_held(
 async def test_a_message_that_the_broker_put_away_is_understood_too(
     broker: Broker, mongodb_url: str, tmp_path: Path
 ) -> None:
-    saga = Commands(broker, mongodb_url, tmp_path)
+    saga = Commands(broker.url, mongodb_url, DATABASE, tmp_path)
     async with broker.connected() as client:
         await client.stand_in_for(TOPOLOGIES[ORDER])
         await (await client.stand_in_for(SERVICE)).bind()
@@ -263,16 +210,15 @@ async def test_a_message_that_the_broker_put_away_is_understood_too(
 async def test_a_dry_run_says_what_a_replay_then_does(shop: Shop, saga: Commands) -> None:
     tea = shop.shelve(5)
     order_id, unknown = await shop.hold(tea), uuid4().hex
+    garbage = Delivery(1, "order.events", KEY, b'{"type":"InventoryConfirmationRequested"}', "garbage")
     confirm = confirmation(order_id)
     release = complete(InventoryReleaseRequested(order_id=order_id, reason="declined"))
     await shop.put_away(confirm)
     await shop.put_away(confirm)
     await shop.put_away(release)
     await shop.put_away(confirmation(unknown))
-    await shop.put_garbage_away("garbage")
-
-    document = await saga.document("replay", "--service", "inventory", "--dry-run")
-    assert told(document, "verdict", "before", "after", "publishes") == [
+    await put_message_away(shop.client, SERVICE, garbage, "orderId: Field required")
+    assert await saga.forecasts("inventory") == [
         ("runs", "held", "allocated", ["InventoryConfirmed"]),
         ("repeats", "allocated", "allocated", ["InventoryConfirmed"]),
         ("ignored", "allocated", "allocated", []),
@@ -451,7 +397,7 @@ async def test_no_dead_letters_are_nothing_to_do(shop: Shop, saga: Commands) -> 
 async def test_a_broker_without_the_queue_is_told_of_in_a_line(
     broker: Broker, mongodb_url: str, tmp_path: Path
 ) -> None:
-    saga = Commands(broker, mongodb_url, tmp_path)
+    saga = Commands(broker.url, mongodb_url, DATABASE, tmp_path)
     for arguments in (["list"], ["show"], ["replay", "--service", "order"], ["drop", "--service", "order"]):
         line = one_line(await saga(*arguments, code=1))
         assert "no queue 'order_service.dead'" in line
