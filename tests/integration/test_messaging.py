@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -300,6 +301,33 @@ async def test_a_message_out_of_attempts_is_put_away_and_holds_up_nobody(
     assert dead.headers[REASON] == "out of attempts: no luck"
     assert dead.headers[ATTEMPTS] == len(SERVICE.delays)
     assert dead.headers[EVENT_ID] == decode(dead.body).event_id
+
+
+async def test_a_message_in_a_long_pause_holds_up_neither_the_others_nor_a_shorter_pause(
+    broker: Broker, client: Client, asker: Neighbour
+) -> None:
+    tries: list[str] = []
+
+    async def handle(events: Sequence[Event]) -> Sequence[Verdict]:
+        tries.extend(event.order_id for event in events)
+        return [
+            Done([answer(event)])
+            if event.order_id == "fine" or tries.count(event.order_id) > enough[event.order_id]
+            else Retry("not yet")
+            for event in events
+        ]
+
+    enough = {"long": 2, "short": 1}
+    topology = replace(SERVICE, delays=(0.05, 600.0))
+    async with serving(broker, handle, topology=topology) as rabbit:
+        await reading(rabbit)
+        await ask(client, request("long"))
+        await until_depth(client, f"{topology.retry}.600000ms", 1)
+        await ask(client, request("short"), request("fine"))
+        assert {(await asker.receive()).order_id for _ in range(2)} == {"short", "fine"}
+    assert tries.count("long") == tries.count("short") == 2
+    assert await client.depth(f"{topology.retry}.600000ms") == 1
+    assert await client.depth(topology.dead) == 0
 
 
 async def test_while_something_is_away_nothing_is_read_and_no_attempt_is_spent(

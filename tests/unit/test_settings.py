@@ -5,7 +5,6 @@ from decimal import Decimal
 import pytest
 
 from inventory_service.settings import InventorySettings
-from messaging.topology import DEFAULT_DELAYS
 from order_service.settings import OrderSettings
 from payment_service.settings import PaymentSettings
 from runtime.settings import ServiceSettings, read
@@ -41,7 +40,7 @@ def test_every_service_runs_without_any(prefix: str, port: int, database: str) -
     assert (settings.port, settings.database) == (port, database)
     assert settings.rabbitmq_url.get_secret_value() == "amqp://guest:guest@127.0.0.1:5672/"
     assert settings.mongodb_url.get_secret_value() == "mongodb://127.0.0.1:27017/"
-    assert settings.retry_delays == DEFAULT_DELAYS
+    assert settings.retry_delays == (1, 5, 30, 300)
 
 
 @pytest.mark.parametrize("prefix", KINDS)
