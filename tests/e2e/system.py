@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -49,15 +49,23 @@ class System:
 
     async def place(self, product: str, quantity: int = 1, **fields: Any) -> str:
         """Place an order over HTTP; return its id."""
-        body = {
-            "userId": "u-1",
-            "items": [{"productId": product, "quantity": quantity}],
-            "totalAmount": "12.50",
-            **fields,
-        }
+        body = order(product, quantity, fields)
         answer = await self._http.post(f"{self.at.order}/orders", json=body)
         assert answer.status_code == 202, answer.text
         return str(answer.json()["orderId"])
+
+    async def place_surely(self, product: str, quantity: int = 1, limit: float = 60, **fields: Any) -> str:
+        """Place an order as a patient customer does: again, with the same key, until somebody takes it."""
+        body = order(product, quantity, fields)
+        headers = {"Idempotency-Key": uuid4().hex}
+        async with asyncio.timeout(limit):
+            while True:
+                with suppress(httpx.TransportError):
+                    answer = await self._http.post(f"{self.at.order}/orders", json=body, headers=headers)
+                    if answer.status_code == 202:
+                        return str(answer.json()["orderId"])
+                    assert answer.status_code == 503, answer.text
+                await asyncio.sleep(0.2)
 
     async def ended(self, order_id: str, limit: float = 60) -> dict[str, Any]:
         """Return an order that has ended; wait for that."""
@@ -85,6 +93,18 @@ class System:
         stock = await self.get(f"{self.at.inventory}/stock?productId={product}")
         return {
             level["warehouseId"]: (level["available"], level["reserved"], level["allocated"])
+            for level in stock["stock"]
+        }
+
+    async def stock_levels(self) -> dict[tuple[str, str], tuple[int, int, int]]:
+        """Return available, reserved and allocated units by warehouse and product."""
+        stock = await self.get(f"{self.at.inventory}/stock")
+        return {
+            (level["warehouseId"], level["productId"]): (
+                level["available"],
+                level["reserved"],
+                level["allocated"],
+            )
             for level in stock["stock"]
         }
 
@@ -147,6 +167,16 @@ class System:
     async def put(self, url: str, body: dict[str, Any]) -> None:
         """Put, and see that it was accepted."""
         (await self._http.put(url, json=body)).raise_for_status()
+
+
+def order(product: str, quantity: int, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body that places an order."""
+    return {
+        "userId": "u-1",
+        "items": [{"productId": product, "quantity": quantity}],
+        "totalAmount": "12.50",
+        **fields,
+    }
 
 
 @asynccontextmanager

@@ -1,0 +1,123 @@
+"""A running system that failures are provoked in, and what must be true when they are over."""
+
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from cli.process import Child, free_port
+from cli.stack import SERVICE_STOP_LIMIT, SERVICES
+from events.catalogue import Event
+from tests.e2e.system import System, ended_all
+from tests.support.broker import until
+from tests.support.tap import DurableTap
+
+ROOT = Path(__file__).parents[2]
+CONFIRMED = (
+    "InventoryReservationRequested",
+    "InventoryReserved",
+    "PaymentRequested",
+    "PaymentCompleted",
+    "InventoryConfirmationRequested",
+    "InventoryConfirmed",
+    "OrderCreated",
+)
+"""The events of an order that is confirmed without detours."""
+
+
+class Scene:
+    """A running system, the environment that its services were started with, and a tap on its events."""
+
+    def __init__(self, system: System, env: Mapping[str, str], told: DurableTap) -> None:
+        self.system = system
+        self.told = told
+        self._env = env
+
+    @asynccontextmanager
+    async def rigged(self, service: str, **env: str) -> AsyncIterator[Child]:
+        """Have a rigged process (see `tests.support.rigged`) in the place of a service, and in the end the
+        service itself again."""
+        self.system.stack.service(service).kill()
+        stand_in = self._child(service, "tests.support.rigged", service, **env)
+        stand_in.start()
+        try:
+            await self.ready(service, stand_in)
+            yield stand_in
+        finally:
+            stand_in.kill()
+            await self.back(service)
+
+    @asynccontextmanager
+    async def second(self, service: str) -> AsyncIterator[Child]:
+        """Have a second replica of a service beside the first; it need not be ready yet."""
+        prefix = service.removesuffix("_service").upper()
+        replica = self._child(service, service, **{f"{prefix}_PORT": str(free_port())})
+        replica.start()
+        try:
+            yield replica
+        finally:
+            replica.stop(SERVICE_STOP_LIMIT)
+
+    async def back(self, service: str) -> None:
+        """Start a service that is gone, and wait until it can work."""
+        child = self.system.stack.service(service)
+        if not child.alive:
+            child.start()
+        await self.ready(service, child)
+
+    async def ready(self, service: str, child: Child | None = None, limit: float = 60) -> None:
+        """Wait until a service says that it can work: its queues are read, what follows can be published."""
+        url = getattr(self.system.at, service.removesuffix("_service")) + "/readyz"
+
+        async def says_so() -> bool:
+            assert child is None or child.alive, child.describe_end()
+            return (await self.system.get(url)).get("status") == "ready"
+
+        await until(says_so, f"{service} is ready", limit)
+
+    async def all_work(self) -> None:
+        """Every service is ready, reads its queues, and a new order ends."""
+        for service in SERVICES:
+            await self.ready(service)
+        product = await self.system.stock(north=1)
+        order = await self.system.ended(await self.system.place_surely(product))
+        assert order["status"] == "confirmed", order
+
+    async def all_confirmed(self, order_ids: Sequence[str], product: str, limit: float = 120) -> None:
+        """Every order is confirmed, in one piece each, and the books balance."""
+        orders = await ended_all(self.system, order_ids, limit)
+        assert [order["status"] for order in orders] == ["confirmed"] * len(order_ids)
+        levels = (await self.system.levels(product)).values()
+        assert sum(allocated for _, _, allocated in levels) == len(order_ids)
+        await self.books_balance()
+
+    async def books_balance(self) -> None:
+        """No stock is held any more, what was kept is what was sold, and nothing was put away."""
+        for place, level in (await self.system.stock_levels()).items():
+            assert level[1] == 0, f"{level[1]} units are still held at {place}"
+            assert min(level) >= 0, level
+        kept, sold = await self.system.money()
+        assert kept == sold
+        assert await self.system.dead_letters() == {}
+
+    async def told_once(self, order_ids: Sequence[str], events: Sequence[str] = CONFIRMED) -> None:
+        """The tap has seen exactly these events of each order; one that it saw twice was the same both
+        times."""
+        for order_id in order_ids:
+            story = await self.told.story(order_id)
+            once = {event.event_id: event for event in story}
+            assert sorted(event.type for event in once.values()) == sorted(events), _names(story)
+            assert all(event == once[event.event_id] for event in story), _names(story)
+
+    def _child(self, service: str, *program: str, **env: str) -> Child:
+        return Child(
+            f"another {service}",
+            [sys.executable, "-m", *program],
+            env={**os.environ, **self._env, "PYTHONPATH": str(ROOT), **env},
+            log=self.system.stack.logs_dir / f"{service}.log",
+        )
+
+
+def _names(story: Sequence[Event]) -> list[tuple[str, str | None]]:
+    return [(event.type, event.event_id) for event in story]

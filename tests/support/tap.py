@@ -1,0 +1,54 @@
+"""A tap on the services' exchanges that outlives the broker: a durable queue, read when a test asks."""
+
+from collections import defaultdict
+
+import aio_pika
+from aio_pika.abc import AbstractChannel
+
+from cli.tap import LAST_EVENTS
+from events.catalogue import SERVICES, Event
+from events.codec import decode
+from messaging.topology import exchange_of
+from tests.support.broker import until
+
+QUEUE = "tap"
+
+
+class DurableTap:
+    """Keeps every event of every saga, by order, as often as it was published."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._told: defaultdict[str, list[Event]] = defaultdict(list)
+
+    async def declare(self) -> None:
+        """Begin to listen; the services' exchanges have to be there."""
+        async with await aio_pika.connect(self._url) as connection:
+            channel = await connection.channel()
+            queue = await channel.declare_queue(QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
+            for service in SERVICES:
+                await queue.bind(exchange_of(service), "#")
+
+    async def story(self, order_id: str) -> list[Event]:
+        """Return every event of an order; wait until the one that ends it has come."""
+
+        async def ended() -> bool:
+            if not self._ended(order_id):
+                await self._take()
+            return self._ended(order_id)
+
+        await until(ended, f"the last event of the order {order_id} has come")
+        return self._told[order_id]
+
+    def _ended(self, order_id: str) -> bool:
+        return any(event.type in LAST_EVENTS for event in self._told[order_id])
+
+    async def _take(self) -> None:
+        async with await aio_pika.connect(self._url) as connection:
+            await self._take_all(await connection.channel())
+
+    async def _take_all(self, channel: AbstractChannel) -> None:
+        queue = await channel.get_queue(QUEUE, ensure=False)
+        while message := await queue.get(no_ack=True, fail=False):
+            event = decode(message.body)
+            self._told[event.order_id].append(event)
