@@ -151,6 +151,7 @@ def _as_unavailable(message: Message, error: BaseException) -> BaseException:
         return Unavailable(f"the broker knows no queue for what goes to {where}")
     if isinstance(error, DeliveryError):
         return Unavailable(f"the broker refused what goes to {where}")
-    if isinstance(error, GONE):
+    # Cancelled by the client library when the broker was silent for too long: see `undisturbed`.
+    if isinstance(error, (*GONE, asyncio.CancelledError)):
         return Unavailable(f"the broker is away: {error!r}")
     return error

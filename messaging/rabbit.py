@@ -5,6 +5,7 @@ import random
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import cast
+from urllib.parse import urlsplit
 
 import aio_pika
 import aiormq
@@ -26,6 +27,8 @@ FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
 NEIGHBOURS_EVERY = 0.3
 HEARTBEAT = 15
+"""Seconds between two signs of life, unless the broker's URL says otherwise, as in `?heartbeat=5`. A silent
+connection is given up after a little more than three times that."""
 SETUP_TIMEOUT = 30.0
 """Seconds that each step of setting up a connection may take; a broker can be there and not answer."""
 CLOSE_TIMEOUT = 5.0
@@ -131,10 +134,11 @@ class Rabbit:
             await self._read(intakes, outlet)
 
     async def _connect(self, stack: AsyncExitStack, purpose: str) -> AbstractConnection:
+        heartbeat = None if "heartbeat=" in urlsplit(self._url).query else HEARTBEAT
         async with asyncio.timeout(self._publish_timeout):
             connection = await aio_pika.connect(
                 self._url,
-                heartbeat=HEARTBEAT,
+                heartbeat=heartbeat,
                 client_properties={"connection_name": f"{self.topology.service} {purpose}"},
             )
         stack.push_async_callback(_close, connection)

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -26,6 +27,7 @@ from messaging.topology import SUSPECTS_KEY, Topology
 from messaging.verdict import Done, Handler, Later, Retry, Unavailable, Verdict
 from runtime.clock import utc_now
 from tests.support.broker import Broker, Client, Neighbour, until
+from tests.support.proxy import proxy_to
 
 SERVICE = Topology(
     INVENTORY,
@@ -81,10 +83,11 @@ async def serving(
     handle: Handler,
     available: Callable[[], Awaitable[None]] = nothing_is_away,
     topology: Topology = SERVICE,
+    url: str | None = None,
     **options: float,
 ) -> AsyncIterator[Rabbit]:
     """A service that handles its events with this handler, until the block ends."""
-    rabbit = Rabbit(broker.url, topology, drain_timeout=5, **options)  # type: ignore[arg-type]
+    rabbit = Rabbit(url or broker.url, topology, drain_timeout=5, **options)  # type: ignore[arg-type]
     intakes = [Intake(topology, handle, available, alone=alone) for alone in (False, True)]
     running = asyncio.create_task(rabbit.run(intakes))
     try:
@@ -470,6 +473,24 @@ async def test_work_resumes_by_itself_after_only_the_publishing_connection_was_c
         await ask(client, request())
         assert (await asker.receive()).order_id == "o-1"
         await reading(rabbit)
+
+
+async def test_work_resumes_by_itself_after_the_network_fell_silent_while_something_was_published(
+    broker: Broker, client: Client, asker: Neighbour
+) -> None:
+    async with proxy_to(urlsplit(broker.url).port or 0) as network:
+        url = f"amqp://guest:guest@127.0.0.1:{network.port}/{broker.vhost}?heartbeat=1"
+        async with serving(broker, Confirming(), url=url, publish_timeout=60) as rabbit:
+            await reading(rabbit)
+            network.stall()
+            publishing = asyncio.create_task(rabbit.send([to_message(answer(request("o-2")))]))
+            await until(lambda: not rabbit.reading, "the silence is noticed", limit=60)
+            with pytest.raises(Unavailable):
+                await asyncio.wait_for(publishing, 20)
+            await network.heal()
+            await reading(rabbit)
+            await ask(client, request())
+            assert (await asker.receive()).order_id in ("o-1", "o-2")
 
 
 async def test_reading_resumes_after_somebody_deleted_the_queue(

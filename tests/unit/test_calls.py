@@ -56,6 +56,14 @@ async def test_one_whose_caller_is_cancelled_goes_on() -> None:
     await ends_well(call)
 
 
+async def test_one_that_the_library_cancels_has_lost_its_connection() -> None:
+    async def give_up() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(ConnectionError, match="silent"):
+        await undisturbed(give_up(), 20)
+
+
 async def ends_well(call: Call) -> None:
     """Let a call go on, and see that it ends as if nothing had been."""
     call.go_on.set()

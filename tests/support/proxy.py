@@ -1,0 +1,140 @@
+"""A TCP proxy on this machine that a test makes as bad as networks are."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+CHUNK = 64 * 1024
+"""Bytes that are passed on at once where no window is set."""
+
+
+class Proxy:
+    """Passes connections on to a port of 127.0.0.1, and fails as it is told to; see `proxy_to`.
+
+    What it is told holds until `heal`, where nothing else is said also for connections that come later.
+    """
+
+    def __init__(self, target_port: int) -> None:
+        self._target_port = target_port
+        self._server: asyncio.Server | None = None
+        self._port = 0
+        self._links: set[_Link] = set()
+        self._latency = 0.0
+        self._window = CHUNK
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self.cuts = 0
+        """How many connections were cut by `cut` and `cut_after`."""
+
+    @property
+    def port(self) -> int:
+        """Where it listens, the same after `refuse` and `heal`."""
+        return self._port
+
+    async def heal(self) -> None:
+        """Pass everything on as it comes, and accept connections."""
+        self._latency, self._window = 0.0, CHUNK
+        self._flowing.set()
+        for link in self._links:
+            link.left = None
+        if self._server is None:
+            self._server = await asyncio.start_server(self._accepted, "127.0.0.1", self._port)
+            self._port = int(self._server.sockets[0].getsockname()[1])
+
+    def slow(self, latency: float, window: int) -> None:
+        """Let every chunk take `latency` seconds, with at most `window` bytes of a connection under way in
+        each direction: no connection passes on more than `window / latency` bytes a second."""
+        self._latency, self._window = latency, window
+
+    def cut(self) -> None:
+        """Cut every connection there is."""
+        for link in list(self._links):
+            self._cut(link)
+
+    def cut_after(self, sent: int) -> None:
+        """Cut each connection there is once its client has sent so many more bytes, in the middle of
+        whatever it is sending."""
+        for link in self._links:
+            link.left = sent
+
+    def stall(self) -> None:
+        """Pass nothing on and say nothing: connections stay, new ones are accepted and get no answer."""
+        self._flowing.clear()
+
+    async def refuse(self) -> None:
+        """Cut every connection, and refuse new ones."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        self.cut()
+
+    async def close(self) -> None:
+        """End everything."""
+        self._flowing.set()
+        await self.refuse()
+        while self._links:
+            await asyncio.wait([link.ended for link in self._links])
+
+    def _cut(self, link: "_Link") -> None:
+        self.cuts += 1
+        link.abort()
+
+    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        except OSError:
+            writer.transport.abort()
+            return
+        link = _Link(writer, target_writer)
+        self._links.add(link)
+        try:
+            async with asyncio.TaskGroup() as pumps:
+                pumps.create_task(self._pump(reader, target_writer, link, upwards=True))
+                pumps.create_task(self._pump(target_reader, writer, link, upwards=False))
+        except* OSError:
+            pass
+        finally:
+            link.abort()
+            self._links.discard(link)
+            link.ended.set_result(None)
+
+    async def _pump(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, link: "_Link", *, upwards: bool
+    ) -> None:
+        while data := await source.read(self._window):
+            await asyncio.sleep(self._latency)
+            await self._flowing.wait()
+            if upwards and link.left is not None:
+                data = data[: link.left]
+                link.left -= len(data)
+            sink.write(data)
+            await sink.drain()
+            if link.left == 0:
+                self._cut(link)
+                return
+        link.abort()
+
+
+class _Link:
+    """One connection through the proxy: its two ends, and how many bytes its client may still send."""
+
+    def __init__(self, client: asyncio.StreamWriter, target: asyncio.StreamWriter) -> None:
+        self._ends = (client, target)
+        self.left: int | None = None
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def abort(self) -> None:
+        """Close both ends, at once and without what is still in their buffers."""
+        for end in self._ends:
+            end.transport.abort()
+
+
+@asynccontextmanager
+async def proxy_to(port: int) -> AsyncIterator[Proxy]:
+    """Run a proxy that leads to a port of 127.0.0.1 and does no harm yet."""
+    proxy = Proxy(port)
+    await proxy.heal()
+    try:
+        yield proxy
+    finally:
+        await proxy.close()
