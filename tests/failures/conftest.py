@@ -1,16 +1,27 @@
 """The systems that failures are provoked in."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
 from cli.broker import BrokerNode
+from cli.database import DatabaseNode
 from cli.stack import Stack
 from tests.e2e.conftest import fresh_settings
 from tests.e2e.system import running
+from tests.failures.outage import Outage, port_of
 from tests.failures.scene import Scene
 from tests.support.broker import virtual_host
+from tests.support.proxy import proxy_to
 from tests.support.tap import DurableTap
+
+IMPATIENT = {
+    f"{service}_{name}": value
+    for service in ("ORDER", "INVENTORY", "PAYMENT")
+    for name, value in {"PUBLISH_TIMEOUT": "3", "PREFETCH": "50"}.items()
+}
+"""Settings with which an outage is noticed soon, and a backlog is larger than what a service may hold."""
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +41,38 @@ async def scene(
         async with running(stack, broker.vhost) as system:
             await told.declare()
             yield Scene(system, env, told)
+
+
+@pytest.fixture
+async def outage(frail: Outage) -> AsyncIterator[Outage]:
+    """A system whose broker, database and network may fail."""
+    yield frail
+    await frail.restore()
+
+
+@pytest.fixture(scope="session")
+async def frail(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Outage]:
+    """The system that the outages share."""
+    directory = tmp_path_factory.mktemp("outages")
+    broker, database = BrokerNode(directory / "rabbitmq"), DatabaseNode(directory / "mongodb")
+    broker.start()
+    database.start()
+    try:
+        await asyncio.to_thread(broker.wait_ready)
+        await asyncio.to_thread(database.wait_ready)
+        async with proxy_to(port_of(broker.url)) as network:
+            env = {
+                "RABBITMQ_URL": f"amqp://guest:guest@127.0.0.1:{network.port}/?heartbeat=4",
+                "RABBITMQ_MANAGEMENT_URL": broker.management_url,
+                "MONGODB_URL": database.url,
+                **fresh_settings(),
+                **IMPATIENT,
+            }
+            told = DurableTap(broker.url)
+            async with running(Stack(directory / "state", env=env), "%2F") as system:
+                await told.declare()
+                scene = Scene(system, env, told)
+                yield Outage(scene, broker, database, network, directory / "rabbitmq")
+    finally:
+        broker.kill()
+        database.kill()

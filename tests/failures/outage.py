@@ -1,0 +1,172 @@
+"""A system whose broker and database are a test's own, to be taken away, with proxies in between."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aio_pika
+
+from cli.broker import BrokerNode, find_server
+from cli.database import DatabaseNode
+from cli.stack import SERVICES
+from events.catalogue import INVENTORY
+from tests.failures.scene import Scene
+from tests.support.broker import Client, until
+from tests.support.proxy import Proxy
+
+DELAYED = "sim:delay:2"
+"""The payment method of an order that is under way for two seconds at least."""
+
+
+class Outage:
+    """A scene with everything it stands on, and what can be done to that."""
+
+    def __init__(
+        self, scene: Scene, broker: BrokerNode, database: DatabaseNode, network: Proxy, directory: Path
+    ) -> None:
+        self.scene = scene
+        self.system = scene.system
+        self.broker = broker
+        self.database = database
+        self.network = network
+        """What the services reach the broker through."""
+        self._directory = directory
+
+    async def under_way(self, product: str, count: int) -> list[str]:
+        """Place orders, and return their ids while every second one waits for its payment."""
+        methods = [DELAYED, "sim:approve"] * (count // 2)
+        order_ids = list(
+            await asyncio.gather(
+                *(self.system.place_surely(product, paymentMethod=method) for method in methods)
+            )
+        )
+        await asyncio.gather(*(self.system.until_status(each, "reserved", "paid") for each in order_ids[::2]))
+        return order_ids
+
+    @asynccontextmanager
+    async def placing(self, product: str, count: int) -> AsyncIterator[list[str]]:
+        """Let customers place orders as soon as somebody takes them; the list is full after the block."""
+        order_ids: list[str] = []
+        async with asyncio.TaskGroup() as customers:
+            placed = [customers.create_task(self.system.place_surely(product)) for _ in range(count)]
+            yield order_ids
+        order_ids += [task.result() for task in placed]
+
+    async def stopped_working(self, service: str, because: str = "") -> None:
+        """Wait until a service says that it cannot work, and why."""
+        url = getattr(self.system.at, service.removesuffix("_service")) + "/readyz"
+
+        async def says_so() -> bool:
+            answer = await self.system.get(url)
+            return answer.get("status") == 503 and because in answer["detail"]
+
+        await until(says_so, f"{service} is not ready", limit=60)
+
+    async def all_stopped_working(self) -> None:
+        """Wait until every service has noticed that something is missing."""
+        for service in SERVICES:
+            await self.stopped_working(service)
+
+    async def restore(self) -> None:
+        """Bring everything back that a test has left in pieces."""
+        await self.network.heal()
+        for node in (self.broker, self.database):
+            for child in node.children:
+                if child.alive:
+                    child.signal(signal.SIGCONT)
+            if not node.children[0].alive:
+                await asyncio.to_thread(node.start)
+                await asyncio.to_thread(node.wait_ready)
+
+    async def broker_back(self) -> None:
+        """Start the broker, and wait until it can be used."""
+        await asyncio.to_thread(self.broker.start)
+        await asyncio.to_thread(self.broker.wait_ready)
+
+    async def database_back(self) -> None:
+        """Start the database, and wait until it can be used."""
+        await asyncio.to_thread(self.database.start)
+        await asyncio.to_thread(self.database.wait_ready)
+
+    async def lose_requests(self, product: str, count: int) -> list[str]:
+        """Place orders that inventory does not hear of, and take the broker's disk away with their requests;
+        return their ids when broker and services are back."""
+        self.system.stack.service(INVENTORY).kill()
+        order_ids = [await self.system.place_surely(product) for _ in range(count)]
+        async with self.broker_client() as client:
+
+            async def all_there() -> bool:
+                return await client.depth(INVENTORY) >= count
+
+            await until(all_there, "the requests wait for inventory", limit=60)
+        self.broker.kill()
+        shutil.rmtree(self._directory / "data")
+        await self.broker_back()
+        await self.scene.back(INVENTORY)
+        for service in SERVICES:
+            await self.scene.ready(service)
+        await self.scene.told.declare()
+        return order_ids
+
+    async def nudge(self) -> set[str]:
+        """Run `saga nudge`; return the ids of the orders that asked again."""
+        saga = Path(sys.executable).with_name("saga")
+        env = {**os.environ, "ORDER_URL": self.system.at.order}
+        told = await asyncio.to_thread(
+            subprocess.run,
+            [str(saga), "nudge", "--json"],
+            env=env,
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )
+        return {question["orderId"] for question in json.loads(told.stdout)}
+
+    async def set_memory_limit(self, limit: str) -> None:
+        """Set how much memory the broker may use before it blocks publishers, as in `1GB`."""
+        control = find_server().with_name("rabbitmqctl")
+        command = [str(control), "set_vm_memory_high_watermark", "absolute", limit]
+        await asyncio.to_thread(
+            subprocess.run,
+            command,
+            env=self.broker._environment(),
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )
+
+    @asynccontextmanager
+    async def broker_client(self) -> AsyncIterator[Client]:
+        """Open a connection of the test's own, past the proxy."""
+        async with await aio_pika.connect(self.broker.url) as connection:
+            yield Client(connection, await connection.channel())
+
+    def memory(self) -> int:
+        """Return how many bytes of memory the services have between them."""
+        pids = [self.system.stack.service(name).pid for name in SERVICES]
+        return sum(_resident(pid) for pid in pids)
+
+    async def all_over(self, order_ids: Sequence[str], product: str, *, told: bool = True) -> None:
+        """Everything is as it has to be after an outage: nothing lost, nothing doubled, everybody at work."""
+        await self.scene.all_work()
+        await self.scene.all_confirmed(order_ids, product)
+        if told:
+            await self.scene.told_once(order_ids)
+
+
+def port_of(url: str) -> int:
+    """Return the port of a URL."""
+    return urlsplit(url).port or 0
+
+
+def _resident(pid: int) -> int:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
