@@ -20,8 +20,8 @@ async def undisturbed(call: Coroutine[Any, Any, T], limit: float) -> T:
 
     Raises:
         TimeoutError: it has not ended after `limit` seconds.
-        ConnectionError: the library has cancelled it, as it does when the broker was silent for too long. Taken
-            for a cancellation of the caller, that would end the service.
+        ConnectionError: the library has cancelled it, as it does when the broker was silent for too long.
+            Taken for a cancellation of the caller, that would end the service.
     """
     task = asyncio.ensure_future(call)
     task.add_done_callback(_retrieved)
