@@ -122,8 +122,10 @@ async def test_when_the_process_dies_while_the_relay_publishes_an_expiry(scene: 
                 customers.create_task(scene.system.place_surely(product, expiresIn=1)) for _ in range(MANY)
             ]
         await died(doomed, "relaying")
-    await scene.back("payment_service")
     order_ids = [task.result() for task in placed]
+    for order_id in order_ids:
+        await scene.system.until_status(order_id, "compensating", limit=60)
+    await scene.back("payment_service")
     orders = await ended_all(scene.system, order_ids)
     assert {(order["status"], order["reason"]) for order in orders} == {("failed", "reservation_expired")}
     assert await scene.system.levels(product) == {"north": (MANY, 0, 0)}
