@@ -100,11 +100,17 @@ def charge_answered(payment: Payment | None, answer: ChargeAnswer, now: datetime
     return _answer(declined, payment.requested_under, _failed(declined, answer.reason))
 
 
-def refund_answered(payment: Payment | None, answer: RefundAnswer, now: datetime) -> Reaction[Payment]:
-    """The provider has paid the customer back, or refuses to: then a person has to settle it."""
+def refund_answered(
+    payment: Payment | None, answer: RefundAnswer, attempt: int, now: datetime
+) -> Reaction[Payment]:
+    """The provider has paid the customer back, or refuses to: then a person has to settle it.
+
+    An old attempt's refusal that comes late says nothing of the attempt under way: taken for its answer, it
+    would lead to one more, and the customer would be paid back twice.
+    """
     if payment is None:
         raise NotYet("an answer to a refund that nobody has asked for")
-    if payment.status != "refunding":
+    if payment.status != "refunding" or payment.refund_attempt != attempt:
         return Reaction(payment)
     under = payment.refund_under or payment.requested_under
     if isinstance(answer, Refunded):

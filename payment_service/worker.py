@@ -170,14 +170,16 @@ class PaymentWorker(Worker[Payment, datetime]):
         What it publishes goes through the relay: whoever saves it may have lost its message meanwhile, to
         somebody who has acknowledged it without an answer.
         """
-        name = f"{'charge' if payment.status == 'charging' else 'refund'}_answered"
+        charging = payment.status == "charging"
+        name = "charge_answered" if charging else "refund_answered"
+        said = (answer,) if charging else (answer, payment.refund_attempt)
         rule = TRANSITIONS[name]
         return Step(
             key=payment.order_id,
             name=name,
             recorded_under=f"{name}-{payment.refund_attempt}",
             correlation_id=payment.correlation_id,
-            react=lambda state, now: rule(state, answer, now),
+            react=lambda state, now: rule(state, *said, now),
             continues=True,
             relayed=True,
         )

@@ -75,7 +75,7 @@ def charge_answered(before: Payment | None, answer: ChargeAnswer) -> Reaction[Pa
 
 
 def refund_answered(before: Payment | None, answer: RefundAnswer) -> Reaction[Payment]:
-    return TRANSITIONS["refund_answered"](before, answer, NOW)
+    return TRANSITIONS["refund_answered"](before, answer, before.refund_attempt if before else 1, NOW)
 
 
 def after(reaction: Reaction[Payment]) -> Payment:
@@ -249,6 +249,13 @@ class TestRefundAnswered:
     def test_at_any_other_time_it_changes_nothing(self, name: str, answer: RefundAnswer) -> None:
         assert refund_answered(STATES[name], answer) == Reaction(STATES[name])
 
+    @pytest.mark.parametrize("answer", [PAID_BACK, REFUSED], ids=["paid back", "refused"])
+    def test_what_is_said_late_of_an_earlier_attempt_does_not_answer_a_later_one(
+        self, answer: RefundAnswer
+    ) -> None:
+        again = after(TRANSITIONS["refund_by_hand"](REFUND_FAILED, NOW))
+        assert TRANSITIONS["refund_answered"](again, answer, 1, NOW) == Reaction(again)
+
     def test_of_an_unknown_payment_it_waits(self) -> None:
         with pytest.raises(NotYet):
             refund_answered(None, PAID_BACK)
@@ -409,19 +416,19 @@ def test_every_event_a_rule_names_is_published_in_some_state(kind: type[Event]) 
 @pytest.mark.parametrize(
     ("name", "answers"),
     [
-        ("charge_answered", [APPROVED, Declined("no_funds")]),
-        ("refund_answered", [PAID_BACK, REFUSED]),
+        ("charge_answered", [(APPROVED,), (Declined("no_funds"),)]),
+        ("refund_answered", [(PAID_BACK, 1), (REFUSED, 1)]),
     ],
 )
 def test_every_event_an_answer_may_lead_to_is_published_in_some_state(
-    name: str, answers: list[ChargeAnswer | RefundAnswer]
+    name: str, answers: list[tuple[object, ...]]
 ) -> None:
     rule = TRANSITIONS[name]
     told = {
         type(one)
         for before in STATES.values()
         for answer in answers
-        for one in rule(before, answer, NOW).emits
+        for one in rule(before, *answer, NOW).emits
     }
     assert told == set(rule.emits)
 
