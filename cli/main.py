@@ -16,6 +16,8 @@ from cli.nudge import EPILOG as NUDGE_EPILOG
 from cli.nudge import nudge
 from cli.publish import EPILOG as PUBLISH_EPILOG
 from cli.publish import publish
+from cli.search import EPILOG as SEARCH_EPILOG
+from cli.search import search
 from cli.seed import seed
 from cli.simulate import EPILOG as SIMULATE_EPILOG
 from cli.simulate import simulate
@@ -48,6 +50,7 @@ app.command(short_help="Start everything that is missing, and run it until Ctrl-
 app.command(epilog=DEMO_EPILOG, short_help="Play every story, then many orders at once.")(demo)
 app.command(epilog=SIMULATE_EPILOG, short_help="Prove the services against an adversary.")(simulate)
 app.command("audit", epilog=AUDIT_EPILOG, short_help="Check every promise on what is stored.")(audit_command)
+app.command(epilog=SEARCH_EPILOG, short_help="Explore all that can happen to one order.")(search)
 app.add_typer(order.app, name="order")
 app.command(epilog=PUBLISH_EPILOG, short_help="Publish one event by hand, checked first.")(publish)
 app.command(epilog=NUDGE_EPILOG, short_help="Ask again for what orders wait for.")(nudge)

@@ -40,6 +40,7 @@ COMMANDS = [
     ["publish"],
     ["seed"],
     ["flow"],
+    ["search"],
     ["nudge"],
     ["order"],
     ["order", "place"],

@@ -1,0 +1,105 @@
+"""`saga search`: every interleaving of one order's events and faults, explored to the end."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from time import monotonic
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from simulation.one_order import FAULTS
+from simulation.search import NONE, Found
+from simulation.searches import search_all, together
+
+EPILOG = "\b\nFaults:\n" + "\n".join(f"  {name:<10} {about}" for name, about in FAULTS.items()) + "\n\n"
+EPILOG += "\b\nExamples:\n  saga search\n  saga search --faults crash,wipe\n  saga search --together 3"
+
+console = Console(highlight=False)
+
+
+def search(
+    faults: Annotated[
+        str | None,
+        typer.Option(help="Search with exactly these, by commas; name one twice to have it twice."),
+    ] = None,
+    most: Annotated[
+        int, typer.Option("--together", min=0, max=4, help="How many classes of faults at a time.")
+    ] = 2,
+    limit: Annotated[int, typer.Option(min=1, help="Give a search up beyond so many states.")] = 2_000_000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Explore every state that one order can come into, with faults at any moment.
+
+    Without --faults: no fault, each class alone, and all pairs. The reaction tables and the journal are the
+    production ones. A violation is told by the shortest way to it, and the exit code is 1; it is 1 as well
+    when a search was given up at its limit.
+    """
+    choices = [_chosen(faults)] if faults is not None else together(most=most)
+    started = monotonic()
+    found = _run(choices, limit, quiet=as_json)
+    seconds = monotonic() - started
+    if as_json:
+        typer.echo(json.dumps({"searches": [asdict(one) for one in found], **_totals(found, seconds)}))
+    else:
+        _print(found, seconds)
+    if not all(one.complete for one in found):
+        raise typer.Exit(1)
+
+
+def _chosen(faults: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in faults.split(",")) if faults != NONE else ()
+    if strangers := [name for name in names if name not in FAULTS]:
+        raise typer.BadParameter(
+            f"{', '.join(strangers)}: known are {', '.join(FAULTS)}, or {NONE}", param_hint="--faults"
+        )
+    return names
+
+
+def _run(choices: Sequence[Sequence[str]], limit: int, *, quiet: bool) -> list[Found]:
+    """Search until a violation is found."""
+    found: list[Found] = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=quiet) as progress:
+        bar = progress.add_task("searches", total=len(choices))
+        for one in search_all(choices, limit):
+            found.append(one)
+            progress.advance(bar)
+            if one.violation:
+                break
+    return found
+
+
+def _totals(found: Sequence[Found], seconds: float) -> dict[str, float]:
+    return {
+        "states": sum(one.states for one in found),
+        "transitions": sum(one.transitions for one in found),
+        "quiescent": sum(one.quiescent for one in found),
+        "depth": max(one.depth for one in found),
+        "seconds": round(seconds, 2),
+    }
+
+
+def _print(found: Sequence[Found], seconds: float) -> None:
+    table = Table("faults", box=box.SIMPLE, show_footer=True)
+    table.columns[0].footer = f"{len(found)} searches"
+    for name, total in _totals(found, seconds).items():
+        table.add_column(name, justify="right", footer=f"{total:,}")
+    for one in found:
+        numbers = (one.states, one.transitions, one.quiescent, one.depth)
+        table.add_row(one.name, *(f"{number:,}" for number in numbers), f"{one.seconds:.2f}")
+    console.print(table)
+    for one in found:
+        if one.violation:
+            console.print(
+                f"{one.name}: {one.violation}", "", *one.story, sep="\n", markup=False, soft_wrap=True
+            )
+            console.print(f"\nAgain: saga search --faults {one.name}", markup=False, soft_wrap=True)
+        elif not one.complete:
+            console.print(f"{one.name}: given up at {one.states:,} states; try a higher --limit")
+    if all(one.complete for one in found):
+        console.print("every order came to rest, and all books balance")

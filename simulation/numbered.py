@@ -1,0 +1,24 @@
+"""Gives things numbers, so that a state of the search is a few small integers."""
+
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+T = TypeVar("T", bound=Hashable)
+
+
+class Numbered(Generic[T]):
+    """Things by number, each of them once."""
+
+    def __init__(self) -> None:
+        self._things: list[T] = []
+        self._numbers: dict[T, int] = {}
+
+    def number(self, thing: T) -> int:
+        """Return the number of a thing, a new one for one that was never seen."""
+        number = self._numbers.setdefault(thing, len(self._things))
+        if number == len(self._things):
+            self._things.append(thing)
+        return number
+
+    def __getitem__(self, number: int) -> T:
+        return self._things[number]
