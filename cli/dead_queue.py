@@ -13,7 +13,8 @@ from cli.client import CommandError
 from cli.letters import Letter, Wanted
 from cli.publish import as_amqp
 from cli.tap import connected
-from messaging.inbox import GONE, as_delivery
+from messaging.calls import GONE
+from messaging.inbox import as_delivery
 from messaging.message import replayed
 from messaging.topology import Topology
 

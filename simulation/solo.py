@@ -20,7 +20,7 @@ from reactor.nudge import unanswered
 from reactor.relay import Relay
 from reactor.step import Entry, NotYet, Record, Refused, Step
 from reactor.store import Unit
-from reactor.worker import Worker
+from reactor.worker import Worker, reaction
 from simulation.numbered import Numbered
 from simulation.world import WAREHOUSES
 
@@ -120,7 +120,7 @@ class Solo(Generic[A]):
     def handle(self, cell: int, event: int, levels: int = 0) -> Effect:
         """Return what an event does."""
         return self._known.get((cell, event, levels)) or self.run(
-            cell, event, lambda: self.worker.reaction(self._events[event]), levels
+            cell, event, lambda: reaction(self.worker._reactions, self._events[event]), levels
         )
 
     def transit(

@@ -38,7 +38,7 @@ async def scene(
         }
         stack = Stack(tmp_path_factory.mktemp("failures"), env=env)
         told = DurableTap(broker.url)
-        async with running(stack, broker.vhost) as system:
+        async with running(stack, broker.vhost, env) as system:
             await told.declare()
             yield Scene(system, env, told)
 
@@ -69,7 +69,7 @@ async def frail(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Outag
                 **IMPATIENT,
             }
             told = DurableTap(broker.url)
-            async with running(Stack(directory / "state", env=env), "%2F") as system:
+            async with running(Stack(directory / "state", env=env), "%2F", env) as system:
                 await told.declare()
                 scene = Scene(system, env, told)
                 yield Outage(scene, broker, database, network, directory / "rabbitmq")
