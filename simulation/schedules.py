@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-from simulation.world import Result, play
+from simulation.world import Result, play, silence
 
 CHUNK = 25
 
@@ -25,7 +25,8 @@ def play_all(seeds: Sequence[int], processes: int | None = None) -> Iterator[Res
 
 
 def _settle_down() -> None:
-    """Have a process that does nothing but play leave alone what it has loaded, and collect rarely."""
+    """Have a process that does nothing but play log nothing, leave alone what it has loaded, collect rarely."""
+    silence()
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)

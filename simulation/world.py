@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +24,7 @@ from simulation.trace import Trace, described
 LONGEST_CALM = 4000.0
 """Seconds after the last fault within which everything must have come to rest."""
 LOOK_EVERY = 4.0
+SILENT = structlog.make_filtering_bound_logger(50)
 WAREHOUSES = {
     "berlin": Location(latitude=52.5, longitude=13.4),
     "paris": Location(latitude=48.9, longitude=2.4),
@@ -87,7 +88,7 @@ class World:
                 self._start(service, f"{service.removesuffix('_service')}-{number + 1}")
         people = People(self._outside, self._replica)
         actors = self._cast(people)
-        await asyncio.sleep(self._window)
+        await self._until_the_storm_is_over(actors)
         self._adversary.calm = True
         self._note("no more faults")
         wrong = [repr(one) for one in await asyncio.gather(*actors, return_exceptions=True) if one]
@@ -157,6 +158,11 @@ class World:
             await people.settle(order_id, 0)
         return bool(refused)
 
+    async def _until_the_storm_is_over(self, actors: Sequence[asyncio.Task[None]]) -> None:
+        end = self._loop.time() + self._window
+        while self._loop.time() < end and (self._restless() or not all(actor.done() for actor in actors)):
+            await asyncio.sleep(1)
+
     async def _until_quiet(self) -> bool:
         end = self._loop.time() + LONGEST_CALM
         while self._restless():
@@ -198,14 +204,21 @@ class World:
         raise structlog.DropEvent
 
 
+def silence() -> None:
+    """Have nothing logged in this process any more: even asking whether to log costs something."""
+    structlog.configure(wrapper_class=SILENT, cache_logger_on_first_use=True)
+
+
 @contextmanager
 def _logs(world: World) -> Iterator[None]:
     """Have the services log into the timeline, or nowhere."""
     before = structlog.get_config()
-    level = 0 if world.trace.on else 50
+    if not world.trace.on and before["wrapper_class"] is SILENT:
+        yield
+        return
     structlog.configure(
         processors=[world.logged],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=structlog.make_filtering_bound_logger(0) if world.trace.on else SILENT,
         cache_logger_on_first_use=False,
     )
     try:
