@@ -25,7 +25,7 @@ def play_all(seeds: Sequence[int], processes: int | None = None) -> Iterator[Res
 
 
 def _settle_down() -> None:
-    """Have a process that does nothing but play log nothing, leave alone what it has loaded, collect rarely."""
+    """Have a process that only plays log nothing, and collect garbage rarely."""
     silence()
     gc.collect()
     gc.freeze()

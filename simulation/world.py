@@ -159,9 +159,10 @@ class World:
         return bool(refused)
 
     async def _until_the_storm_is_over(self, actors: Sequence[asyncio.Task[None]]) -> None:
-        end = self._loop.time() + self._window
-        while self._loop.time() < end and (self._restless() or not all(actor.done() for actor in actors)):
+        for _ in range(int(self._window)):
             await asyncio.sleep(1)
+            if all(actor.done() for actor in actors) and not self._restless():
+                return
 
     async def _until_quiet(self) -> bool:
         end = self._loop.time() + LONGEST_CALM
