@@ -96,18 +96,6 @@ class System:
             for level in stock["stock"]
         }
 
-    async def stock_levels(self) -> dict[tuple[str, str], tuple[int, int, int]]:
-        """Return available, reserved and allocated units by warehouse and product."""
-        stock = await self.get(f"{self.at.inventory}/stock")
-        return {
-            (level["warehouseId"], level["productId"]): (
-                level["available"],
-                level["reserved"],
-                level["allocated"],
-            )
-            for level in stock["stock"]
-        }
-
     async def money(self) -> tuple[Decimal, Decimal]:
         """Return what was charged and not refunded, and what the confirmed orders cost."""
         payments = (await self.get(f"{self.at.payment}/books"))["books"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cli.process import Child, free_port
 from cli.stack import SERVICE_STOP_LIMIT, SERVICES
+from cli.tap import LAST_EVENTS
 from events.catalogue import Event
 from tests.e2e.system import System, ended_all
 from tests.support.broker import until
@@ -90,13 +91,14 @@ class Scene:
         assert [order["status"] for order in orders] == ["confirmed"] * len(order_ids)
         levels = (await self.system.levels(product)).values()
         assert sum(allocated for _, _, allocated in levels) == len(order_ids)
-        await self.books_balance()
+        await self.books_balance(order_ids, product)
 
-    async def books_balance(self) -> None:
-        """No stock is held any more, what was kept is what was sold, and nothing was put away."""
-        for place, level in (await self.system.stock_levels()).items():
-            assert level[1] == 0, f"{level[1]} units are still held at {place}"
-            assert min(level) >= 0, level
+    async def books_balance(self, order_ids: Sequence[str], product: str) -> None:
+        """The audit finds nothing wrong with these orders, which alone have ordered this product; the money
+        kept is what was sold, and nothing was put away."""
+        report = await self.system.audited(order_ids, product)
+        assert report.broken == {}, report.offenders
+        assert report.judged == len(order_ids)
         kept, sold = await self.system.money()
         assert kept == sold
         assert await self.system.dead_letters() == {}
@@ -109,6 +111,13 @@ class Scene:
             once = {event.event_id: event for event in story}
             assert sorted(event.type for event in once.values()) == sorted(events), _names(story)
             assert all(event == once[event.event_id] for event in story), _names(story)
+
+    async def ended_once(self, order_ids: Sequence[str]) -> None:
+        """The tap has seen one end of each order."""
+        for order_id in order_ids:
+            story = await self.told.story(order_id)
+            ends = {event.event_id for event in story if event.type in LAST_EVENTS}
+            assert len(ends) == 1, _names(story)
 
     def _child(self, service: str, *program: str, **env: str) -> Child:
         return Child(

@@ -129,7 +129,7 @@ async def test_when_the_process_dies_while_the_relay_publishes_an_expiry(scene: 
     orders = await ended_all(scene.system, order_ids)
     assert {(order["status"], order["reason"]) for order in orders} == {("failed", "reservation_expired")}
     assert await scene.system.levels(product) == {"north": (MANY, 0, 0)}
-    await scene.books_balance()
+    await scene.books_balance(order_ids, product)
     refunded = ["InventoryReservationExpired", "PaymentRefundRequested", "PaymentRefunded", "OrderFailed"]
     await scene.told_once(order_ids, [*CONFIRMED[:4], *refunded])
 
