@@ -151,7 +151,7 @@ def described(letter: Letter, order: str) -> list[str]:
         "id": letter.id,
         "type": letter.type,
         "reason": letter.reason,
-        "attempts": str(letter.delivery.attempts),
+        "retries": str(letter.delivery.attempts),
         "put away": letter.put_away_at or "no time given",
         "came by": f"{exchange}, key {key}",
         "order": f"{letter.order_id}: {order}" if letter.order_id else order,

@@ -225,7 +225,7 @@ class TestHowTheyArePrinted:
         for part in (
             "id:        m-1",
             "reason:    not JSON",
-            "attempts:  3",
+            "retries:   3",
             "put away:  2026-03-01T12:00:00.000+00:00",
             "came by:   payment.events, key PaymentFailed.c-1",
             "order:     o-1: confirmed",
