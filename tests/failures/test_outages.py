@@ -112,6 +112,16 @@ async def test_when_the_broker_is_short_of_memory(outage: Outage) -> None:
     await outage.all_over(order_ids + more, product)
 
 
+async def test_when_the_database_falls_silent_for_a_while(outage: Outage) -> None:
+    product = await outage.system.stock(north=MANY, south=MORE)
+    order_ids = await outage.under_way(product, MANY)
+    outage.database.children[0].signal(signal.SIGSTOP)
+    async with outage.placing(product, MORE) as more:
+        await outage.all_stopped_working()
+        outage.database.children[0].signal(signal.SIGCONT)
+    await outage.all_over(order_ids + more, product)
+
+
 async def test_when_the_database_falls_silent_with_a_backlog_memory_stays_flat(outage: Outage) -> None:
     product = await outage.system.stock(north=MANY)
     order_ids = await outage.under_way(product, MANY)
