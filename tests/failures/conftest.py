@@ -23,6 +23,9 @@ IMPATIENT = {
 }
 """Settings with which an outage is noticed soon, and a backlog is larger than what a service may hold."""
 
+NO_NUDGES = {"ORDER_NUDGE_AFTER": "3600", "INVENTORY_NUDGE_AFTER": "3600"}
+"""Settings with which nothing heals what redelivery and relay have to bring to its end by themselves."""
+
 
 @pytest.fixture(scope="session")
 async def scene(
@@ -35,6 +38,7 @@ async def scene(
             "RABBITMQ_MANAGEMENT_URL": broker_node.management_url,
             "MONGODB_URL": mongodb_url,
             **fresh_settings(),
+            **NO_NUDGES,
         }
         stack = Stack(tmp_path_factory.mktemp("failures"), env=env)
         told = DurableTap(broker.url)
@@ -67,6 +71,7 @@ async def frail(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Outag
                 "MONGODB_URL": database.url,
                 **fresh_settings(),
                 **IMPATIENT,
+                **NO_NUDGES,
             }
             told = DurableTap(broker.url)
             async with running(Stack(directory / "state", env=env), "%2F", env) as system:
