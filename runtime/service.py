@@ -59,7 +59,11 @@ def broker(settings: ServiceSettings, topology: Topology) -> Rabbit:
 
 
 async def run(service: Service) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what is in hand and return."""
+    """Serve until SIGTERM or SIGINT, then finish what is in hand and return.
+
+    Raises:
+        RuntimeError: a part of the service has ended unasked; the others have been stopped in order.
+    """
     health = Health(service.rabbit, service.outbox)
     add_health(service.app, health)
     server = _Server(
@@ -83,6 +87,7 @@ async def run(service: Service) -> None:
     clocks.append(asyncio.create_task(service.relay.run()))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([serving, reading, *clocks, stopping], return_when=asyncio.FIRST_COMPLETED)
+    asked = stop.is_set()
     stop.set()
     log.info("draining")
     health.draining = True
@@ -98,6 +103,8 @@ async def run(service: Service) -> None:
     for result in results:
         if isinstance(result, Exception):
             raise result
+    if not asked:
+        raise RuntimeError("a part of the service has ended unasked")
 
 
 async def _read(service: Service, stop: asyncio.Event) -> None:

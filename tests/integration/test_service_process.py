@@ -1,0 +1,34 @@
+"""The process of a service, seen by whoever has to start it again."""
+
+import os
+import subprocess
+import sys
+
+from cli.process import free_port
+
+NOBODY = "127.0.0.1:1"
+PROGRAM = """\
+import asyncio, runpy
+from order_service.worker import OrderWorker
+
+async def cancelled(self):
+    raise asyncio.CancelledError
+
+OrderWorker.give_up_overdue = cancelled
+runpy.run_module("order_service", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_a_service_of_which_a_part_ends_unasked_fails() -> None:
+    env = {
+        **os.environ,
+        "RABBITMQ_URL": f"amqp://{NOBODY}/",
+        "MONGODB_URL": f"mongodb://{NOBODY}/?serverSelectionTimeoutMS=300",
+        "ORDER_PORT": str(free_port()),
+        "ORDER_SWEEP_EVERY": "0.1",
+    }
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, timeout=90, check=False
+    )
+    assert ended.returncode == 1, ended.stderr
+    assert "ended unasked" in ended.stderr
