@@ -8,6 +8,8 @@ from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import ChannelNotFoundEntity, DeliveryError
 from aiormq.abc import AbstractChannel as UnderlayChannel
 from pamqp.commands import Basic
+from rich.console import Console
+from rich.progress import track
 
 from cli.client import CommandError
 from cli.letters import Letter, Wanted
@@ -20,6 +22,8 @@ from messaging.topology import Topology
 
 ANSWER_SECONDS = 10.0
 SEEN_SECONDS = 2.0
+
+console = Console(stderr=True)
 
 
 class DeadQueue:
@@ -46,7 +50,13 @@ class DeadQueue:
         away once more comes behind them, and is not taken again.
         """
         found = 0
-        for _ in range(self.total):
+        for _ in track(
+            range(self.total),
+            self.topology.dead,
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        ):
             async with _answered():
                 message = await self._underlay.basic_get(self.topology.dead)
             if isinstance(message.delivery, Basic.GetEmpty):
