@@ -1,12 +1,13 @@
 """The dead-letter queue of one service: looked through, and emptied of what was chosen."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar, cast
 
+import aiormq
 from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import ChannelNotFoundEntity, DeliveryError
-from aiormq.abc import AbstractChannel as UnderlayChannel
 from pamqp.commands import Basic
 from rich.console import Console
 from rich.progress import track
@@ -15,13 +16,16 @@ from cli.client import CommandError
 from cli.letters import Letter, Wanted
 from cli.publish import as_amqp
 from cli.tap import connected
-from messaging.calls import GONE
+from messaging.calls import GONE, undisturbed
 from messaging.inbox import as_delivery
 from messaging.message import replayed
 from messaging.topology import Topology
 
+T = TypeVar("T")
+
 ANSWER_SECONDS = 10.0
-SEEN_SECONDS = 2.0
+LOOKS, LOOK_EVERY = 100, 0.02
+"""How often, and how many seconds apart, to look for what was given back."""
 
 console = Console(stderr=True)
 
@@ -34,7 +38,7 @@ class DeadQueue:
     """
 
     def __init__(
-        self, topology: Topology, channel: AbstractChannel, underlay: UnderlayChannel, total: int
+        self, topology: Topology, channel: AbstractChannel, underlay: aiormq.Channel, total: int
     ) -> None:
         self.topology = topology
         self.total = total
@@ -57,8 +61,7 @@ class DeadQueue:
             transient=True,
             disable=not console.is_terminal,
         ):
-            async with _answered():
-                message = await self._underlay.basic_get(self.topology.dead)
+            message = await _answer(self._underlay.basic_get(self.topology.dead))
             if isinstance(message.delivery, Basic.GetEmpty):
                 return
             self._held += 1
@@ -76,15 +79,13 @@ class DeadQueue:
             CommandError: the broker has not confirmed it; the letter stays here.
         """
         message = replayed(letter.delivery, self.topology)
-        async with _answered():
-            exchange = await self._channel.get_exchange(message.exchange, ensure=False)
-            await exchange.publish(as_amqp(message), message.routing_key, mandatory=True)
+        exchange = await self._channel.get_exchange(message.exchange, ensure=False)
+        await _answer(exchange.publish(as_amqp(message), message.routing_key, mandatory=True))
         await self.drop(letter)
 
     async def drop(self, letter: Letter) -> None:
         """Take a letter out of the queue for good."""
-        async with _answered():
-            await self._underlay.basic_ack(letter.delivery.tag)
+        await _answer(self._underlay.basic_ack(letter.delivery.tag))
         self._held -= 1
 
     async def settle(self) -> None:
@@ -93,17 +94,14 @@ class DeadQueue:
         Whoever looks next would otherwise miss it: the queue hears of it later than it answers. Somebody
         else may also have it already.
         """
-        async with _answered():
-            await self._underlay.basic_nack(0, multiple=True, requeue=True)
-            there = await self._count()
-        with suppress(*GONE):
-            async with asyncio.timeout(SEEN_SECONDS):
-                while there < self._held:
-                    await asyncio.sleep(0.02)
-                    there = await self._count()
+        await _answer(self._underlay.basic_nack(0, multiple=True, requeue=True))
+        for _ in range(LOOKS):
+            if await self._count() >= self._held:
+                return
+            await asyncio.sleep(LOOK_EVERY)
 
     async def _count(self) -> int:
-        declared = await self._underlay.queue_declare(self.topology.dead, passive=True)
+        declared = await _answer(self._underlay.queue_declare(self.topology.dead, passive=True))
         return int(declared.message_count or 0)
 
 
@@ -115,20 +113,17 @@ async def opened(amqp_url: str, topology: Topology) -> AsyncIterator[DeadQueue]:
         CommandError: the broker cannot be reached or has no such queue, or the connection was lost.
     """
     async with connected(amqp_url) as channel:
-        async with _answered():
-            declared = await channel.declare_queue(topology.dead, passive=True)
-            underlay = await channel.get_underlay_channel()
+        declared = await _answer(channel.declare_queue(topology.dead, passive=True))
+        underlay = cast(aiormq.Channel, await channel.get_underlay_channel())
         queue = DeadQueue(topology, channel, underlay, int(declared.declaration_result.message_count or 0))
         yield queue
         await queue.settle()
 
 
-@asynccontextmanager
-async def _answered() -> AsyncIterator[None]:
-    """Give the broker a limited time, and say in a line what it has not done."""
+async def _answer(call: Coroutine[Any, Any, T]) -> T:
+    """Return the broker's answer, or say in a line what it has not done."""
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            yield
+        return await undisturbed(call, ANSWER_SECONDS)
     except ChannelNotFoundEntity as error:
         raise CommandError(
             f"the broker says {error}: is the stack up? its services declare it, see `saga up`"
