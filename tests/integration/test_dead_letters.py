@@ -292,12 +292,13 @@ async def test_an_event_published_without_an_id_keeps_the_one_it_was_given(
     assert confirmed.causation_id == letter["headers"][EVENT_ID]
 
 
+async def crash(queue: DeadQueue, letter: Letter) -> None:
+    raise CommandError("killed")
+
+
 async def test_a_crash_between_publishing_and_taking_away_only_doubles_a_message(
     shop: Shop, saga: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def crash(queue: DeadQueue, letter: Letter) -> None:
-        raise CommandError("killed")
-
     tea = shop.shelve(3)
     order_id = await shop.hold(tea)
     await shop.put_away(confirmation(order_id))
@@ -360,6 +361,17 @@ async def test_a_drop_asks_first_and_does_nothing_without_a_yes(shop: Shop, saga
     assert await saga.ids() == [message_id]
     await saga("drop", "--service", "inventory", answer="y\n")
     assert await saga.ids() == []
+
+
+async def test_a_letter_is_printed_before_it_is_dropped(
+    shop: Shop, saga: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message_id = await shop.put_away(confirmation(uuid4().hex))
+    with monkeypatch.context() as patched:
+        patched.setattr(DeadQueue, "drop", crash)
+        result = await saga("drop", "--service", "inventory", "--yes", "--json", code=1)
+    assert json.loads(result.stdout)["properties"]["message_id"] == message_id
+    assert await saga.ids() == [message_id]
 
 
 async def test_what_was_dropped_can_be_published_again_through_the_management_api(
