@@ -28,6 +28,7 @@ KINDS = (
     "provider in doubt",
     "outage",
     "decline",
+    "late approval",
     "refuse refund",
 )
 RARE = (
@@ -38,6 +39,7 @@ RARE = (
     "provider silent",
     "provider in doubt",
     "decline",
+    "late approval",
     "refuse refund",
 )
 """Kinds with few occasions to strike: they strike more often when there is one."""
@@ -74,8 +76,12 @@ class Adversary:
         if self.calm or not rate or self.dice.random() >= rate or not self.budget[kind]:
             return False
         self.budget[kind] -= 1
-        self.struck[kind] = self.struck.get(kind, 0) + 1
+        self.count(kind)
         return True
+
+    def count(self, kind: str) -> None:
+        """Remember that something of this kind went wrong."""
+        self.struck[kind] = self.struck.get(kind, 0) + 1
 
     def latency(self) -> float:
         """Return how long a call takes."""
@@ -119,9 +125,13 @@ class Process:
     def kill(self, where: str) -> None:
         """End it at once; nothing is cleaned up."""
         if not self.dead:
-            self.note(f"KILLED {where}")
-            self.died.set_result(None)
-            self._on_death(self)
+            self.end(f"KILLED {where}")
+
+    def end(self, how: str) -> None:
+        """Be no more."""
+        self.note(how)
+        self.died.set_result(None)
+        self._on_death(self)
 
     async def reach(self, point: str) -> None:
         """Come to a point between two effects: time passes, and the process may die here."""

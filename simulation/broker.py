@@ -49,6 +49,7 @@ class MemoryBroker:
         self.exchanges: dict[str, str] = {}
         self.queues: dict[str, Queue] = {}
         self.bindings: dict[str, list[tuple[str, str]]] = {}
+        self.connections: list[Connection] = []
         self.published: list[Message] = []
         """Every event that the broker took."""
 
@@ -60,6 +61,21 @@ class MemoryBroker:
         for topology in topologies:
             for queue, exchange, key in (*topology.own_bindings, *topology.event_bindings):
                 self.bindings.setdefault(exchange, []).append((queue, key))
+
+    def lose_everything(self, topologies: Sequence[Topology]) -> None:
+        """Come back without connections and messages, with the topology that is loaded at its start."""
+        for connection in list(self.connections):
+            connection.cut("the broker lost everything")
+        for things in (self.exchanges, self.queues, self.bindings):
+            things.clear()
+        self.declare(topologies)
+
+    def takers(self, exchange: str, key: str) -> list[str]:
+        """Return the names of the queues that a message goes to."""
+        kind = self.exchanges[exchange]
+        return sorted(
+            {queue for queue, pattern in self.bindings.get(exchange, ()) if _matches(kind, pattern, key)}
+        )
 
     def publish(self, message: Message) -> bool:
         """Take a message; return whether any queue takes it."""
@@ -88,10 +104,8 @@ class MemoryBroker:
             inbox.deliver(queue.waiting.popleft())
 
     def _route(self, stored: Stored) -> bool:
-        exchange, key = stored.message.exchange, stored.message.routing_key
-        kind = self.exchanges[exchange]
-        taken = {queue for queue, pattern in self.bindings.get(exchange, ()) if _matches(kind, pattern, key)}
-        for name in sorted(taken):
+        taken = self.takers(stored.message.exchange, stored.message.routing_key)
+        for name in taken:
             self._send_on(self.queues[name], stored)
             if self.adversary.strikes("duplicate"):
                 self._send_on(self.queues[name], stored)
@@ -108,11 +122,15 @@ class MemoryBroker:
             self._arrived(queue, stored)
 
     def _arrived(self, queue: Queue, stored: Stored) -> None:
+        if self.queues.get(queue.name) is not queue:
+            return
         queue.under_way -= 1
         queue.waiting.append(stored)
         self.dispatch(queue)
 
     def _paused(self, queue: Queue, stored: Stored) -> None:
+        if self.queues.get(queue.name) is not queue:
+            return
         queue.under_way -= 1
         self._dead_letter(queue, stored.message)
 
@@ -128,6 +146,7 @@ class Connection:
         self.process = process
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._inboxes: list[MemoryInbox] = []
+        broker.connections.append(self)
 
     @property
     def closed(self) -> bool:
@@ -144,9 +163,15 @@ class Connection:
         if self.closed:
             return
         self.process.note(f"connection lost: {why}")
+        self.broker.connections.remove(self)
         self.lost.set_result(None)
         for inbox in self._inboxes:
             inbox.lose()
+
+    async def stop_reading(self) -> None:
+        """Stop all deliveries for good."""
+        for inbox in self._inboxes:
+            await inbox.close()
 
     async def send(self, messages: Sequence[Message]) -> None:
         """See `messaging.bus.Outlet`."""

@@ -21,9 +21,11 @@ T = TypeVar("T")
 PRODUCTS = ("tea", "coffee", "honey")
 TRIES = 6
 HOLDS = (1, 2, 3, 5, 8, 20, 20, 60, 60, None)
+LONG_HOLDS = (200, 400, None)
+"""Where the broker may lose everything: a saga that expires before its first nudge may never be heard of."""
 
 
-class _HungUpError(Exception):
+class HungUpError(ConnectionError):
     """The process died while it was asked."""
 
 
@@ -34,7 +36,7 @@ class People:
         self._outside = outside
         self._adversary: Adversary = outside.adversary
         self._replica = replica
-        self._wanted = PRODUCTS[: self._adversary.dice.choice((1, 1, 2, 3))]
+        self.wanted = PRODUCTS[: self._adversary.dice.choice((1, 1, 2, 3))]
         self.promised: set[str] = set()
         """Orders that somebody was told of, or that the broker has taken a request for."""
 
@@ -43,23 +45,23 @@ class People:
         dice = self._adversary.dice
         items = tuple(
             Item(product_id=product, quantity=dice.randint(1, 4))
-            for product in dice.sample(self._wanted, min(len(self._wanted), dice.choice((1, 1, 2))))
+            for product in dice.sample(self.wanted, min(len(self.wanted), dice.choice((1, 1, 2))))
         )
         return InventoryReservationRequested(
             order_id=order_id,
             user_id=f"u-{dice.randint(1, 3)}",
             items=items,
             total_amount=Decimal(dice.randint(100, 9999)) / 100,
-            expires_in=dice.choice(HOLDS),
+            expires_in=dice.choice(LONG_HOLDS if self._outside.pace.nudge else HOLDS),
         )
 
     async def place(self, request: InventoryReservationRequested, at: float) -> None:
         """Place an order over HTTP, again if nobody answers."""
         await asyncio.sleep(at)
         for _ in range(TRIES):
-            with suppress(Unavailable, _HungUpError):
-                await self._ask(ORDER, lambda replica: replica.orders.place(request))
-                self._note(f"{request.order_id} is accepted")
+            with suppress(Unavailable, HungUpError):
+                await self.ask(ORDER, lambda replica: replica.orders.place(request))
+                self.note(f"{request.order_id} is accepted")
                 self.promised.add(request.order_id)
                 return
             await asyncio.sleep(self._adversary.dice.uniform(0.1, 2))
@@ -68,9 +70,9 @@ class People:
         """Cancel an order, if that is still possible."""
         await asyncio.sleep(at)
         for _ in range(TRIES):
-            self._note(f"cancels {order_id}")
-            with suppress(Unavailable, _HungUpError):
-                await self._ask(ORDER, lambda replica: self._cancel(replica, order_id))
+            self.note(f"cancels {order_id}")
+            with suppress(Unavailable, HungUpError):
+                await self.ask(ORDER, lambda replica: self._cancel(replica, order_id))
                 return
             await asyncio.sleep(self._adversary.dice.uniform(0.1, 2))
 
@@ -83,7 +85,7 @@ class People:
             fields["eventId"] = f"hand-{dice.randrange(10**6)}"
         key = request.type if dice.random() < 0.5 else f"{request.type}.{request.order_id}"
         message = Message(exchange_of(ORDER), key, json.dumps(fields).encode())
-        self._note(f"publishes by hand {message.body.decode()}")
+        self.note(f"publishes by hand {message.body.decode()}")
         for _ in range(dice.choice((1, 1, 2))):
             if self._outside.broker.publish(message):
                 self.promised.add(request.order_id)
@@ -92,9 +94,9 @@ class People:
         """Have a refund that was refused tried again."""
         await asyncio.sleep(at)
         for _ in range(TRIES):
-            with suppress(Unavailable, _HungUpError, NotYet, Refused):
-                await self._ask(PAYMENT, lambda replica: replica.payments.refund_by_hand(order_id))
-                self._note(f"has {order_id} refunded")
+            with suppress(Unavailable, HungUpError, NotYet, Refused):
+                await self.ask(PAYMENT, lambda replica: replica.payments.refund_by_hand(order_id))
+                self.note(f"has {order_id} refunded")
                 return
             await asyncio.sleep(self._adversary.dice.uniform(1, 9))
 
@@ -104,17 +106,23 @@ class People:
             with suppress(Refused):
                 await replica.orders.cancel(order)
 
-    async def _ask(self, service: str, question: Callable[[Replica], Awaitable[T]]) -> T:
+    async def ask(self, service: str, question: Callable[[Replica], Awaitable[T]]) -> T:
+        """Ask a replica of a service.
+
+        Raises:
+            HungUpError: there is none, or it died before it has answered.
+        """
         replica = self._replica(service)
         if replica is None:
-            raise _HungUpError
+            raise HungUpError
         answer = asyncio.ensure_future(question(replica))
         waiting: list[asyncio.Future[Any]] = [answer, replica.process.died]
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():
-            raise _HungUpError
+            raise HungUpError
         return answer.result()
 
-    def _note(self, what: str) -> None:
+    def note(self, what: str) -> None:
+        """Put something into the timeline."""
         if self._adversary.trace.on:
             self._adversary.trace.add(asyncio.get_running_loop().time(), "somebody", what)

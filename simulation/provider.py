@@ -27,6 +27,8 @@ class Ledger:
 
     adversary: Adversary
     now: Callable[[], float]
+    regret: Callable[[Charge], None]
+    """Called when it declines a charge that it will approve after all."""
 
     def __post_init__(self) -> None:
         self.charges: dict[str, tuple[Charge, ChargeAnswer]] = {}
@@ -39,12 +41,21 @@ class Ledger:
         """Decide, or say again what was decided."""
         known = self.charges.get(charge.key)
         if known is None:
-            declined = self.adversary.strikes("decline")
+            late = self.adversary.strikes("late approval")
+            declined = late or self.adversary.strikes("decline")
             answer = Declined("declined") if declined else Approved(f"ch-{len(self.charges)}")
+            if late:
+                self.regret(charge)
             known = self.charges[charge.key] = (charge, answer)
         if known[0] != charge:
             self.broken.append(f"one key for two charges: {known[0]} and {charge}")
         return known[1]
+
+    def approve(self, charge: Charge) -> ChargeAnswer:
+        """Approve what was declined."""
+        answer = Approved(f"late-{charge.key}")
+        self.charges[charge.key] = (charge, answer)
+        return answer
 
     def refund(self, refund: Refund) -> RefundAnswer:
         """Decide, or say again what was decided."""

@@ -7,14 +7,14 @@ from datetime import timedelta
 from random import Random
 from typing import Any, cast
 
-from events.catalogue import INVENTORY, ORDER, PAYMENT, SERVICES
+from events.catalogue import INVENTORY, ORDER, PAYMENT, SERVICES, Event
 from inventory_service import reactions as inventory_reactions
 from inventory_service.store import InventoryStore
 from inventory_service.worker import InventoryWorker
 from messaging.intake import Intake
 from messaging.message import Message
 from messaging.topology import Topology
-from messaging.verdict import Handler, Unavailable
+from messaging.verdict import Handler, Unavailable, Verdict
 from order_service import reactions as order_reactions
 from order_service.order import Order
 from order_service.store import OrderStore
@@ -37,6 +37,7 @@ DELAYS = (1.0, 5.0, 30.0, 300.0)
 DEFAULT_HOLD = timedelta(seconds=600)
 CALL_TIMEOUT = 4.0
 FIRST_PAUSE = 0.2
+DRAIN_TIMEOUT = 10.0
 CALM = 6
 """How much more slowly the sweepers' clocks strike when no faults are left to look for."""
 
@@ -67,6 +68,14 @@ class Outside:
     pace: Pace
     tables: dict[str, Table] = field(default_factory=lambda: {service: {} for service in SERVICES})
     shelves: Shelves = field(default_factory=Shelves)
+    paid_by_hand: set[str] = field(default_factory=set)
+    """Orders that somebody has charged the customer for over HTTP."""
+    deadly: dict[str, str] = field(default_factory=dict)
+    """Events that kill whoever handles them: the id, and at which service."""
+    to_be_put_away: set[tuple[str, bytes]] = field(default_factory=set)
+    """What must end in a dead-letter queue: the queue, and what the body contains."""
+    may_be_put_away: set[tuple[str, bytes]] = field(default_factory=set)
+    """What may have been lost on its way there, or is there still, since the broker has lost everything."""
     crashes: list[str] = field(default_factory=list)
     """What a process should never have died of."""
 
@@ -79,6 +88,7 @@ class Link:
         self._process = process
         self._topology = declared
         self._connection: Connection | None = None
+        self._stopping = asyncio.Event()
 
     async def send(self, messages: Sequence[Message]) -> None:
         """Publish over the current connection."""
@@ -97,9 +107,15 @@ class Link:
         if self._connection is not None:
             self._connection.cut(why)
 
+    async def stop(self) -> None:
+        """Take nothing more; `run` returns when what was taken is done."""
+        self._stopping.set()
+        if self._connection is not None:
+            await self._connection.stop_reading()
+
     async def run(self, intakes: Sequence[Intake]) -> None:
-        """Read with these intakes; connect again whenever the connection is lost."""
-        while True:
+        """Read with these intakes until `stop`; connect again whenever the connection is lost."""
+        while not self._stopping.is_set():
             await self._process.reach("connecting")
             self._connection = self._outside.broker.connect(self._process)
             await self._read(intakes, self._connection)
@@ -113,9 +129,15 @@ class Link:
             )
             for intake in intakes
         ]
-        await asyncio.wait([*readers, connection.lost], return_when=asyncio.FIRST_COMPLETED)
+        stopping = asyncio.create_task(self._stopping.wait())
+        ends: list[asyncio.Future[Any]] = [*readers, connection.lost, stopping]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if self._process.dead:
             return
+        if self._stopping.is_set():
+            await asyncio.wait(readers, timeout=DRAIN_TIMEOUT)
+            connection.cut("the process stops")
+        stopping.cancel()
         for reader in readers:
             if reader.done():
                 reader.result()
@@ -142,7 +164,8 @@ class Replica:
         self._nudge: Nudge | None = None
         self._available: Callable[[], Awaitable[None]]
         self.worker = self._assemble()
-        task = asyncio.ensure_future(self._run())
+        self._reading = asyncio.create_task(self._link.run(self._intakes()))
+        task = asyncio.gather(self._reading, self._relay.run(), self._sweeping())
         task.add_done_callback(self._ended)
 
     @property
@@ -151,9 +174,22 @@ class Replica:
         return cast(OrderWorker, self.worker)
 
     @property
+    def inventory(self) -> InventoryWorker:
+        """The worker of an inventory service."""
+        return cast(InventoryWorker, self.worker)
+
+    @property
     def payments(self) -> PaymentWorker:
         """The worker of a payment service."""
         return cast(PaymentWorker, self.worker)
+
+    async def drain(self) -> None:
+        """Stop as on SIGTERM: finish what is in hand, then end."""
+        self.process.note("drains")
+        await self._link.stop()
+        await asyncio.wait([self._reading], timeout=DRAIN_TIMEOUT)
+        if not self.process.dead:
+            self.process.end("stopped")
 
     def _assemble(self) -> Worker[Any, Any]:
         outside, clock, process = self._outside, self._clock, self.process
@@ -181,13 +217,20 @@ class Replica:
         worker._engine._dice = Random(outside.adversary.dice.random())  # noqa: S311 (reproducible)
         return worker
 
-    async def _run(self) -> None:
-        handle: Handler = self.worker.handle
-        intakes = [
+    def _intakes(self) -> list[Intake]:
+        handle: Handler = self._handle
+        return [
             Intake(TOPOLOGIES[self.service], handle, self._available, alone=alone, clock=self._clock)
             for alone in (False, True)
         ]
-        await asyncio.gather(self._link.run(intakes), self._relay.run(), self._sweeping())
+
+    async def _handle(self, events: Sequence[Event]) -> Sequence[Verdict]:
+        deadly = self._outside.deadly
+        if deadly and any(deadly.get(str(event.event_id)) == self.service for event in events):
+            await self.process.reach("handling what kills it")
+            self.process.kill("by a message")
+            await self.process.live()
+        return await self.worker.handle(events)
 
     async def _sweeping(self) -> None:
         while True:
@@ -202,9 +245,9 @@ class Replica:
                 self.process.note(f"sweep waits: {why}")
 
     def _has_something_to_do(self) -> bool:
-        now = self._clock()
+        now, nudge = self._clock(), self._outside.pace.nudge
         return any(
-            (row.due_at and row.due_at <= now) or (row.nudge_at and row.nudge_at <= now)
+            (row.due_at and row.due_at <= now) or (nudge and row.nudge_at and row.nudge_at <= now)
             for row in self._outside.tables[self.service].values()
         )
 
@@ -212,6 +255,6 @@ class Replica:
         self._link.lose("its process died")
         on_death(self)
 
-    def _ended(self, task: "asyncio.Future[None]") -> None:
+    def _ended(self, task: "asyncio.Future[tuple[None, None, None]]") -> None:
         if not task.cancelled() and (error := task.exception()):
             self._outside.crashes.append(f"{self.name} died of {error!r}")

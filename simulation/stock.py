@@ -22,6 +22,14 @@ class Shelves:
 
     levels: dict[Place, Level] = field(default_factory=dict)
     warehouses: dict[str, Warehouse] = field(default_factory=dict)
+    owned: dict[Place, int] = field(default_factory=dict)
+    """The units that there are in all, kept apart from the levels to check them by."""
+
+    def put(self, place: Place, units: int) -> None:
+        """Have so many units available at a place, whatever was before."""
+        level = self.levels.get(place) or Level(warehouse_id=place[0], product_id=place[1])
+        self.owned[place] = self.owned.get(place, 0) + units - level.available
+        self.levels[place] = level.model_copy(update={"available": units, "version": level.version + 1})
 
 
 class MemoryInventory(MemoryAggregates[Reservation]):
@@ -82,6 +90,19 @@ class MemoryInventory(MemoryAggregates[Reservation]):
         """Return the levels of these products."""
         await self._process.reach_store("load of the stock")
         return [level for level in self._shelves.levels.values() if level.product_id in product_ids]
+
+    async def set_level(
+        self, warehouse_id: str, product_id: str, units: int, version: int | None
+    ) -> Level | None:
+        """See `inventory_service.store.InventoryStore`."""
+        place = warehouse_id, product_id
+        await self._process.reach_store("setting a level")
+        if version is not None and self._shelves.levels[place].version != version:
+            return None
+        self._shelves.put(place, units)
+        self._process.note(f"sets {place} to {units}")
+        await self._process.leave_store("setting a level")
+        return self._shelves.levels[place]
 
     def _fits(self, place: Place, total: Counter[str]) -> bool:
         level = self._shelves.levels.get(place)

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Coroutine, Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,10 +11,12 @@ import structlog
 
 from events.catalogue import ORDER, PAYMENT, SERVICES
 from events.fields import Location
-from inventory_service.stock import Level, Place, Warehouse
+from inventory_service.stock import Warehouse
+from payment_service.provider import Charge
 from simulation.adversary import Adversary
 from simulation.broker import MemoryBroker
 from simulation.clock import VirtualLoop
+from simulation.hands import Hands
 from simulation.invariants import violations
 from simulation.people import PRODUCTS, People
 from simulation.provider import Ledger
@@ -24,6 +26,8 @@ from simulation.trace import Trace, described
 LONGEST_CALM = 4000.0
 """Seconds after the last fault within which everything must have come to rest."""
 LOOK_EVERY = 4.0
+MANY_NUDGES = 3
+"""Who has not moved after so many will not be moved by one more."""
 SILENT = structlog.make_filtering_bound_logger(50)
 WAREHOUSES = {
     "berlin": Location(latitude=52.5, longitude=13.4),
@@ -75,32 +79,45 @@ class World:
         if self._adversary.patient:
             self._pace = Pace(sweep=15.0, patience=30.0)
         self._skews = {service: dice.choice((0.0, 0.0, dice.uniform(-2, 2))) for service in SERVICES}
+        self._pace.nudge = dice.random() < 0.08
         self._replicas: dict[str, Replica] = {}
+        self._actors: list[asyncio.Task[None]] = []
 
     async def run(self) -> Result:
         """Play the schedule to its end."""
         broker = MemoryBroker(self._adversary)
         broker.declare(list(TOPOLOGIES.values()))
-        self._outside = Outside(self._adversary, broker, Ledger(self._adversary, self._loop.time), self._pace)
-        owned = self._fill_shelves()
+        ledger = Ledger(self._adversary, self._loop.time, self._regret)
+        self._outside = Outside(self._adversary, broker, ledger, self._pace)
+        self._fill_shelves()
         for service in SERVICES:
-            for number in range(self._dice.choice((1, 2))):
+            for number in range(self._dice.choice((1, 1, 2, 2, 3))):
                 self._start(service, f"{service.removesuffix('_service')}-{number + 1}")
-        people = People(self._outside, self._replica)
-        actors = self._cast(people)
-        await self._until_the_storm_is_over(actors)
+        people = self._people = People(self._outside, self._replica)
+        self._hands = Hands(self._outside, people)
+        for act in (*self._orders(), *self._by_hand(), *self._operated()):
+            self._play(act)
+        await self._until_the_storm_is_over()
         self._adversary.calm = True
         self._note("no more faults")
-        wrong = [repr(one) for one in await asyncio.gather(*actors, return_exceptions=True) if one]
+        await self._until_all_have_done()
         quiet = await self._until_quiet()
         if self._dice.random() < 0.5 and await self._settle_refunds(people):
             quiet = await self._until_quiet()
         found = [] if quiet else [f"not quiet {LONGEST_CALM:g} s after the last fault: {self._restless()}"]
-        found += violations(self._outside, people.promised, owned) + self._loop.errors + wrong
+        await self._until_all_have_done()
+        wrong = [repr(error) for actor in self._actors if (error := actor.exception())]
+        found += violations(self._outside, people.promised) + self._loop.errors + wrong
         return Result(self._seed, found, self._ends(), dict(self._adversary.struck), self.trace.text())
 
-    def _cast(self, people: People) -> list[asyncio.Task[None]]:
-        dice = self._dice
+    def _play(self, act: Coroutine[Any, Any, None]) -> None:
+        self._actors.append(asyncio.create_task(act))
+
+    def _regret(self, charge: Charge) -> None:
+        self._play(self._hands.approve_late(charge, self._dice.choice((0.01, 1, 12)) * self._dice.random()))
+
+    def _orders(self) -> list[Coroutine[Any, Any, None]]:
+        dice, people = self._dice, self._people
         acts = []
         for number in range(dice.choice((1, 2, 3, 4))):
             request = people.request(f"o-{number + 1}")
@@ -117,23 +134,60 @@ class World:
                 acts.append(people.cancel(request.order_id, self._moment()))
             if dice.random() < 0.2:
                 acts.append(people.settle(request.order_id, self._moment()))
-        return [asyncio.create_task(act) for act in acts]
+        return acts
+
+    def _by_hand(self) -> list[Coroutine[Any, Any, None]]:
+        dice, hands = self._dice, self._hands
+        acts = []
+        if dice.random() < 0.2:
+            acts += [hands.restock(self._moment()) for _ in range(dice.choice((1, 2, 3)))]
+        if dice.random() < 0.15:
+            acts.append(hands.hold(dice.choice(("o-1", "h-1", "h-2")), self._moment()))
+        if dice.random() < 0.1:
+            acts.append(hands.pay(dice.choice(("o-1", "p-1")), self._moment()))
+        if dice.random() < 0.1:
+            acts += [hands.poison(number, self._moment()) for number in range(dice.choice((1, 2)))]
+        if dice.random() < 0.05:
+            acts.append(hands.publish_a_killer("k-1", self._moment()))
+        return acts
+
+    def _operated(self) -> list[Coroutine[Any, Any, None]]:
+        dice = self._dice
+        acts = []
+        if dice.random() < 0.2:
+            acts += [self._stop_somebody(self._moment()) for _ in range(dice.choice((1, 2, 3)))]
+        if self._pace.nudge:
+            acts.append(self._wipe(self._dice.random() * self._window))
+        return acts
+
+    async def _stop_somebody(self, at: float) -> None:
+        await asyncio.sleep(at)
+        running = [replica for replica in self._replicas.values() if not replica.process.dead]
+        if running:
+            self._adversary.count("drain")
+            await self._dice.choice(running).drain()
+
+    async def _wipe(self, at: float) -> None:
+        await asyncio.sleep(at)
+        self._adversary.count("wipe")
+        self._note("the broker loses everything")
+        outside = self._outside
+        outside.broker.lose_everything(list(TOPOLOGIES.values()))
+        # What only the broker had is gone, whoever it was promised to.
+        self._people.promised &= {key for table in outside.tables.values() for key in table}
+        outside.may_be_put_away |= outside.to_be_put_away
+        outside.to_be_put_away.clear()
 
     def _moment(self) -> float:
         return self._dice.random() ** 2 * self._span
 
-    def _fill_shelves(self) -> dict[Place, int]:
-        owned: dict[Place, int] = {}
+    def _fill_shelves(self) -> None:
         plenty = self._dice.random() < 0.4
         for warehouse, location in WAREHOUSES.items():
             self._outside.shelves.warehouses[warehouse] = Warehouse(warehouse_id=warehouse, location=location)
             for product in PRODUCTS[: self._dice.choice((2, 3, 3))]:
                 units = self._dice.choice((0, 2, 3, 5, 40)) if plenty else self._dice.choice((0, 3, 4, 6))
-                owned[warehouse, product] = units
-                self._outside.shelves.levels[warehouse, product] = Level(
-                    warehouse_id=warehouse, product_id=product, available=units
-                )
-        return owned
+                self._outside.shelves.put((warehouse, product), units)
 
     def _start(self, service: str, name: str) -> None:
         self._note(f"{name} starts")
@@ -158,11 +212,15 @@ class World:
             await people.settle(order_id, 0)
         return bool(refused)
 
-    async def _until_the_storm_is_over(self, actors: Sequence[asyncio.Task[None]]) -> None:
+    async def _until_the_storm_is_over(self) -> None:
         for _ in range(int(self._window)):
             await asyncio.sleep(1)
-            if all(actor.done() for actor in actors) and not self._restless():
+            if all(actor.done() for actor in self._actors) and not self._restless():
                 return
+
+    async def _until_all_have_done(self) -> None:
+        while doing := [actor for actor in self._actors if not actor.done()]:
+            await asyncio.wait(doing)
 
     async def _until_quiet(self) -> bool:
         end = self._loop.time() + LONGEST_CALM
@@ -177,13 +235,13 @@ class World:
         waiting = [
             f"the queue {queue.name}"
             for queue in self._outside.broker.queues.values()
-            if queue.busy and not queue.name.endswith(".dead")
+            if queue.under_way or (queue.busy and not queue.name.endswith(".dead"))
         ]
         rows = [
             f"{service} {key}"
             for service, table in self._outside.tables.items()
             for key, row in table.items()
-            if row.outbox or row.due_at
+            if row.outbox or row.due_at or (row.nudge_at and self._pace.nudge and row.nudges < MANY_NUDGES)
         ]
         absent = [name for name, replica in self._replicas.items() if replica.process.dead]
         return [*waiting, *rows, *absent]
