@@ -88,25 +88,31 @@ def audit(
     settled_for: timedelta = timedelta(seconds=30),
     at_rest: bool = False,
     scope: Scope | None = None,
+    promised: Collection[str] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Report:
     """Judge what the databases hold, all of it or the orders of a scope.
 
-    `at_rest` judges everything, and takes what is unfinished for wrong. `progress` is told how many
-    documents were read, of about how many. Raises what the driver raises when the database is away.
+    `at_rest` judges everything, and takes what is unfinished for wrong. `promised` are orders that somebody
+    was told of, so that each has to be there, as each of a scope. `progress` is told how many documents were
+    read, of about how many. Raises what the driver raises when the database is away.
     """
     started = monotonic()
     report = Report()
     when = When(clock(), settled_for, at_rest)
     products = scope.products if scope else None
+    missing = set(scope.order_ids if scope else promised)
     with reading(databases) as reader:
         before = reader.shelves(products)
         rows = reader.some(scope.order_ids) if scope else reader.everything()
         total = 3 * len(scope.order_ids) if scope else reader.count()
+        rows = _noted(rows, missing)
         stock, money = _judge_rows(rows, when, report, lambda done: progress(done, total))
         for finding in _stock_findings(reader, stock, before, products, when, report):
             report.accuse(finding.about, [finding], [])
+    for order_id in sorted(missing):
+        report.accuse(order_id, [Finding("no order is lost", order_id, "was accepted, and is unknown")], [])
     for finding in money.findings():
         report.accuse(finding.about, [finding], [])
     report.money = dict(money.by_currency)
@@ -114,7 +120,12 @@ def audit(
     return report
 
 
-def audit_at_rest(databases: Databases, scope: Scope | None = None, within: float = 20.0) -> Report:
+def audit_at_rest(
+    databases: Databases,
+    scope: Scope | None = None,
+    promised: Collection[str] = (),
+    within: float = 20.0,
+) -> Report:
     """Judge everything, again until nothing is found or `within` seconds are over; return the last report.
 
     A service forgets what it has published only a few seconds later, so a system that has just come to rest
@@ -122,10 +133,18 @@ def audit_at_rest(databases: Databases, scope: Scope | None = None, within: floa
     """
     deadline = monotonic() + within
     while True:
-        report = audit(databases, at_rest=True, scope=scope)
+        report = audit(databases, at_rest=True, scope=scope, promised=promised)
         if report.ok or monotonic() >= deadline:
             return report
         sleep(PAUSE)
+
+
+def _noted(rows: Iterator[Row], missing: set[str]) -> Iterator[Row]:
+    """Strike the orders that are there off those that are missing."""
+    for row in rows:
+        if row.case.order or row.unreadable:
+            missing.discard(row.case.key)
+        yield row
 
 
 def _judge_rows(

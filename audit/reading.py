@@ -5,12 +5,14 @@ needed, and neither projections nor aggregations make it cheaper for the embedde
 in the same thread as everybody's writes.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any
+from typing import Any, get_args
 
 from audit.books import Shelf, StockBook
 from audit.cases import Case, Kept, Unreadable, kept
@@ -18,12 +20,13 @@ from audit.rules import Finding
 from events.catalogue import INVENTORY, ORDER, PAYMENT
 from inventory_service.reservation import Reservation
 from inventory_service.stock import Place
-from order_service.order import Order
+from order_service.order import TERMINAL, Order, Status
 from payment_service.payment import Payment
 from reactor.mongo import connect, database
 from reactor.store import Document
 
 BATCH = 1000
+UNFINISHED = [status for status in get_args(Status) if status not in (*TERMINAL, "refundPending")]
 ANSWER_SECONDS = 60.0
 """How long the database may take to find where to begin."""
 
@@ -72,6 +75,23 @@ class Reader:
     def count(self) -> int:
         """Return about how many documents there are."""
         return sum(collection.estimated_document_count() for collection in self._collections)
+
+    def unfinished(self) -> Counter[str]:
+        """Return what has not come to rest, by name, from indexes alone."""
+        found: Counter[str] = Counter()
+        orders, _, payments = self._collections
+        for order in orders.find({"state.status": {"$in": UNFINISHED}}, {"state.status": 1}):
+            found[f"orders {order['state']['status']}"] += 1
+        some_day = datetime.now(UTC) + timedelta(days=1)
+        found["payments under way"] = _length(payments.find({"dueAt": {"$lt": some_day}}, {"_id": 1}))
+        for collection in self._collections:
+            waiting = collection.find({"outbox.at": {"$lt": some_day}}, {"_id": 1})
+            found[f"{collection.name} with unpublished events"] = _length(waiting)
+        return +found
+
+    def orders(self) -> int:
+        """Return about how many orders there are."""
+        return int(self._collections[0].estimated_document_count())
 
     def everything(self) -> Iterator[Row]:
         """Return all cases, in the order of their ids."""
@@ -151,6 +171,10 @@ def _rank(key: object) -> tuple[int, str]:
     if isinstance(key, str):
         return 1, key
     return (0 if isinstance(key, int | float) else 2), ""
+
+
+def _length(rows: Iterable[Document]) -> int:
+    return sum(1 for _ in rows)
 
 
 def _take(cursor: Iterable[Document]) -> list[Document]:

@@ -129,9 +129,19 @@ async def place_and_cancel(stage: Stage, story: Story) -> str:
 async def publish_by_hand(stage: Stage, story: Story) -> str:
     """Publish the request as an operator would in the management UI, with nothing but the fields."""
     order_id = f"{stage.prefix}-by-hand"
-    login = broker_login(stage.endpoints.rabbitmq)
-    url = f"{stage.endpoints.management}/api/exchanges/{quote(login.vhost, safe='')}/order.events/publish"
-    fields = {"type": BY_HAND, "orderId": order_id, **stage.body(story)}
+    await post_by_hand(stage.endpoints, {"orderId": order_id, **stage.body(story)})
+    return order_id
+
+
+async def post_by_hand(at: Endpoints, request: Json) -> None:
+    """Publish a request for a reservation over the broker's management API, confirmed.
+
+    Raises:
+        CommandError: the broker did not take it, or no queue did.
+    """
+    login = broker_login(at.rabbitmq)
+    url = f"{at.management}/api/exchanges/{quote(login.vhost, safe='')}/order.events/publish"
+    fields = {"type": BY_HAND, **request}
     message = {
         "properties": {},
         "routing_key": BY_HAND,
@@ -142,10 +152,9 @@ async def publish_by_hand(stage: Stage, story: Story) -> str:
         try:
             answer = await http.post(url, json=message)
         except httpx.TransportError as error:
-            raise CommandError(unreachable(stage.endpoints.management, error)) from None
+            raise CommandError(unreachable(at.management, error)) from None
     if not (answer.is_success and answer.json().get("routed")):
         raise CommandError(f"the broker's management API answered {answer.status_code}: {answer.text}")
-    return order_id
 
 
 STORIES = (

@@ -24,6 +24,7 @@ async def test_when_a_service_is_killed_in_the_middle_of_many_orders(system: Sys
     ending = asyncio.create_task(ended_all(system, order_ids))
     while not ending.done():
         assert (await system.audited_running()).broken == {}
+        await asyncio.wait([ending], timeout=0.5)
     assert [order["status"] for order in await ending] == ["confirmed"] * MANY
     report = await system.audited(order_ids, product)
     assert (report.broken, report.judged, report.places) == ({}, MANY, 2)

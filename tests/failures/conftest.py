@@ -7,13 +7,13 @@ import pytest
 
 from cli.broker import BrokerNode
 from cli.database import DatabaseNode
+from cli.proxy import proxy_to
 from cli.stack import Stack
 from tests.e2e.conftest import fresh_settings
 from tests.e2e.system import running
 from tests.failures.outage import Outage, port_of
 from tests.failures.scene import Scene
 from tests.support.broker import virtual_host
-from tests.support.proxy import proxy_to
 from tests.support.tap import DurableTap
 
 IMPATIENT = {

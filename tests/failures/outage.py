@@ -16,11 +16,11 @@ import aio_pika
 
 from cli.broker import BrokerNode, find_server
 from cli.database import DatabaseNode
+from cli.proxy import Proxy
 from cli.stack import SERVICES
 from events.catalogue import INVENTORY
 from tests.failures.scene import Scene
 from tests.support.broker import Client, until
-from tests.support.proxy import Proxy
 
 DELAYED = "sim:delay:2"
 """The payment method of an order that is under way for two seconds at least."""

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 
+from cli.proxy import proxy_to
 from events.catalogue import (
     INVENTORY,
     ORDER,
@@ -27,7 +28,6 @@ from messaging.topology import SUSPECTS_KEY, Topology
 from messaging.verdict import Done, Handler, Later, Retry, Unavailable, Verdict
 from runtime.clock import utc_now
 from tests.support.broker import Broker, Client, Neighbour, until
-from tests.support.proxy import proxy_to
 
 SERVICE = Topology(
     INVENTORY,

@@ -37,6 +37,7 @@ COMMANDS = [
     ["up"],
     ["demo"],
     ["audit"],
+    ["chaos"],
     ["publish"],
     ["seed"],
     ["flow"],

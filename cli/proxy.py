@@ -1,4 +1,4 @@
-"""A TCP proxy on this machine that a test makes as bad as networks are."""
+"""A TCP proxy on this machine that is made as bad as networks are."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,0 +1,199 @@
+"""`saga chaos`: strikes a private system at random while orders are placed, and audits what is left."""
+
+import asyncio
+import json
+import shutil
+import signal
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from time import monotonic
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from audit.judge import audit_at_rest
+from audit.reading import Databases, reading
+from cli.audit import databases_at
+from cli.client import Services, run
+from cli.faults import Fault, plan
+from cli.load import Load, stock
+from cli.outcome import Outcome, print_outcome, to_json
+from cli.process import ProcessError
+from cli.seed import put
+from cli.tap import connected
+from cli.victim import Victim, victim
+from events.catalogue import SERVICES
+
+EVERY = 6.0
+"""Seconds between two faults, where nobody says how many there are to be."""
+PATIENCE = 120.0
+"""Seconds that the last customers try to be heard."""
+REST_LIMIT = 600.0
+"""Seconds that the system may take to come to rest: a message may pause for 300 before its next attempt."""
+LOOK_EVERY = 1.0
+READY_SECONDS = 60.0
+
+EPILOG = """\b
+Starts a broker, a database and the services of its own. Every part is killed, paused, stopped, and cut off,
+broker and database included; then all faults are lifted, and when everything has come to rest, the audit
+judges all of it.
+
+\b
+The seed decides which order comes when and in which way, and which part is struck when and how: the same
+arguments give the same plan. What a strike meets is up to the machine, so no two runs are the same.
+
+\b
+Exit code 1 if any promise is broken, an order has not ended, a dead letter is left, or a part has ended
+by itself. The state is kept then, and the way to look at it is printed.
+
+\b
+Examples:
+  saga chaos
+  saga chaos --orders 5000 --minutes 10 --seed 7
+"""
+
+
+def chaos(
+    orders: Annotated[int, typer.Option(min=1, metavar="N", help="How many orders to place.")] = 500,
+    minutes: Annotated[float, typer.Option(min=0.2, max=24 * 60, metavar="M", help="For how long.")] = 2,
+    seed: Annotated[int, typer.Option(min=0, metavar="S", help="What is drawn, and when.")] = 1,
+    faults: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="How many strikes.  [default: one every 6 s]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+) -> None:
+    """Place orders while parts of a private system are killed, paused, stopped and cut off; then audit it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    directory = Path(tempfile.mkdtemp(prefix="saga-chaos-"))
+    console = Console(stderr=True, highlight=False)
+    strikes = plan(seed, minutes * 60, round(minutes * 60 / EVERY) if faults is None else faults)
+    ok = False
+    try:
+        outcome = run(_chaos(directory, console, orders, minutes * 60, seed, strikes))
+        ok = outcome.ok
+    except ProcessError as error:
+        typer.echo(f"saga: {error}", err=True)
+        raise typer.Exit(1) from None
+    finally:
+        if ok:
+            shutil.rmtree(directory, ignore_errors=True)
+        else:
+            typer.echo(_look_again(directory), err=True)
+    if as_json:
+        typer.echo(json.dumps(to_json(outcome)))
+    else:
+        print_outcome(Console(highlight=False), outcome)
+    if not ok:
+        raise typer.Exit(1)
+
+
+def _look_again(directory: Path) -> str:
+    return (
+        f"The state is kept in {directory}, the logs in {directory / 'logs'}. To look again:\n"
+        f"  SAGA_STATE={directory} saga up       and in another terminal\n"
+        f"  SAGA_STATE={directory} saga audit --all"
+    )
+
+
+async def _chaos(
+    directory: Path, console: Console, orders: int, seconds: float, seed: int, strikes: Sequence[Fault]
+) -> Outcome:
+    started = monotonic()
+    with _progress(console) as progress:
+        said = progress.add_task("starting", total=None)
+        async with victim(directory, lambda what: progress.update(said, description=what)) as struck:
+            at = struck.stack.endpoints
+            databases = databases_at(struck.database_url)
+            async with Services(at) as services:
+                await services.ready(READY_SECONDS)
+                await put(services, stock())
+                load = Load(services, at, orders, seconds, seed)
+                progress.update(said, description="placing orders, striking")
+                await _storm(struck, load, strikes, progress)
+                faults_over = monotonic()
+                progress.update(said, description="waiting until all is at rest")
+                left = await _rest(databases, len(load.accepted), progress)
+                rest = monotonic() - faults_over
+                progress.update(said, description="auditing")
+                report = await asyncio.to_thread(audit_at_rest, databases, None, list(load.accepted))
+                letters = await _dead_letters(struck.broker_url)
+                ways = await asyncio.to_thread(_ends, databases, load.accepted)
+        return Outcome(
+            accepted=len(load.accepted),
+            ways=ways,
+            strikes=struck.strikes,
+            planned=len(strikes),
+            report=report,
+            dead_letters=letters,
+            problems=[*struck.problems, *load.refused, *left],
+            rest=rest,
+            seconds=monotonic() - started,
+        )
+
+
+async def _storm(struck: Victim, load: Load, strikes: Sequence[Fault], progress: Progress) -> None:
+    """Place the orders and carry out the faults; return when all of both are done with."""
+    placing = progress.add_task("orders accepted", total=load.orders)
+    striking = progress.add_task("faults", total=len(strikes))
+    started = monotonic()
+
+    async def strike(fault: Fault) -> None:
+        await asyncio.sleep(started + fault.at - monotonic())
+        await struck.strike(fault)
+        progress.advance(striking)
+
+    watching = asyncio.create_task(struck.watch())
+    work = [asyncio.create_task(strike(fault)) for fault in strikes]
+    work.append(asyncio.create_task(load.run(lambda: progress.advance(placing), PATIENCE)))
+    try:
+        await asyncio.gather(*work)
+    finally:
+        for task in (*work, watching):
+            task.cancel()
+        await asyncio.gather(*work, watching, return_exceptions=True)
+
+
+async def _rest(databases: Databases, accepted: int, progress: Progress) -> list[str]:
+    """Wait until nothing is under way any more; return what still is when the time is up."""
+    waiting = progress.add_task("waits for", total=None)
+    deadline = monotonic() + REST_LIMIT
+    with reading(databases) as reader:
+        while True:
+            left = await asyncio.to_thread(reader.unfinished)
+            left["orders nobody knows yet"] = max(0, accepted - await asyncio.to_thread(reader.orders))
+            told = ", ".join(f"{count} {name}" for name, count in left.items() if count)
+            if not told:
+                return []
+            if monotonic() > deadline:
+                return [f"not at rest {REST_LIMIT:g} s after the last fault: {told}"]
+            progress.update(waiting, description=f"waits for {told}")
+            await asyncio.sleep(LOOK_EVERY)
+
+
+async def _dead_letters(broker_url: str) -> dict[str, int]:
+    """Return how many messages each service has put away, as far as it has any."""
+    found = {}
+    async with connected(broker_url) as channel:
+        for service in SERVICES:
+            queue = await channel.declare_queue(f"{service}.dead", passive=True)
+            if count := queue.declaration_result.message_count:
+                found[service] = count
+    return found
+
+
+def _ends(databases: Databases, accepted: Mapping[str, str]) -> dict[str, Counter[str]]:
+    """Return how the accepted orders ended, by the way they were placed in."""
+    ends: dict[str, Counter[str]] = defaultdict(Counter)
+    with reading(databases) as reader:
+        for row in reader.some(accepted):
+            ends[accepted[row.case.key]][row.case.order.state.status if row.case.order else "unknown"] += 1
+    return dict(ends)
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

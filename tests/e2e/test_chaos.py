@@ -1,0 +1,40 @@
+"""A short run of `saga chaos`: load, faults of every part but a broker that is killed twice, then the audit."""
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+ORDERS = 100
+FAULTS = 8
+SEED = 0
+
+
+@pytest.mark.timeout(900)
+async def test_a_short_storm_breaks_no_promise(tmp_path: Path) -> None:
+    arguments = [f"--orders={ORDERS}", "--minutes=0.75", f"--faults={FAULTS}", f"--seed={SEED}", "--json"]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cli.main", "chaos", *arguments),
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(840):
+            out, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            async with asyncio.timeout(50):
+                await process.wait()
+    told = json.loads(out or b"{}")
+    assert process.returncode == 0, f"{told} {err.decode()}"
+    assert told["ok"]
+    assert told["accepted"] == told["audit"]["judged"] == ORDERS
+    assert sum(sum(ends.values()) for ends in told["orders"].values()) == ORDERS
+    assert len(told["faults"]) == FAULTS
+    assert told["deadLetters"] == {}
+    assert list(tmp_path.iterdir()) == [], "what went well leaves nothing behind"
