@@ -39,6 +39,7 @@ LIMIT = 200_000
 Patch = pytest.MonkeyPatch
 
 
+@pytest.mark.timeout(600)  # half a minute alone on two processors
 def test_no_fault_no_class_and_no_pair_of_them_breaks_anything() -> None:
     found = list(search_all(together(), LIMIT))
     for one in found:
