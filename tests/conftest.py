@@ -4,11 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator, Generator, Iterator
 
 import pytest
+from hypothesis import settings
 
 from cli.broker import BrokerNode
 from cli.database import DatabaseNode
 from tests.support.broker import Broker, virtual_host
 from tests.support.stacks import waiting_tasks
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 _loops: list[asyncio.AbstractEventLoop] = []
 
