@@ -31,12 +31,17 @@ class Judge:
 
     def wrong_at_rest(self, state: State) -> str | None:
         """Return what is wrong with a state in which nothing moves any more."""
-        if state.flight:
+        if state.flight and not self._forgotten(state):
             return f"never handled: {', '.join(self._world.in_flight(state))}"
         parts = (*state[:6], *state.left)
         if parts not in self._rests:
             self._rests[parts] = self._wrong_at_rest(state)
         return self._rests[parts]
+
+    def _forgotten(self, state: State) -> bool:
+        """The broker lost the request before the order service saw it, and the hold was gone before the first
+        nudge: what is said of that order ends as a dead letter, and its publisher has to ask again."""
+        return self._world.orders.state(state.order) is None and self._world.struck(state, "wipe")
 
     def _wrong(self, state: State) -> str | None:
         return self._stock(state) or self._charges(state) or self._last_events(state) or self._bodies(state)

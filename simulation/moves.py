@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any, cast
 
-from events.catalogue import SERVICES
+from events.catalogue import SERVICES, PaymentRefundRequested, PaymentRequested
 from payment_service.payment import Payment
 from payment_service.provider import Approved, Declined, Refunded, RefundRefused
 from payment_service.worker import Answer, PaymentWorker
@@ -194,13 +194,20 @@ class OneOrder(Ground):
                 yield Move(False, (text, events), state._replace(flight=flight, left=left))
 
     def _nudges(self, state: State, *, fair: bool, left: tuple[int, ...]) -> Iterator[Move]:
-        """A service publishes again what it is owed an answer to."""
+        """A service publishes again what it is owed an answer to.
+
+        A refund that waits for a person is asked for again and again; the order rests all the same.
+        """
+        order, payment = self.orders.state(state.order), self.payments.state(state.payment)
+        refused = payment and payment.status == "refundFailed" and order and order.status == "refundPending"
         for place in (0, 1):
             events = self.services[place].unanswered(state.cell(place))
             if events:
                 flight = self.flight(state.flight, self.copies(events))
                 text = f"{SERVICES[place]} is NUDGED: {_braces(events)}"
-                yield Move(fair, (text, events), state._replace(flight=flight, left=left))
+                kinds = {type(self.events[event]) for event in events}
+                moves_on = not (refused and kinds <= {PaymentRequested, PaymentRefundRequested})
+                yield Move(fair and moves_on, (text, events), state._replace(flight=flight, left=left))
 
     def _fault(self, state: State, place: int, effect: Effect, name: str, text: str) -> Iterator[Move]:
         yield from self._transition(state, place, effect, text, fair=False, left=self.spent(state, name))

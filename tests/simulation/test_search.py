@@ -53,6 +53,22 @@ def test_no_fault_no_class_and_no_pair_of_them_breaks_anything() -> None:
     assert max(one.depth for one in found) >= 24
 
 
+@pytest.mark.parametrize(
+    "faults",
+    [
+        "cancel,late,refuse",
+        "cancel,refuse,wipe",
+        "deadline,late,wipe",
+        "expiry,rival,crash",
+        "other,hold,cancel",
+    ],
+)
+def test_three_at_a_time_break_nothing_either(faults: str) -> None:
+    found = search(faults.split(","), LIMIT)
+    assert found.violation is None, "\n".join([found.violation, *found.story])
+    assert found.complete
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_every_class_of_faults_adds_something(fault: str) -> None:
     # A refund is refused only where one is asked for.
