@@ -42,4 +42,5 @@ async def test_a_short_storm_breaks_no_promise(tmp_path: Path) -> None:
     assert {fault["part"] for fault in told["faults"]} == PARTS.keys()
     assert {fault["kind"] for fault in told["faults"]} == KINDS.keys()
     assert told["deadLetters"] == {}
-    assert os.listdir(tmp_path) == [], "what went well leaves nothing behind"
+    left = await asyncio.to_thread(os.listdir, tmp_path)
+    assert left == [], "what went well leaves nothing behind"
