@@ -25,7 +25,7 @@ from payment_service.payment import Payment
 from reactor.mongo import connect, database
 from reactor.store import Document
 
-BATCH = 1000
+BATCH = 2000
 UNFINISHED = [status for status in get_args(Status) if status not in (*TERMINAL, "refundPending")]
 ANSWER_SECONDS = 60.0
 """How long the database may take to find where to begin."""
