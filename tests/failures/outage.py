@@ -120,14 +120,11 @@ class Outage:
         """Run `saga nudge`; return the ids of the orders that asked again."""
         saga = Path(sys.executable).with_name("saga")
         env = {**os.environ, "ORDER_URL": self.system.at.order}
+        command = [str(saga), "nudge", "--json"]
         told = await asyncio.to_thread(
-            subprocess.run,
-            [str(saga), "nudge", "--json"],
-            env=env,
-            check=True,
-            capture_output=True,
-            timeout=60,
+            subprocess.run, command, env=env, check=False, capture_output=True, text=True, timeout=60
         )
+        assert told.returncode == 0, told.stderr
         return {question["orderId"] for question in json.loads(told.stdout)}
 
     async def set_memory_limit(self, limit: str) -> None:
