@@ -60,7 +60,7 @@ def test_no_fault_no_class_and_no_pair_of_them_breaks_anything() -> None:
         "cancel,refuse,wipe",
         "deadline,late,wipe",
         "expiry,rival,crash",
-        "other,hold,cancel",
+        "expiry,wipe,adopt",
     ],
 )
 def test_three_at_a_time_break_nothing_either(faults: str) -> None:
