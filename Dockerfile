@@ -1,13 +1,17 @@
 # One image for every service and for the `saga` command; what runs is named by the command.
 ARG PYTHON_IMAGE=python:3.13-slim
 
+# The dependencies in a layer of their own: they are installed again only when they themselves change.
+FROM ${PYTHON_IMAGE} AS requirements
+COPY pyproject.toml ./
+RUN python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" >requirements.txt
+
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /source
 RUN python3 -m venv --without-pip /venv
-# The dependencies in a layer of their own: a change of the code does not install them again.
-COPY pyproject.toml constraints.txt ./
-RUN python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" >requirements.txt \
-    && python3 -m pip --python /venv/bin/python install --no-cache-dir -c constraints.txt -r requirements.txt
+COPY --from=requirements /requirements.txt ./
+COPY constraints.txt ./
+RUN python3 -m pip --python /venv/bin/python install --no-cache-dir -c constraints.txt -r requirements.txt
 COPY . .
 RUN python3 -m pip --python /venv/bin/python install --no-cache-dir --no-deps .
 

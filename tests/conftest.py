@@ -1,6 +1,7 @@
 """A broker and a database of the tests' own, on free ports; each test gets a virtual host to itself."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Generator, Iterator
 
 import pytest
@@ -9,12 +10,14 @@ from hypothesis import settings
 from cli.broker import BrokerNode
 from cli.database import DatabaseNode
 from tests.support.broker import Broker, virtual_host
+from tests.support.needs import missing_need
 from tests.support.stacks import waiting_tasks
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
+_unmet: dict[str, str] = {}
 _loops: list[asyncio.AbstractEventLoop] = []
 
 
@@ -24,6 +27,25 @@ async def known_loop() -> AsyncIterator[None]:
     _loops.append(asyncio.get_running_loop())
     yield
     _loops.clear()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests that need what this machine does not have, except in CI: there they fail."""
+    if os.environ.get("CI"):
+        return
+    for marker in {mark.name for item in items for mark in item.iter_markers()}:
+        if reason := missing_need(marker):
+            left_out = [item for item in items if item.get_closest_marker(marker)]
+            config.hook.pytest_deselected(items=left_out)
+            items[:] = [item for item in items if item not in left_out]
+            _unmet[marker] = f"{len(left_out)} tests marked `{marker}` were not run: {reason}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was left out."""
+    for line in _unmet.values():
+        terminalreporter.write_line(line, yellow=True)
 
 
 @pytest.hookimpl(wrapper=True)

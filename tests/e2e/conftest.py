@@ -1,4 +1,4 @@
-"""One system for the tests that leave it whole: services as processes, on the tests' broker and database."""
+"""Systems to test from outside, as processes and as containers: one set of scenarios, two ways to run it."""
 
 from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
@@ -8,25 +8,36 @@ import pytest
 from cli.broker import BrokerNode
 from cli.process import free_port
 from cli.stack import Stack
+from tests.e2e.containers import ContainerStack
 from tests.e2e.system import System, running
 from tests.support.broker import Broker, virtual_host
+
+CONTAINERS = pytest.param("containers", marks=[pytest.mark.containers, pytest.mark.timeout(600)])
+"""The first test to use them waits until images are there and everything has started."""
+
+
+@pytest.fixture(scope="session", params=["processes", CONTAINERS])
+def system(request: pytest.FixtureRequest) -> System:
+    """A running system, shared by all tests that leave it whole."""
+    found: System = request.getfixturevalue(f"system_of_{request.param}")
+    return found
 
 
 @pytest.fixture(scope="session")
 def system_broker(broker_node: BrokerNode) -> Iterator[Broker]:
-    """The virtual host of the shared system."""
+    """The virtual host of the shared processes."""
     with virtual_host(broker_node) as broker:
         yield broker
 
 
 @pytest.fixture(scope="session")
-async def system(
+async def system_of_processes(
     system_broker: Broker,
     broker_node: BrokerNode,
     mongodb_url: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[System]:
-    """A running system, shared by all tests that leave it whole."""
+    """Services as processes, on the tests' broker and database."""
     env = {
         "RABBITMQ_URL": system_broker.url,
         "RABBITMQ_MANAGEMENT_URL": broker_node.management_url,
@@ -35,6 +46,19 @@ async def system(
     }
     stack = Stack(tmp_path_factory.mktemp("system"), env=env)
     async with running(stack, system_broker.vhost, env) as system:
+        yield system
+
+
+@pytest.fixture(scope="session")
+def containers(tmp_path_factory: pytest.TempPathFactory) -> ContainerStack:
+    """Services, broker and database as containers; `system_of_containers` starts them."""
+    return ContainerStack(tmp_path_factory.mktemp("containers"))
+
+
+@pytest.fixture(scope="session")
+async def system_of_containers(containers: ContainerStack) -> AsyncIterator[System]:
+    """The same, running. A test may take any container away, and gives it back."""
+    async with running(containers, "%2F", containers.databases) as system:
         yield system
 
 

@@ -5,35 +5,61 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 import httpx
 
 from audit.judge import Report, audit, audit_at_rest
 from audit.reading import Databases, Scope
+from cli.endpoints import broker_login
 from cli.stack import Endpoints, Stack
+from tests.support.broker import until
 
 TERMINAL = {"confirmed", "failed", "cancelled"}
 WAREHOUSES = {"north": (60.0, 10.0), "south": (40.0, 10.0)}
+
+
+class Part(Protocol):
+    """A broker, a database or a service, as a process or as a container."""
+
+    def kill(self) -> None: ...
+    def start(self) -> None: ...
+
+
+class Whole(Protocol):
+    """All parts together: `Stack` for processes, `ContainerStack` for containers."""
+
+    @property
+    def endpoints(self) -> Endpoints: ...
+    def start(self) -> Endpoints: ...
+    def stop(self) -> None: ...
+    def service(self, name: str) -> Part: ...
+    def start_service(self, name: str) -> None: ...
 
 
 class System:
     """A running system and what a test does with it."""
 
     def __init__(
-        self, stack: Stack, vhost: str, http: httpx.AsyncClient, settings: Mapping[str, str]
+        self, whole: Whole, vhost: str, http: httpx.AsyncClient, settings: Mapping[str, str]
     ) -> None:
-        self.stack = stack
+        self.whole = whole
         names = (settings[f"{service}_DATABASE"] for service in ("ORDER", "INVENTORY", "PAYMENT"))
-        self._databases = Databases(stack.endpoints.mongodb, *names)
+        self._databases = Databases(whole.endpoints.mongodb, *names)
         self._vhost = vhost
         self._http = http
 
     @property
+    def stack(self) -> Stack:
+        """The processes, of a system that runs as such."""
+        assert isinstance(self.whole, Stack)
+        return self.whole
+
+    @property
     def at(self) -> Endpoints:
         """Where everything is."""
-        return self.stack.endpoints
+        return self.whole.endpoints
 
     async def stock(self, **units: int) -> str:
         """Bring a new product into the warehouses named; return its id."""
@@ -115,7 +141,7 @@ class System:
         """Publish as the management UI does: a routing key and a payload, nothing else."""
         answer = await self._http.post(
             f"{self.at.management}/api/exchanges/{self._vhost}/{exchange}/publish",
-            auth=("guest", "guest"),
+            auth=self._login,
             json={
                 "properties": {},
                 "routing_key": "InventoryReservationRequested",
@@ -132,12 +158,17 @@ class System:
             queue = f"{self.at.management}/api/queues/{self._vhost}/{service}.dead/get"
             answer = await self._http.post(
                 queue,
-                auth=("guest", "guest"),
+                auth=self._login,
                 json={"count": 100, "ackmode": "ack_requeue_true", "encoding": "auto"},
             )
             if letters := answer.json():
                 found[service] = len(letters)
         return found
+
+    @property
+    def _login(self) -> tuple[str, str]:
+        login = broker_login(self.at.rabbitmq)
+        return login.user, login.password
 
     async def post(self, url: str) -> httpx.Response:
         """Send an empty POST."""
@@ -168,7 +199,7 @@ def order(product: str, quantity: int, fields: Mapping[str, Any]) -> dict[str, A
 
 
 @asynccontextmanager
-async def running(stack: Stack, vhost: str, settings: Mapping[str, str]) -> AsyncIterator[System]:
+async def running(stack: Whole, vhost: str, settings: Mapping[str, str]) -> AsyncIterator[System]:
     """Start a stack, whose databases have the names in `settings`, and stop it at the end."""
     await asyncio.to_thread(stack.start)
     try:
@@ -181,3 +212,32 @@ async def running(stack: Stack, vhost: str, settings: Mapping[str, str]) -> Asyn
 async def ended_all(system: System, order_ids: Sequence[str], limit: float = 120) -> list[dict[str, Any]]:
     """Return many orders when all of them have ended."""
     return list(await asyncio.gather(*(system.ended(order_id, limit) for order_id in order_ids)))
+
+
+async def place_many(system: System, product: str, orders: int) -> list[str]:
+    """Place orders of one unit each, whose payments take up to 3 s, so that some are not done yet."""
+    delays = (3 * number / orders for number in range(orders))
+    placing = (system.place(product, paymentMethod=f"sim:delay:{delay:.2f}") for delay in delays)
+    return list(await asyncio.gather(*placing))
+
+
+async def under_way(system: System, product: str, orders: int) -> None:
+    """Wait until some of the orders, of one unit of the product each, are confirmed, and some are not."""
+
+    async def some_but_not_all() -> bool:
+        return 0 < sum(level[2] for level in (await system.levels(product)).values()) < orders
+
+    await until(some_but_not_all, "the orders are under way", limit=60)
+
+
+async def check_all_confirmed(system: System, product: str, order_ids: Sequence[str], stocked: int) -> None:
+    """Check that every order, of one unit each, ends confirmed; the books and the audit are the judges."""
+    orders = await ended_all(system, order_ids)
+    assert [order["status"] for order in orders] == ["confirmed"] * len(order_ids)
+    levels = (await system.levels(product)).values()
+    totals = tuple(map(sum, zip(*levels, strict=True)))
+    assert totals == (stocked - len(order_ids), 0, len(order_ids))
+    kept, sold = await system.money()
+    assert kept == sold
+    report = await system.audited(order_ids, product)
+    assert (report.broken, report.judged) == ({}, len(order_ids))
