@@ -203,7 +203,9 @@ async def running(stack: Whole, vhost: str, settings: Mapping[str, str]) -> Asyn
     """Start a stack, whose databases have the names in `settings`, and stop it at the end."""
     await asyncio.to_thread(stack.start)
     try:
-        async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
+        # A connection for each request: one that is kept may go down with what it leads to.
+        limits = httpx.Limits(max_keepalive_connections=0)
+        async with httpx.AsyncClient(timeout=60, limits=limits, trust_env=False) as http:
             yield System(stack, vhost, http, settings)
     finally:
         await asyncio.to_thread(stack.stop)
