@@ -1,7 +1,7 @@
 .PHONY: demo test format
 
 demo: ## Set everything up and show the whole system at work
-	@scripts/setup --system
+	@scripts/setup --demo
 	@.venv/bin/saga demo
 
 test: ## From nothing to green: checks, types, import rules and all tests

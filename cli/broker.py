@@ -36,7 +36,7 @@ USUAL_PLACES = (
 
 NOT_INSTALLED = (
     "RabbitMQ is not installed: {missing} was not found. Install it (Debian, Ubuntu: `scripts/setup --system "
-    "rabbitmq-server` as root; macOS: `brew install rabbitmq`), or name a running one, as in "
+    "rabbitmq-server` as root; macOS: `brew install rabbitmq`), start Docker, or name a running one, as in "
     "RABBITMQ_URL=amqp://guest:guest@localhost:5672/"
 )
 
@@ -115,13 +115,7 @@ class BrokerNode:
 
     def wait_ready(self) -> None:
         """Return once AMQP and the management API answer; ProcessError when the server ends or stalls."""
-        with _management(self.management_url) as api:
-            wait_until(
-                lambda: _get(api, "/api/whoami") is not None and _speaks_amqp("127.0.0.1", self._amqp_port),
-                START_LIMIT,
-                f"RabbitMQ answers at {self.management_url} and on port {self._amqp_port}",
-                self._server,
-            )
+        wait_for_broker(self.management_url, self._amqp_port, self._server)
 
     def stop(self) -> None:
         """Shut the node down in order, with a limit."""
@@ -170,6 +164,27 @@ class BrokerNode:
             # The script then becomes the server, instead of a shell that waits for it and cannot stop it.
             "detached": "1",
         }
+
+
+def wait_for_broker(management_url: str, amqp_port: int, server: Child, limit: float = START_LIMIT) -> None:
+    """Return once AMQP and the management API answer; ProcessError when the server ends or takes too long."""
+    with _management(management_url) as api:
+        wait_until(
+            lambda: _get(api, "/api/whoami") is not None and _speaks_amqp("127.0.0.1", amqp_port),
+            limit,
+            f"RabbitMQ answers at {management_url} and on port {amqp_port}",
+            server,
+        )
+
+
+def is_installed() -> bool:
+    """Whether a private node can be made here."""
+    try:
+        find_server()
+        _find_program("epmd")
+    except ProcessError:
+        return False
+    return True
 
 
 def find_server() -> Path:

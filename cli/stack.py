@@ -16,7 +16,15 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from cli.broker import DEFAULT_AMQP_PORT, DEFAULT_MANAGEMENT_PORT, Broker, BrokerNode, find_broker
+from cli.broker import (
+    DEFAULT_AMQP_PORT,
+    DEFAULT_MANAGEMENT_PORT,
+    Broker,
+    BrokerNode,
+    find_broker,
+    is_installed,
+)
+from cli.broker_container import BrokerContainer, docker_answers
 from cli.database import DatabaseNode
 from cli.process import Child, ProcessError, free_port, wait_until
 
@@ -82,7 +90,7 @@ class Stack:
         self._lock: TextIO | None = None
         self._endpoints: Endpoints | None = None
         self._services: dict[str, Child] = {}
-        self.broker: BrokerNode | None = None
+        self.broker: BrokerNode | BrokerContainer | None = None
         """The private broker, None when another one is used."""
         self.database: DatabaseNode | None = None
         """The private database, None when another one is used."""
@@ -183,7 +191,8 @@ class Stack:
             return Broker(url, self._env.get("RABBITMQ_MANAGEMENT_URL") or _management_beside(url))
         if found := find_broker():
             return found
-        self.broker = BrokerNode(
+        kind = BrokerContainer if not is_installed() and docker_answers() else BrokerNode
+        self.broker = kind(
             self.state_dir / "rabbitmq",
             amqp_port=free_port(DEFAULT_AMQP_PORT),
             management_port=free_port(DEFAULT_MANAGEMENT_PORT),

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Generator, Iterator
 import pytest
 from hypothesis import settings
 
+from cli.broker import Broker as Named
 from cli.broker import BrokerNode
 from cli.database import DatabaseNode
-from tests.support.broker import Broker, virtual_host
+from tests.support.broker import Broker, Place, virtual_host
 from tests.support.needs import missing_need
 from tests.support.stacks import waiting_tasks
 
@@ -60,8 +61,11 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture(scope="session")
-def broker_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerNode]:
-    """A RabbitMQ node that all tests share."""
+def broker_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """A RabbitMQ node that all tests share: TEST_RABBITMQ_URL's (see scripts/against), or our own."""
+    if url := os.environ.get("TEST_RABBITMQ_URL"):
+        yield Named(url, os.environ["TEST_RABBITMQ_MANAGEMENT_URL"])
+        return
     node = BrokerNode(tmp_path_factory.mktemp("rabbitmq"))
     node.start()
     try:
@@ -84,14 +88,14 @@ def database_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database
 
 
 @pytest.fixture
-def broker(broker_node: BrokerNode) -> Iterator[Broker]:
+def broker(broker_node: Place) -> Iterator[Broker]:
     """A virtual host of the test's own."""
     with virtual_host(broker_node) as broker:
         yield broker
 
 
 @pytest.fixture(scope="module")
-def module_broker(broker_node: BrokerNode) -> Iterator[Broker]:
+def module_broker(broker_node: Place) -> Iterator[Broker]:
     """A virtual host that the tests of a module share."""
     with virtual_host(broker_node) as broker:
         yield broker

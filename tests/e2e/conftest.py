@@ -10,7 +10,7 @@ from cli.process import free_port
 from cli.stack import Stack
 from tests.e2e.containers import ContainerStack
 from tests.e2e.system import System, running
-from tests.support.broker import Broker, virtual_host
+from tests.support.broker import Broker, Place, virtual_host
 
 CONTAINERS = pytest.param("containers", marks=[pytest.mark.containers, pytest.mark.timeout(600)])
 """The first test to use them waits until images are there and everything has started."""
@@ -24,7 +24,7 @@ def system(request: pytest.FixtureRequest) -> System:
 
 
 @pytest.fixture(scope="session")
-def system_broker(broker_node: BrokerNode) -> Iterator[Broker]:
+def system_broker(broker_node: Place) -> Iterator[Broker]:
     """The virtual host of the shared processes."""
     with virtual_host(broker_node) as broker:
         yield broker
@@ -33,7 +33,7 @@ def system_broker(broker_node: BrokerNode) -> Iterator[Broker]:
 @pytest.fixture(scope="session")
 async def system_of_processes(
     system_broker: Broker,
-    broker_node: BrokerNode,
+    broker_node: Place,
     mongodb_url: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[System]:

@@ -4,14 +4,14 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
 import aio_pika
 import httpx
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 
-from cli.broker import BrokerNode
+from cli.endpoints import broker_login
 from events.catalogue import Event
 from events.codec import decode
 from messaging.declare import declare_bound, declare_own
@@ -21,6 +21,15 @@ E = TypeVar("E", bound=Event)
 
 LIMIT = 20.0
 """Seconds that anything awaited may take."""
+
+
+class Place(Protocol):
+    """Where a broker is: a node of the tests' own, or one that was named."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def management_url(self) -> str: ...
 
 
 class Broker:
@@ -71,13 +80,16 @@ class Broker:
 
 
 @contextmanager
-def virtual_host(node: BrokerNode) -> Iterator[Broker]:
+def virtual_host(node: Place) -> Iterator[Broker]:
     """A new virtual host, deleted at the end."""
     name = f"test-{uuid4().hex[:12]}"
-    with httpx.Client(base_url=node.management_url, auth=("guest", "guest"), trust_env=False) as api:
+    login = broker_login(node.url)
+    with httpx.Client(
+        base_url=node.management_url, auth=(login.user, login.password), trust_env=False
+    ) as api:
         api.put(f"/api/vhosts/{name}").raise_for_status()
         permissions = {"configure": ".*", "write": ".*", "read": ".*"}
-        api.put(f"/api/permissions/{name}/guest", json=permissions).raise_for_status()
+        api.put(f"/api/permissions/{name}/{login.user}", json=permissions).raise_for_status()
         yield Broker(f"{node.url}{name}", name, api)
         api.delete(f"/api/vhosts/{name}").raise_for_status()
 
