@@ -5,7 +5,6 @@ from uuid import uuid4
 
 import pytest
 
-from cli.broker import BrokerNode
 from cli.process import free_port
 from cli.stack import Stack
 from tests.e2e.containers import ContainerStack

@@ -97,7 +97,9 @@ class Container:
 class ContainerStack:
     """The face of `cli.stack.Stack` for containers."""
 
-    databases: Mapping[str, str] = {name.upper() + "_DATABASE": f"{name}_service" for name in CONTAINERS.values()}
+    databases: Mapping[str, str] = {
+        name.upper() + "_DATABASE": f"{name}_service" for name in CONTAINERS.values()
+    }
     """The names of the databases, by the setting that names them."""
 
     def __init__(self, directory: Path) -> None:
