@@ -32,7 +32,7 @@ def violations(outside: Outside, promised: Collection[str]) -> list[str]:
         *_one_last_event(outside, orders),
         *_one_body_an_id(outside),
         *_stock_adds_up(outside, reservations),
-        *_stock_goes_with_orders(orders, reservations),
+        *_stock_goes_with_orders(outside, orders, reservations),
         *_money_adds_up(outside, orders, payments),
         *_nothing_is_put_away(outside),
     ]
@@ -94,7 +94,7 @@ def _stock_adds_up(outside: Outside, reservations: Mapping[str, Reservation]) ->
 
 
 def _stock_goes_with_orders(
-    orders: Mapping[str, Order], reservations: Mapping[str, Reservation]
+    outside: Outside, orders: Mapping[str, Order], reservations: Mapping[str, Reservation]
 ) -> Iterator[str]:
     for key, order in orders.items():
         reservation = reservations.get(key)
@@ -112,8 +112,10 @@ def _stock_goes_with_orders(
             and reservation.confirmed_under
         ):
             yield f"{key} is {order.status}, and its stock is allocated"
+    wiped = "wipe" in outside.adversary.struck
     for key in sorted(reservations.keys() - orders.keys()):
-        if reservations[key].saga:
+        # A refusal that the broker has lost before anybody else has heard of the order changes nothing.
+        if reservations[key].saga and not (wiped and reservations[key].status == "rejected"):
             yield f"the reservation {key} belongs to no order"
 
 
@@ -144,20 +146,25 @@ def _money_adds_up(
         charges = ledger.charged(key)
         kept = sum((charge.amount for charge in charges), Decimal(0)) - ledger.refunded(key)
         status = payment.status if payment else None
+        late = f"order-{key}" in ledger.approved_late
         if len(charges) > 1:
             yield f"{key} was charged {len(charges)} times"
         if order and order.status == "refundPending":
             if status != "refundFailed":
                 yield f"{key} rests until it is refunded, and its payment is {status}"
-        elif kept != (expected := _to_be_kept(order, payment, key in outside.paid_by_hand)):
+        elif kept != (expected := _to_be_kept(order, payment, key in outside.paid_by_hand or late)):
             yield f"{key} is {order and order.status}, and the provider keeps {kept} in place of {expected}"
 
 
-def _to_be_kept(order: Order | None, payment: Payment | None, by_hand: bool) -> Decimal:
-    """Return what an order's customer must have paid in the end."""
+def _to_be_kept(order: Order | None, payment: Payment | None, beside_the_saga: bool) -> Decimal:
+    """Return what an order's customer must have paid in the end.
+
+    Where the charge came by hand, or after the order had failed, no order rests until a refused refund is
+    settled: the payment alone does.
+    """
     if order and order.status == "confirmed":
         return order.total_amount
-    if payment and by_hand and payment.status == "refundFailed":
+    if payment and beside_the_saga and payment.status == "refundFailed":
         return payment.amount
     if payment and not payment.saga and payment.status == "charged":
         return payment.amount

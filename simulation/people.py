@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 PRODUCTS = ("tea", "coffee", "honey")
 TRIES = 6
+LOOKS = 30
 HOLDS = (1, 2, 3, 5, 8, 20, 20, 60, 60, None)
 LONG_HOLDS = (200, 400, None)
 """Where the broker may lose everything: a saga that expires before its first nudge may never be heard of."""
@@ -30,13 +31,18 @@ class HungUpError(ConnectionError):
 
 
 class People:
-    """Everybody outside; `replica` returns a running replica of a service, if there is one."""
+    """Everybody outside; `replica` returns a running replica of a service, if there is one.
 
-    def __init__(self, outside: Outside, replica: Callable[[str], Replica | None]) -> None:
+    `wanted`: the products that they order.
+    """
+
+    def __init__(
+        self, outside: Outside, replica: Callable[[str], Replica | None], wanted: Sequence[str]
+    ) -> None:
         self._outside = outside
         self._adversary: Adversary = outside.adversary
         self._replica = replica
-        self.wanted = PRODUCTS[: self._adversary.dice.choice((1, 1, 2, 3))]
+        self.wanted = wanted
         self.promised: set[str] = set()
         """Orders that somebody was told of, or that the broker has taken a request for."""
 
@@ -66,9 +72,14 @@ class People:
                 return
             await asyncio.sleep(self._adversary.dice.uniform(0.1, 2))
 
-    async def cancel(self, order_id: str, at: float) -> None:
-        """Cancel an order, if that is still possible."""
+    async def cancel(self, order_id: str, at: float, *, once_paid: bool = False) -> None:
+        """Cancel an order, if that is still possible; or watch it for a while, and cancel once it is paid."""
         await asyncio.sleep(at)
+        for _ in range(LOOKS if once_paid else 0):
+            row = self._outside.tables[ORDER].get(order_id)
+            if row and row.state.status == "paid":
+                break
+            await asyncio.sleep(0.1)
         for _ in range(TRIES):
             self.note(f"cancels {order_id}")
             with suppress(Unavailable, HungUpError):

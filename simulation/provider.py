@@ -35,6 +35,8 @@ class Ledger:
         self.refunds: dict[str, tuple[Refund, RefundAnswer]] = {}
         self.broken: list[str] = []
         """What was asked of the provider that must never be."""
+        self.approved_late: set[str] = set()
+        """The keys of the charges that were declined at first."""
         self.down_until = 0.0
 
     def charge(self, charge: Charge) -> ChargeAnswer:
@@ -55,6 +57,7 @@ class Ledger:
         """Approve what was declined."""
         answer = Approved(f"late-{charge.key}")
         self.charges[charge.key] = (charge, answer)
+        self.approved_late.add(charge.key)
         return answer
 
     def refund(self, refund: Refund) -> RefundAnswer:

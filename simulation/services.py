@@ -79,6 +79,10 @@ class Outside:
     crashes: list[str] = field(default_factory=list)
     """What a process should never have died of."""
 
+    def stored(self, service: str) -> set[str]:
+        """Return the orders of which a service has stored more than a refusal to hold stock."""
+        return {key for key, row in self.tables[service].items() if row.state.status != "rejected"}
+
 
 class Link:
     """Keeps a process connected to the broker, as `messaging.rabbit.Rabbit` does."""
@@ -98,6 +102,7 @@ class Link:
 
     async def check(self) -> None:
         """Return if publishing may work."""
+        await self._process.live()
         if self._connection is None:
             raise Unavailable("not connected to the broker")
         await self._connection.check()
@@ -233,7 +238,7 @@ class Replica:
         return await self.worker.handle(events)
 
     async def _sweeping(self) -> None:
-        while True:
+        while not self.process.dead:
             await asyncio.sleep(self._outside.pace.sweep * (CALM if self._outside.adversary.calm else 1))
             if not self._has_something_to_do():
                 continue

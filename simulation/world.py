@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from events.catalogue import ORDER, PAYMENT, SERVICES
+from events.catalogue import INVENTORY, ORDER, PAYMENT, SERVICES
 from events.fields import Location
 from inventory_service.stock import Warehouse
 from payment_service.provider import Charge
@@ -25,6 +25,8 @@ from simulation.trace import Trace, described
 
 LONGEST_CALM = 4000.0
 """Seconds after the last fault within which everything must have come to rest."""
+STOCK = ((0, 2, 3, 5, 40), (0, 3, 4, 6), (0, 1, 2, 4))
+"""What there may be of a product at a warehouse: mostly enough, enough for some, for hardly anybody."""
 LOOK_EVERY = 4.0
 MANY_NUDGES = 3
 """Who has not moved after so many will not be moved by one more."""
@@ -75,11 +77,15 @@ class World:
         self._window = dice.choice((3.0, 8.0, 20.0))
         self._span = dice.choice((0.01, 0.5, self._window, self._window))
         """Seconds within which people do what they do: all at once, or whenever."""
+        self._rush = dice.random() < 0.15
+        """Everybody wants the same at once, of which there is too little, and there is room for races."""
+        if self._rush:
+            self._span, self._adversary.hurry = 0.01, 0.0
         self._pace = Pace(sweep=dice.choice((1.0, 3.0)), patience=dice.choice((3.0, 8.0, 20.0)))
         if self._adversary.patient:
             self._pace = Pace(sweep=15.0, patience=30.0)
         self._skews = {service: dice.choice((0.0, 0.0, dice.uniform(-2, 2))) for service in SERVICES}
-        self._pace.nudge = dice.random() < 0.08
+        self._pace.nudge = dice.random() < 0.1
         self._replicas: dict[str, Replica] = {}
         self._actors: list[asyncio.Task[None]] = []
 
@@ -91,9 +97,10 @@ class World:
         self._outside = Outside(self._adversary, broker, ledger, self._pace)
         self._fill_shelves()
         for service in SERVICES:
-            for number in range(self._dice.choice((1, 1, 2, 2, 3))):
+            for number in range(3 if self._rush else self._dice.choice((1, 1, 2, 2, 3))):
                 self._start(service, f"{service.removesuffix('_service')}-{number + 1}")
-        people = self._people = People(self._outside, self._replica)
+        wanted = 1 if self._rush else self._dice.choice((1, 1, 2, 3))
+        people = self._people = People(self._outside, self._replica, PRODUCTS[:wanted])
         self._hands = Hands(self._outside, people)
         for act in (*self._orders(), *self._by_hand(), *self._operated()):
             self._play(act)
@@ -119,7 +126,7 @@ class World:
     def _orders(self) -> list[Coroutine[Any, Any, None]]:
         dice, people = self._dice, self._people
         acts = []
-        for number in range(dice.choice((1, 2, 3, 4))):
+        for number in range(4 if self._rush else dice.choice((1, 2, 3, 4))):
             request = people.request(f"o-{number + 1}")
             way = dice.random()
             if way < 0.85:
@@ -131,7 +138,7 @@ class World:
                 if dice.random() < 0.3:
                     acts.append(people.publish_by_hand(people.request(request.order_id), self._moment()))
             if dice.random() < 0.3:
-                acts.append(people.cancel(request.order_id, self._moment()))
+                acts.append(people.cancel(request.order_id, self._moment(), once_paid=dice.random() < 0.3))
             if dice.random() < 0.2:
                 acts.append(people.settle(request.order_id, self._moment()))
         return acts
@@ -147,7 +154,7 @@ class World:
             acts.append(hands.pay(dice.choice(("o-1", "p-1")), self._moment()))
         if dice.random() < 0.1:
             acts += [hands.poison(number, self._moment()) for number in range(dice.choice((1, 2)))]
-        if dice.random() < 0.05:
+        if dice.random() < 0.06:
             acts.append(hands.publish_a_killer("k-1", self._moment()))
         return acts
 
@@ -157,7 +164,8 @@ class World:
         if dice.random() < 0.2:
             acts += [self._stop_somebody(self._moment()) for _ in range(dice.choice((1, 2, 3)))]
         if self._pace.nudge:
-            acts.append(self._wipe(self._dice.random() * self._window))
+            for _ in range(dice.choice((1, 2, 3))):
+                acts.append(self._wipe(self._moment() + dice.choice((0.1, 0.5, 2.0)) * dice.random()))
         return acts
 
     async def _stop_somebody(self, at: float) -> None:
@@ -174,7 +182,7 @@ class World:
         outside = self._outside
         outside.broker.lose_everything(list(TOPOLOGIES.values()))
         # What only the broker had is gone, whoever it was promised to.
-        self._people.promised &= {key for table in outside.tables.values() for key in table}
+        self._people.promised &= {key for service in (ORDER, INVENTORY) for key in outside.stored(service)}
         outside.may_be_put_away |= outside.to_be_put_away
         outside.to_be_put_away.clear()
 
@@ -182,12 +190,11 @@ class World:
         return self._dice.random() ** 2 * self._span
 
     def _fill_shelves(self) -> None:
-        plenty = self._dice.random() < 0.4
+        units = STOCK[-1] if self._rush else self._dice.choice(STOCK)
         for warehouse, location in WAREHOUSES.items():
             self._outside.shelves.warehouses[warehouse] = Warehouse(warehouse_id=warehouse, location=location)
             for product in PRODUCTS[: self._dice.choice((2, 3, 3))]:
-                units = self._dice.choice((0, 2, 3, 5, 40)) if plenty else self._dice.choice((0, 3, 4, 6))
-                self._outside.shelves.put((warehouse, product), units)
+                self._outside.shelves.put((warehouse, product), self._dice.choice(units))
 
     def _start(self, service: str, name: str) -> None:
         self._note(f"{name} starts")
