@@ -1,128 +1,74 @@
-"""The simulation can fail: each of these mistakes is caught within a few hundred schedules."""
+"""The simulation can fail: each of these mistakes is caught within so many schedules.
 
-from collections.abc import Callable
-from datetime import datetime
-from itertools import count
-from typing import Any
+`python -m tests.simulation.test_mutations 200` tells how many of the first 200 schedules catch each of them.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import pytest
 
-import inventory_service.reactions as inventory
-import payment_service.reactions as payments
-import reactor.engine
-from events.catalogue import (
-    Event,
-    InventoryReleased,
-    InventoryReleaseRequested,
-    PaymentRefunded,
-    PaymentRefundRequested,
-)
-from events.codec import from_json
-from inventory_service.reservation import Reservation
-from messaging.message import Delivery
-from payment_service.payment import Payment
-from reactor.relay import Relay
-from reactor.step import Entry, Reaction, Record, Rule
-from simulation.broker import MemoryInbox
-from simulation.stock import MemoryInventory
-from simulation.store import MemoryAggregates, Row
 from simulation.world import play
+from tests.simulation import mistakes
 
-SCHEDULES = 400
-
-Patch = pytest.MonkeyPatch
-
-
-def acknowledge_at_once(patch: Patch) -> None:
-    take = MemoryInbox.take
-
-    async def taken(self: MemoryInbox, limit: int) -> list[Delivery]:
-        deliveries = await take(self, limit)
-        for delivery in deliveries:
-            self._settle(delivery)
-        return deliveries
-
-    patch.setattr(MemoryInbox, "take", taken)
-
-
-def guard_no_version(patch: Patch) -> None:
-    patch.setattr(MemoryAggregates, "is_stale", lambda self, entry: False)
-
-
-def guard_no_stock(patch: Patch) -> None:
-    patch.setattr(MemoryInventory, "_fits", lambda self, place, total: True)
-
-
-def repeat_under_other_ids(patch: Patch) -> None:
-    numbers = count()
-
-    def repeated(record: Record | None) -> list[Event]:
-        known = [from_json(fields) for fields in record.emitted] if record else []
-        return [one.model_copy(update={"event_id": f"drawn-{next(numbers)}"}) for one in known]
-
-    patch.setattr(reactor.engine, "_events", repeated)
+LIMITS: dict[Callable[[mistakes.Patch], None], int] = {
+    mistakes.acknowledge_at_once: 60,
+    mistakes.publish_without_confirms: 80,
+    mistakes.guard_no_version: 100,
+    mistakes.guard_no_stock: 400,
+    mistakes.repeat_under_other_ids: 100,
+    mistakes.forget_what_was_handled: 40,
+    mistakes.leave_no_tombstone: 100,
+    mistakes.forget_the_refund: 40,
+    mistakes.charge_each_time_under_a_new_key: 10,
+    mistakes.leave_what_is_left_over: 10,
+    mistakes.never_nudge: 200,
+    mistakes.expire_and_keep_the_stock: 40,
+    mistakes.confirm_what_is_not_held: 200,
+    mistakes.keep_what_is_approved_late: 100,
+    mistakes.await_no_payment_after_an_expiry: 40,
+    mistakes.fail_before_all_is_undone: 20,
+    mistakes.cancel_what_is_paid: 200,
+    mistakes.suspect_nobody: 300,
+    mistakes.bury_every_suspect: 80,
+}
+"""Within how many schedules each mistake must be caught."""
 
 
-def forget_what_was_handled(patch: Patch) -> None:
-    entry = MemoryAggregates.entry
-
-    def forgetful(self: MemoryAggregates[Any], key: str, row: Row) -> Entry[Any]:
-        found: Entry[Any] = entry(self, key, row)
-        found.journal.clear()
-        return found
-
-    patch.setattr(MemoryAggregates, "entry", forgetful)
+def caught_by(mistake: Callable[[mistakes.Patch], None], seeds: Iterable[int]) -> Iterator[int]:
+    """Play these schedules with a mistake; yield the seeds of those that catch it."""
+    with pytest.MonkeyPatch.context() as patch:
+        mistake(patch)
+        yield from (seed for seed in seeds if play(seed).violations)
 
 
-def leave_no_tombstone(patch: Patch) -> None:
-    def release(
-        reservation: Reservation | None, event: InventoryReleaseRequested, world: inventory.World
-    ) -> Reaction[Reservation]:
-        return inventory.release(reservation, event, world) if reservation else Reaction(None)
-
-    table: dict[Any, Rule] = inventory.REACTIONS
-    patch.setitem(table, InventoryReleaseRequested, Rule(release, InventoryReleased))
+def first(mistake: Callable[[mistakes.Patch], None]) -> int | None:
+    """Return the first schedule that catches a mistake."""
+    return next(caught_by(mistake, range(1, LIMITS[mistake] + 1)), None)
 
 
-def forget_the_refund(patch: Patch) -> None:
-    def refund(payment: Payment | None, event: PaymentRefundRequested, now: datetime) -> Reaction[Payment]:
-        reaction = payments.refund(payment, event, now)
-        if payment is None or reaction.state is None or reaction.state.status != "refunding":
-            return reaction
-        said = PaymentRefunded(order_id=event.order_id, amount=payment.amount, currency=payment.currency)
-        return Reaction(reaction.state.model_copy(update={"status": "refunded"}), [said])
-
-    table: dict[Any, Rule] = payments.REACTIONS
-    patch.setitem(table, PaymentRefundRequested, Rule(refund, PaymentRefunded))
+@pytest.fixture(scope="module")
+def caught() -> Iterator[dict[str, int | None]]:
+    """Return which schedule is the first to catch each mistake; all are looked for side by side."""
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        names = [mistake.__name__ for mistake in LIMITS]
+        yield dict(zip(names, pool.map(first, LIMITS), strict=True))
 
 
-def charge_under_a_new_key(patch: Patch) -> None:
-    numbers = count()
-    patch.setattr(Payment, "charge_key", property(lambda self: f"order-{self.order_id}-{next(numbers)}"))
+@pytest.mark.parametrize("mistake", LIMITS, ids=lambda mistake: mistake.__name__)
+def test_a_mistake_is_caught(
+    mistake: Callable[[mistakes.Patch], None], caught: dict[str, int | None]
+) -> None:
+    assert caught[mistake.__name__] is not None, f"not caught in {LIMITS[mistake]} schedules"
+    print(f"caught by schedule {caught[mistake.__name__]}, at the latest by {LIMITS[mistake]}")  # noqa: T201
 
 
-def leave_what_is_left_over(patch: Patch) -> None:
-    async def sweep(self: Relay) -> None:
-        return None
-
-    patch.setattr(Relay, "sweep", sweep)
-
-
-@pytest.mark.parametrize(
-    "mistake",
-    [
-        acknowledge_at_once,
-        guard_no_version,
-        guard_no_stock,
-        repeat_under_other_ids,
-        forget_what_was_handled,
-        leave_no_tombstone,
-        forget_the_refund,
-        charge_under_a_new_key,
-        leave_what_is_left_over,
-    ],
-)
-def test_a_mistake_is_caught(mistake: Callable[[Patch], None], monkeypatch: Patch) -> None:
-    mistake(monkeypatch)
-    caught = next((seed for seed in range(1, SCHEDULES + 1) if play(seed).violations), None)
-    assert caught is not None, f"not caught in {SCHEDULES} schedules"
+if __name__ == "__main__":
+    schedules = int(sys.argv[1])
+    for name in LIMITS:
+        found = list(caught_by(name, range(1, schedules + 1)))
+        print(  # noqa: T201
+            f"{name.__name__:<36} {len(found):>5} of {schedules}, first {found[:1]}", flush=True
+        )

@@ -1,42 +1,43 @@
 """The search through all that can happen to one order: it finds nothing, and it can find something."""
 
 import json
-from collections.abc import Callable, Sequence
-from datetime import datetime
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 from typer.testing import CliRunner
 
-import inventory_service.reactions as inventory
-import order_service.reactions as orders
-import payment_service.reactions as payments
-import reactor.engine
 from cli.main import app
-from events.catalogue import (
-    EVENT_TYPES,
-    Event,
-    InventoryReleased,
-    InventoryReleaseRequested,
-    InventoryReservationExpired,
-    InventoryReservationRequested,
-    PaymentRefundFailed,
-    PaymentRefundRequested,
-    PaymentRequested,
-)
-from events.identity import stamped
-from inventory_service.reservation import Reservation
-from order_service.order import Order
-from payment_service.payment import Payment
-from payment_service.provider import ChargeAnswer, Declined, RefundAnswer
-from reactor.step import Reaction, Rule
 from simulation.judge import Judge
 from simulation.one_order import FAULTS
 from simulation.search import search
 from simulation.searches import search_all, together
+from tests.simulation.mistakes import (
+    Patch,
+    await_no_payment_after_an_expiry,
+    cancel_what_is_paid,
+    charge_after_a_void,
+    charge_under_a_new_key,
+    expire_and_keep_the_stock,
+    fail_what_is_paid_for_an_expired_hold,
+    fail_with_a_refused_refund,
+    forget_to_undo_what_is_under_way,
+    hold_again_for_every_request,
+    ignore_a_refused_refund,
+    keep_what_is_approved_late,
+    leave_no_tombstone,
+    leave_no_void,
+    miss_the_deadline_of_what_is_paid,
+    nudge_only_one_request,
+    record_an_answer_beside_its_request,
+    release_nothing_at_the_deadline,
+    release_what_is_allocated,
+    repeat_an_adopted_request,
+    take_any_refusal_for_the_answer,
+    take_other_content,
+    take_silence_for_a_refusal,
+)
 
 LIMIT = 200_000
-Patch = pytest.MonkeyPatch
 
 
 @pytest.mark.timeout(600)  # half a minute alone on two processors
@@ -81,183 +82,6 @@ def test_a_fault_named_twice_strikes_twice() -> None:
     assert twice.complete
     assert twice.violation is None
     assert twice.states > once.states
-
-
-def put(patch: Patch, table: dict[Any, Rule], key: object, react: Callable[..., Any]) -> None:
-    """Put another reaction into a table, which may publish whatever the services' reactions may."""
-    patch.setitem(table, key, Rule(react, *ANYTHING))
-
-
-def take_other_content(patch: Patch) -> None:
-    patch.setattr(Order, "wants", lambda self, *content: True)
-
-
-def await_no_payment_after_an_expiry(patch: Patch) -> None:
-    def fail(order: Order | None, event: InventoryReservationExpired, now: datetime) -> Reaction[Order]:
-        if order and order.status == "reserved":
-            order = order.model_copy(update={"payment": "failed"})
-        return orders.fail_for_an_expired_hold(order, event, now)
-
-    put(patch, orders.REACTIONS, InventoryReservationExpired, fail)
-
-
-def cancel_what_is_paid(patch: Patch) -> None:
-    put(patch, orders.TRANSITIONS, "cancelled", lambda order, now: orders.cancel(as_reserved(order), now))
-
-
-def miss_the_deadline_of_what_is_paid(patch: Patch) -> None:
-    put(
-        patch,
-        orders.TRANSITIONS,
-        "deadline",
-        lambda order, now: orders.miss_deadline(as_reserved(order), now),
-    )
-
-
-def fail_what_is_paid_for_an_expired_hold(patch: Patch) -> None:
-    def fail(order: Order | None, event: InventoryReservationExpired, now: datetime) -> Reaction[Order]:
-        if order and order.status == "paid":
-            return orders._compensate(order, "reservation_expired", refund=True)
-        return orders.fail_for_an_expired_hold(order, event, now)
-
-    put(patch, orders.REACTIONS, InventoryReservationExpired, fail)
-
-
-def release_nothing_at_the_deadline(patch: Patch) -> None:
-    def miss(order: Order | None, now: datetime) -> Reaction[Order]:
-        if order is None or order.status not in ("pending", "reserved"):
-            return Reaction(order)
-        return orders._compensate(order, "deadline_exceeded", refund=order.status == "reserved")
-
-    put(patch, orders.TRANSITIONS, "deadline", miss)
-
-
-def ignore_a_refused_refund(patch: Patch) -> None:
-    put(patch, orders.REACTIONS, PaymentRefundFailed, lambda order, event, now: Reaction(order))
-
-
-def fail_with_a_refused_refund(patch: Patch) -> None:
-    def fail(order: Order, event: PaymentRefundFailed, now: datetime) -> Reaction[Order]:
-        return orders._finish(order.model_copy(update={"refund": "settled"}))
-
-    put(patch, orders.REACTIONS, PaymentRefundFailed, fail)
-
-
-def repeat_an_adopted_request(patch: Patch) -> None:
-    def adopt(order: Order | None, request: InventoryReservationRequested, now: datetime) -> Reaction[Order]:
-        return Reaction(orders.adopt(order, request, now).state, [] if order else [request])
-
-    def as_it_was(drafts: Sequence[Event], **record: Any) -> list[Event]:
-        events = stamped(drafts, **record)
-        return [draft if draft.event_id else event for draft, event in zip(drafts, events, strict=True)]
-
-    put(patch, orders.REACTIONS, InventoryReservationRequested, adopt)
-    patch.setattr(reactor.engine, "stamped", as_it_was)
-
-
-def nudge_only_one_request(patch: Patch) -> None:
-    owed: Any = vars(Order)["owed"]
-    patch.setattr(Order, "owed", property(lambda order: owed.fget(order)[:1]))
-
-
-def leave_no_tombstone(patch: Patch) -> None:
-    def release(
-        reservation: Reservation | None, event: InventoryReleaseRequested, world: inventory.World
-    ) -> Reaction[Reservation]:
-        return inventory.release(reservation, event, world) if reservation else Reaction(None)
-
-    put(patch, inventory.REACTIONS, InventoryReleaseRequested, release)
-
-
-def release_what_is_allocated(patch: Patch) -> None:
-    def release(
-        reservation: Reservation | None, event: InventoryReleaseRequested, world: inventory.World
-    ) -> Reaction[Reservation]:
-        if reservation is None or reservation.status != "allocated":
-            return inventory.release(reservation, event, world)
-        return inventory.StockReaction(
-            reservation.model_copy(update={"status": "released"}),
-            [InventoryReleased(order_id=event.order_id, reservations=reservation.lines)],
-            moves=inventory._moves(reservation.lines, allocated=-1, available=1),
-        )
-
-    put(patch, inventory.REACTIONS, InventoryReleaseRequested, release)
-
-
-def hold_again_for_every_request(patch: Patch) -> None:
-    put(
-        patch,
-        inventory.REACTIONS,
-        InventoryReservationRequested,
-        lambda reservation, event, world: inventory.reserve(None, event, world),
-    )
-
-
-def expire_and_keep_the_stock(patch: Patch) -> None:
-    def expire(reservation: Reservation | None, world: inventory.World) -> Reaction[Reservation]:
-        reaction = inventory.expire(reservation, world)
-        return Reaction(reaction.state, reaction.emits)
-
-    put(patch, inventory.TRANSITIONS, "expired", expire)
-
-
-def charge_after_a_void(patch: Patch) -> None:
-    def charge(payment: Payment | None, event: PaymentRequested, now: datetime) -> Reaction[Payment]:
-        return payments.charge(None if payment and payment.status == "void" else payment, event, now)
-
-    put(patch, payments.REACTIONS, PaymentRequested, charge)
-
-
-def leave_no_void(patch: Patch) -> None:
-    def refund(payment: Payment | None, event: PaymentRefundRequested, now: datetime) -> Reaction[Payment]:
-        return payments.refund(payment, event, now) if payment else Reaction(None)
-
-    put(patch, payments.REACTIONS, PaymentRefundRequested, refund)
-
-
-def take_silence_for_a_refusal(patch: Patch) -> None:
-    def unanswered(payment: Payment | None, now: datetime) -> Reaction[Payment]:
-        return payments.charge_answered(payment, Declined("silent"), now)
-
-    put(patch, payments.TRANSITIONS, "unanswered", unanswered)
-
-
-def keep_what_is_approved_late(patch: Patch) -> None:
-    def answered(payment: Payment, answer: ChargeAnswer, now: datetime) -> Reaction[Payment]:
-        if payment.status in ("declined", "void"):
-            return Reaction(payment)
-        return payments.charge_answered(payment, answer, now)
-
-    put(patch, payments.TRANSITIONS, "charge_answered", answered)
-
-
-def forget_to_undo_what_is_under_way(patch: Patch) -> None:
-    def answered(payment: Payment, answer: ChargeAnswer, now: datetime) -> Reaction[Payment]:
-        return payments.charge_answered(payment.model_copy(update={"undo": False}), answer, now)
-
-    put(patch, payments.TRANSITIONS, "charge_answered", answered)
-
-
-def record_an_answer_beside_its_request(patch: Patch) -> None:
-    patch.setattr(payments, "_answer", lambda payment, under, event: Reaction(payment, [event]))
-
-
-def take_any_refusal_for_the_answer(patch: Patch) -> None:
-    def answered(payment: Payment, answer: RefundAnswer, attempt: int, now: datetime) -> Reaction[Payment]:
-        return payments.refund_answered(payment, answer, payment.refund_attempt, now)
-
-    put(patch, payments.TRANSITIONS, "refund_answered", answered)
-
-
-def charge_under_a_new_key(patch: Patch) -> None:
-    patch.setattr(Payment, "charge_key", property(lambda self: f"order-{self.silences}"))
-
-
-def as_reserved(order: Order | None) -> Order | None:
-    return order.model_copy(update={"status": "reserved"}) if order and order.status == "paid" else order
-
-
-ANYTHING = EVENT_TYPES.values()
 
 
 @pytest.mark.parametrize(
