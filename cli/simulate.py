@@ -1,9 +1,11 @@
 """`saga simulate`: prove the services against an adversary, thousands of schedules at a time."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -17,40 +19,86 @@ EPILOG = "Example: saga simulate --schedules 20000 --seed 1"
 console = Console(highlight=False)
 
 
+@dataclass
+class Totals:
+    """What came of the schedules so far."""
+
+    started: float = field(default_factory=monotonic)
+    played: int = 0
+    ends: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    failed: Result | None = None
+
+    def add(self, result: Result) -> None:
+        """Count one schedule."""
+        self.played += 1
+        self.ends.update(result.ends)
+        self.faults.update(result.faults)
+        if result.violations:
+            self.failed = result
+
+    @property
+    def rate(self) -> float:
+        """Schedules a second."""
+        return self.played / max(monotonic() - self.started, 0.001)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything, for a script."""
+        failed = self.failed
+        return {
+            "schedules": self.played,
+            "seconds": round(monotonic() - self.started, 1),
+            "orders": self.ends.total(),
+            "ends": dict(self.ends),
+            "faults": dict(self.faults),
+            "failed": failed
+            and {"seed": failed.seed, "violations": failed.violations, "again": failed.command},
+        }
+
+
 def simulate(
     schedules: Annotated[int, typer.Option(min=1, help="How many schedules to play.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="The seed of the first; each next one is one more.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Run the three services in virtual time against everything that can go wrong.
 
     Each schedule has a seed that decides every fault. The first whose books do not balance is told as a
     timeline, with the command that shows it again; the exit code is 1 then.
     """
-    started = monotonic()
-    played = 0
-    faults: Counter[str] = Counter()
-    ends: Counter[str] = Counter()
-    failed: Result | None = None
-    columns = (TextColumn("schedules"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("schedules", total=schedules)
-        for result in play_all(range(seed, seed + schedules)):
-            played += 1
-            faults.update(result.faults)
-            ends.update(result.ends)
-            progress.advance(bar)
-            if result.violations:
-                failed = result
-                break
-    if failed is not None:
-        console.print(story(failed), markup=False, soft_wrap=True)
-    rate = played / (monotonic() - started)
-    console.print(f"{played} schedules, {rate:.0f} a second, {faults.total()} faults: {_counts(faults)}")
-    console.print(f"{ends.total()} orders: {_counts(ends)}")
-    if failed is not None:
-        console.print(f"violated by seed {failed.seed}")
+    totals = Totals()
+    _play(range(seed, seed + schedules), totals, quiet=as_json)
+    if as_json:
+        typer.echo(json.dumps(totals.as_json()))
+    else:
+        _print(totals)
+    if totals.failed is not None:
         raise typer.Exit(1)
-    console.print("every order ended, and all books balance")
+
+
+def _play(seeds: range, totals: Totals, *, quiet: bool) -> None:
+    """Play until a violation is found."""
+    rate = TextColumn("{task.fields[rate]:.0f}/s")
+    columns = (TextColumn("schedules"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=quiet) as progress:
+        bar = progress.add_task("schedules", total=len(seeds), rate=0)
+        for result in play_all(seeds):
+            totals.add(result)
+            progress.update(bar, advance=1, rate=totals.rate)
+            if result.violations:
+                break
+
+
+def _print(totals: Totals) -> None:
+    if totals.failed is not None:
+        console.print(story(totals.failed), markup=False, soft_wrap=True)
+    console.print(f"{totals.played} schedules, {totals.rate:.0f} a second")
+    console.print(f"{totals.ends.total()} orders: {_counts(totals.ends)}")
+    console.print(f"{totals.faults.total()} faults: {_counts(totals.faults)}")
+    if totals.failed is not None:
+        console.print(f"violated by seed {totals.failed.seed}")
+    else:
+        console.print("every order ended, and all books balance")
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -1,7 +1,14 @@
 """The services against the adversary: every order ends and all books balance, whatever goes wrong."""
 
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from cli.main import app
 from simulation.schedules import play_all, story
 from simulation.world import play
+from tests.simulation.mistakes import leave_what_is_left_over
 
 FIRST_SEED = 1
 SCHEDULES = 3000
@@ -25,3 +32,29 @@ def test_looking_changes_nothing() -> None:
     seen, unseen = play(11, trace=True), play(11)
     assert (seen.ends, seen.faults, seen.violations) == (unseen.ends, unseen.faults, unseen.violations)
     assert unseen.timeline == ""
+
+
+class TestCommand:
+    def test_totals_are_told(self) -> None:
+        result = CliRunner().invoke(app, ["simulate", "--schedules", "5", "--seed", "3"])
+        assert result.exit_code == 0, result.output
+        assert "5 schedules" in result.output
+        assert "every order ended, and all books balance" in result.output
+
+    def test_json_holds_the_totals(self) -> None:
+        result = CliRunner().invoke(app, ["simulate", "--schedules", "5", "--seed", "3", "--json"])
+        told = json.loads(result.stdout)
+        assert told["schedules"] == 5
+        assert told["orders"] == sum(told["ends"].values()) > 0
+        assert told["failed"] is None
+
+    def test_a_violation_is_told_as_a_timeline_with_the_command_that_shows_it_again(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        leave_what_is_left_over(monkeypatch)
+        result = CliRunner().invoke(app, ["simulate", "--schedules", "5", "--seed", "1"])
+        assert result.exit_code == 1
+        assert "no more faults" in result.output
+        assert "Again: saga simulate --seed 1 --schedules 1" in result.output
+        again = CliRunner().invoke(app, ["simulate", "--schedules", "1", "--seed", "1", "--json"])
+        assert json.loads(again.stdout)["failed"]["seed"] == 1
