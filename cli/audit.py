@@ -1,7 +1,8 @@
 """`saga audit`: checks every promise on what the three services have stored."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from audit.judge import audit
 from audit.reading import Databases
+from cli.client import CommandError
 from cli.endpoints import find
 from cli.findings import describe, to_json
 from cli.summary import say
@@ -59,17 +61,15 @@ def audit_command(
     databases = databases_at(find().mongodb)
     console = Console(highlight=False)
     try:
-        with _progress(Console(stderr=True), hidden=as_json) as progress:
+        with _progress(Console(stderr=True), hidden=as_json) as progress, reachable(databases):
             report = audit(
                 databases,
                 settled_for=timedelta(seconds=settled_for),
                 at_rest=everything,
                 progress=_advance(progress),
             )
-    except PyMongoError as error:
-        typer.echo(
-            f"saga: cannot read {shown(databases.url)} ({_first_line(error)}): is it running?", err=True
-        )
+    except CommandError as failure:
+        typer.echo(f"saga: {failure}", err=True)
         raise typer.Exit(1) from None
     if as_json:
         typer.echo(json.dumps(to_json(report)))
@@ -84,6 +84,21 @@ def databases_at(url: str) -> Databases:
     return Databases(
         url, read(OrderSettings).database, read(InventorySettings).database, read(PaymentSettings).database
     )
+
+
+@contextmanager
+def reachable(databases: Databases) -> Iterator[None]:
+    """Turn the driver's complaints into one line.
+
+    Raises:
+        CommandError: the database is away.
+    """
+    try:
+        yield
+    except PyMongoError as error:
+        raise CommandError(
+            f"cannot read {shown(databases.url)} ({_first_line(error)}): is it running?"
+        ) from None
 
 
 def _progress(console: Console, *, hidden: bool) -> Progress:

@@ -16,7 +16,7 @@ from rich.console import Console
 from audit.judge import Report as Audit
 from audit.judge import audit_at_rest
 from audit.reading import Scope
-from cli.audit import databases_at
+from cli.audit import databases_at, reachable
 from cli.books import Books, read_books
 from cli.burst import Burst, play_at_once
 from cli.client import Services, run
@@ -153,7 +153,9 @@ async def _audit(stage: Stage, outcomes: Iterable[Outcome], burst: Burst) -> Aud
         return None
     mine = [*(outcome.order_id for outcome in outcomes if outcome.order_id), *burst.order_ids]
     scope = Scope(mine, _products(stage))
-    return await asyncio.to_thread(audit_at_rest, databases_at(stage.endpoints.mongodb), scope)
+    databases = databases_at(stage.endpoints.mongodb)
+    with reachable(databases):
+        return await asyncio.to_thread(audit_at_rest, databases, scope)
 
 
 def _products(stage: Stage) -> list[str]:

@@ -66,7 +66,7 @@ def _offender(offender: Offender) -> list[str]:
     return [
         *(f"{offender.about} {finding.text}  [{finding.rule}]" for finding in offender.findings),
         *story(offender.events),
-        "",
+        *([""] if offender.events else []),
     ]
 
 

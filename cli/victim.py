@@ -24,6 +24,7 @@ RECOVERY_LIMIT = 180.0
 BROKER_REST = 10.0
 """Seconds that the broker is left alone once it works again."""
 LOOK_EVERY = 0.1
+GUEST = ("guest", "guest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,6 @@ class Victim:
         self._nodes: dict[str, BrokerNode | DatabaseNode] = {BROKER: broker, DATABASE: database}
         self._proxies = proxies
         self._struck: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._http = httpx.AsyncClient(auth=("guest", "guest"), timeout=5, trust_env=False)
 
     @property
     def database_url(self) -> str:
@@ -76,10 +76,6 @@ class Victim:
                 if not self._struck[service].locked():
                     self._revive(service)
             await asyncio.sleep(1)
-
-    async def close(self) -> None:
-        """Close the connections of its own."""
-        await self._http.aclose()
 
     def _process(self, part: str) -> Child:
         return self.stack.service(part) if part in SERVICES else self._nodes[part].children[0]
@@ -123,10 +119,11 @@ class Victim:
         # The broker closes what a service has opened; one that is away has nothing to close.
         management = self.stack.endpoints.management
         with suppress(httpx.HTTPError, ValueError):
-            rows = (await self._http.get(f"{management}/api/connections")).raise_for_status().json()
-            for row in rows:
-                if row.get("client_properties", {}).get("connection_name", "").startswith(part):
-                    await self._http.delete(f"{management}/api/connections/{quote(row['name'], safe='')}")
+            async with httpx.AsyncClient(base_url=management, auth=GUEST, trust_env=False) as api:
+                rows = (await api.get("/api/connections")).raise_for_status().json()
+                for row in rows:
+                    if row.get("client_properties", {}).get("connection_name", "").startswith(part):
+                        await api.delete(f"/api/connections/{quote(row['name'], safe='')}")
 
     async def _recovered(self, fault: Fault) -> None:
         deadline = monotonic() + RECOVERY_LIMIT
@@ -142,7 +139,8 @@ class Victim:
     async def _ready(self, service: str) -> bool:
         base = getattr(self.stack.endpoints, service.removesuffix("_service"))
         try:
-            return (await self._http.get(f"{base}/readyz")).is_success
+            async with httpx.AsyncClient(trust_env=False) as http:
+                return (await http.get(f"{base}/readyz")).is_success
         except httpx.HTTPError:
             return False
 
@@ -178,9 +176,7 @@ async def victim(directory: Path, report: Callable[[str], None]) -> AsyncIterato
             stack = Stack(directory, env=env)
             try:
                 await asyncio.to_thread(stack.start, report)
-                struck = Victim(stack, broker, database, {BROKER: to_broker, DATABASE: to_database})
-                yield struck
-                await struck.close()
+                yield Victim(stack, broker, database, {BROKER: to_broker, DATABASE: to_database})
             finally:
                 report("stopping")
                 await asyncio.to_thread(stack.stop)

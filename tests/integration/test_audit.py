@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -77,6 +77,22 @@ def is_aggregates(name: str) -> bool:
 async def test_a_promised_order_that_is_not_there_is_lost(filled: Databases) -> None:
     report = await judged(filled, promised=[f"confirmed-{0:012d}", "lost"])
     assert [(one.about, one.findings[0].rule) for one in report.offenders] == [("lost", "no order is lost")]
+
+
+async def test_what_has_not_come_to_rest_is_counted(filled: Databases) -> None:
+    with reading.reading(filled) as reader, MongoClient[Document](filled.url) as client:
+        assert reader.unfinished() == {}
+        assert reader.orders() == ORDERS
+        orders, payments = client[filled.order]["orders"], client[filled.payment]["payments"]
+        orders.update_one({"state.status": "failed"}, {"$set": {"state.status": "paid"}})
+        orders.update_one({"state.status": "failed"}, {"$set": {"state.status": "refundPending"}})
+        payments.update_one({}, {"$set": {"dueAt": datetime.now(UTC)}})
+        payments.update_one({}, {"$set": {"outbox": [{"id": "e-1", "at": datetime.now(UTC)}]}})
+        assert reader.unfinished() == {
+            "orders paid": 1,
+            "payments under way": 1,
+            "payments with unpublished events": 1,
+        }
 
 
 async def test_nothing_is_written(filled: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
