@@ -44,7 +44,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Delivery:
-    """A message that was delivered; `redeliveries` counts how often it was given to a reader before."""
+    """A message that was delivered; `redeliveries` counts the readers that died with it before.
+
+    RabbitMQ before 4.3 also counts how often it was given back.
+    """
 
     tag: int
     exchange: str

@@ -97,14 +97,23 @@ async def test_what_is_acknowledged_does_not_come_again_and_what_is_not_does(bus
     assert {(one.message_id, one.redeliveries) for one in again} == {("e-1", 1), ("e-3", 1)}
 
 
-async def test_what_is_given_back_comes_again_and_is_counted(bus: Bus) -> None:
+async def test_what_is_given_back_comes_again(bus: Bus) -> None:
     line = await bus.connect()
     await line.outlet.send([confirmed()])
     inbox = await line.read(ORDERS.queue)
-    for redeliveries in range(3):
+    for _ in range(3):
         [delivery] = await taken(inbox)
-        assert delivery.redeliveries == redeliveries
+        assert delivery.message_id == "e-1"
         await inbox.give_back([delivery])
+
+
+async def test_how_often_a_reader_died_with_it_is_counted(bus: Bus) -> None:
+    await (await bus.connect()).outlet.send([confirmed()])
+    for deaths in range(3):
+        line = await bus.connect()
+        [delivery] = await taken(await line.read(ORDERS.queue))
+        assert delivery.redeliveries == deaths
+        await line.cut()
 
 
 async def test_a_paused_reader_gets_nothing_and_gives_back_what_it_has_not_taken(bus: Bus) -> None:

@@ -1,10 +1,11 @@
-"""What some tests need that a machine may lack: a Docker engine."""
+"""What some tests need that a machine may lack: a Docker engine, a browser."""
 
 import subprocess
 from collections.abc import Mapping
 from functools import cache
 
 NEEDS: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "browser": (("chromium", "--version"),),
     "containers": (("docker", "version"), ("docker", "compose", "version")),
 }
 """For each marker the commands that must work."""
