@@ -50,6 +50,8 @@ class ManagementUi:
         await self._page.locator("input[name=password]").fill(self._login.password)
         await self._page.locator("input[type=submit]").click()
         await expect(self._page.locator("#logout")).to_contain_text(self._login.user)
+        # Else what is on the page may be drawn anew at any time.
+        await self._page.locator("#update-every").select_option(label="Do not refresh")
 
     async def add_queue(self, name: str) -> None:
         await self._page.goto(f"{self._at.management}/#/queues")
@@ -91,10 +93,10 @@ class ManagementUi:
         await expect(shown).to_contain_text("Routing Key")
         return await shown.inner_text()
 
-    async def picture(self, name: str) -> None:
-        """Take a picture for the documentation, if pictures are wanted."""
+    async def picture(self, part: str, name: str) -> None:
+        """Take a picture of a part of the page for the documentation, if pictures are wanted."""
         if directory := os.environ.get("SCREENSHOTS"):
-            await self._page.screenshot(path=Path(directory) / name)
+            await self._page.locator(part).last.screenshot(path=Path(directory) / name)
 
     async def _open(self, kind: str, name: str) -> None:
         await self._page.goto(f"{self._at.management}/#/{kind}/{quote(self._login.vhost, safe='')}/{name}")
@@ -140,7 +142,7 @@ async def test_a_saga_is_started_and_tapped_from_the_management_ui(system: Syste
         f'{{"type":"{REQUEST}","orderId":"{order_id}","userId":"u-1",'
         f'"items":[{{"productId":"{product}","quantity":2}}],"totalAmount":"25.00"}}',
     )
-    await ui.picture("publish-the-request.png")
+    await ui.picture("#main", "publish-the-request.png")
     await ui.publish(button)
 
     assert (await system.ended(order_id))["status"] == "confirmed"
@@ -152,5 +154,5 @@ async def test_a_saga_is_started_and_tapped_from_the_management_ui(system: Syste
         return "OrderCreated" in shown
 
     await until(all_of_it_is_shown, "the tap shows the whole saga", limit=60)
-    await ui.picture("tap-one-saga.png")
+    await ui.picture("#msg-wrapper", "tap-one-saga.png")
     assert shown == FOLLOWING
