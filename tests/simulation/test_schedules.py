@@ -11,9 +11,10 @@ from simulation.world import play
 from tests.simulation.mistakes import leave_what_is_left_over
 
 FIRST_SEED = 1
-SCHEDULES = 3000
+SCHEDULES = 6000
 
 
+@pytest.mark.timeout(900)
 def test_every_order_ends_and_all_books_balance() -> None:
     played = 0
     for result in play_all(range(FIRST_SEED, FIRST_SEED + SCHEDULES)):
