@@ -1,6 +1,7 @@
 """`saga audit`: checks every promise on what the three services have stored."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -96,9 +97,7 @@ def reachable(databases: Databases) -> Iterator[None]:
     try:
         yield
     except PyMongoError as error:
-        raise CommandError(
-            f"cannot read {shown(databases.url)} ({_first_line(error)}): is it running?"
-        ) from None
+        raise CommandError(f"cannot read {shown(databases.url)} ({_gist(error)}): is it running?") from None
 
 
 def _progress(console: Console, *, hidden: bool) -> Progress:
@@ -111,5 +110,6 @@ def _advance(progress: Progress) -> Callable[[int, int], None]:
     return lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0].split(", Timeout:")[0] if str(error) else type(error).__name__
+def _gist(error: Exception) -> str:
+    """Return what the driver says, without all that it appends."""
+    return re.split(r"\n|, Timeout:|, full error:", str(error))[0] or type(error).__name__

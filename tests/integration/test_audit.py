@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import MongoClient
+from pymongo.errors import CursorNotFound
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 from typer.testing import CliRunner
 
@@ -19,6 +20,7 @@ from audit import reading
 from audit.judge import Report, audit, audit_at_rest
 from audit.reading import Databases, Scope, side_by_side
 from benchmarks.audit import PLACE, WAYS, House, fill
+from cli import audit as command
 from cli import main
 from tests.support.broker import until
 
@@ -258,6 +260,15 @@ class TestCommand:
         assert result.exit_code == 1
         assert len(result.stderr.splitlines()) == 1
         assert "cannot read mongodb://user:***@127.0.0.1:1 (" in result.stderr
+
+    def test_a_database_that_dies_meanwhile_is_one_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def die(*_: object, **__: object) -> None:
+            raise CursorNotFound("cursor id 5 not found", 43, {"ok": 0.0})
+
+        monkeypatch.setattr(command, "audit", die)
+        result = runner.invoke(main.app, ["audit"])
+        assert result.exit_code == 1
+        assert "(cursor id 5 not found): is it running?" in result.stderr
 
 
 def test_streams_are_merged_by_id() -> None:
