@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import shutil
 import signal
 import tempfile
@@ -33,7 +34,7 @@ EVERY = 6.0
 PATIENCE = 120.0
 """Seconds that the last customers try to be heard."""
 REST_LIMIT = 600.0
-"""Seconds that the system may take to come to rest: a message may pause for 300 before its next attempt."""
+"""Seconds without anything coming to rest: a message may pause for 300 before it is tried again."""
 LOOK_EVERY = 1.0
 READY_SECONDS = 60.0
 
@@ -158,9 +159,9 @@ async def _storm(struck: Victim, load: Load, strikes: Sequence[Fault], progress:
 
 
 async def _rest(databases: Databases, accepted: int, progress: Progress) -> list[str]:
-    """Wait until nothing is under way any more; return what still is when the time is up."""
+    """Wait until nothing is under way any more; return what still is once it has stopped getting less."""
     waiting = progress.add_task("waits for", total=None)
-    deadline = monotonic() + REST_LIMIT
+    least, since = math.inf, monotonic()
     with reading(databases) as reader:
         while True:
             left = await asyncio.to_thread(reader.unfinished)
@@ -168,8 +169,10 @@ async def _rest(databases: Databases, accepted: int, progress: Progress) -> list
             told = ", ".join(f"{count} {name}" for name, count in left.items() if count)
             if not told:
                 return []
-            if monotonic() > deadline:
-                return [f"not at rest {REST_LIMIT:g} s after the last fault: {told}"]
+            if left.total() < least:
+                least, since = left.total(), monotonic()
+            elif monotonic() - since > REST_LIMIT:
+                return [f"not at rest, and for {REST_LIMIT:g} s no closer to it: {told}"]
             progress.update(waiting, description=f"waits for {told}")
             await asyncio.sleep(LOOK_EVERY)
 
