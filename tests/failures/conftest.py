@@ -19,7 +19,7 @@ from tests.support.tap import DurableTap
 IMPATIENT = {
     f"{service}_{name}": value
     for service in ("ORDER", "INVENTORY", "PAYMENT")
-    for name, value in {"PUBLISH_TIMEOUT": "3", "PREFETCH": "50"}.items()
+    for name, value in {"PUBLISH_TIMEOUT": "3", "PREFETCH": "25"}.items()
 }
 """Settings with which an outage is noticed soon, and a backlog is larger than what a service may hold."""
 
