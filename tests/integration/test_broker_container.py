@@ -1,0 +1,53 @@
+"""RabbitMQ as a container, for a machine where it is not installed."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cli.broker_container import BrokerContainer
+from cli.process import free_port
+from tests.support.broker import virtual_host
+
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
+
+
+def broker_of(directory: Path) -> BrokerContainer:
+    return BrokerContainer(
+        directory, amqp_port=free_port(), management_port=free_port(), log=directory / "rabbitmq.log"
+    )
+
+
+def containers() -> list[str]:
+    command = ("docker", "ps", "--all", "--filter", "name=saga-rabbitmq-", "--format", "{{.Names}}")
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.split()
+
+
+async def test_a_broker_in_docker_can_be_used_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    before = containers()
+    broker = broker_of(tmp_path)
+    try:
+        broker.start()
+        broker.wait_ready()
+        with virtual_host(broker) as place:
+            async with place.connected() as client:
+                await client.channel.declare_queue("q")
+    finally:
+        broker.stop()
+    assert containers() == before
+
+
+def test_what_a_killed_stack_left_behind_goes_when_the_next_one_starts(tmp_path: Path) -> None:
+    before = containers()
+    killed, following = broker_of(tmp_path), broker_of(tmp_path)
+    try:
+        killed.start()
+        killed.wait_ready()
+        killed.children[0].kill()
+        assert len(containers()) == len(before) + 1
+        following.start()
+        following.wait_ready()
+        assert len(containers()) == len(before) + 1
+    finally:
+        following.stop()
+    assert containers() == before
