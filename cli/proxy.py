@@ -53,9 +53,9 @@ class Proxy:
 
     def cut_after(self, sent: int) -> None:
         """Cut each connection there is once its client has sent so many more bytes, in the middle of
-        whatever it is sending."""
+        whatever it is sending; one that has a limit already keeps it."""
         for link in self._links:
-            link.left = sent
+            link.left = sent if link.left is None else link.left
 
     def stall(self) -> None:
         """Pass nothing on and say nothing: connections stay, new ones are accepted and get no answer."""

@@ -41,14 +41,14 @@ class Outage:
         self._directory = directory
 
     async def under_way(self, product: str, count: int) -> list[str]:
-        """Place orders, and return their ids while every second one waits for its payment."""
+        """Place orders, every second one with a slow payment; return their ids while some wait for theirs."""
         methods = [DELAYED, "sim:approve"] * (count // 2)
         order_ids = list(
             await asyncio.gather(
                 *(self.system.place_surely(product, paymentMethod=method) for method in methods)
             )
         )
-        await asyncio.gather(*(self.system.until_status(each, "reserved", "paid") for each in order_ids[::2]))
+        await self.scene.under_way(order_ids)
         return order_ids
 
     @asynccontextmanager

@@ -77,6 +77,17 @@ class Scene:
 
         await until(says_so, f"{service} is ready", limit)
 
+    async def under_way(self, order_ids: Sequence[str]) -> None:
+        """Wait until the stock of all these orders is held, while some still wait for their payment."""
+
+        async def held() -> bool:
+            newest = (await self.system.get(f"{self.system.at.order}/orders?limit=100")).get("orders", ())
+            status = {order["orderId"]: order["status"] for order in newest}
+            mine = {status.get(order_id, "pending") for order_id in order_ids}
+            return "pending" not in mine and "reserved" in mine
+
+        await until(held, "the orders are under way", limit=60)
+
     async def all_work(self) -> None:
         """Every service is ready, reads its queues, and a new order ends."""
         for service in SERVICES:

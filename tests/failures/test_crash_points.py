@@ -102,7 +102,7 @@ async def test_when_the_process_is_killed_during_a_drain_while_charging(scene: S
             for _ in range(MANY)
         ]
     order_ids = [task.result() for task in slow]
-    await asyncio.gather(*(scene.system.until_status(order_id, "reserved") for order_id in order_ids))
+    await scene.under_way(order_ids)
     payment = scene.system.stack.service("payment_service")
     payment.signal(signal.SIGTERM)
     await until(lambda: '"draining"' in payment.log_tail(), "payment_service drains")

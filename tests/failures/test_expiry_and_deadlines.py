@@ -127,7 +127,7 @@ async def test_when_an_order_misses_its_deadline_because_payment_is_absent(scene
     product = await scene.system.stock(north=MANY)
     scene.system.stack.service("payment_service").kill()
     order_ids = await placed(scene, product)
-    await asyncio.gather(*(scene.system.until_status(order_id, "reserved") for order_id in order_ids))
+    await scene.under_way(order_ids)
     async with scene.rigged("order_service", **{CLOCK_AHEAD: MUCH_LATER}):
         for order_id in order_ids:
             await scene.system.until_status(order_id, "compensating")
