@@ -13,6 +13,10 @@ class Inbox(Protocol):
     def closed(self) -> bool:
         """Nothing comes any more, and what was delivered before is void or being finished."""
 
+    @property
+    def held(self) -> Sequence[Delivery]:
+        """What was delivered and not settled; once the connection is lost, what it was lost with."""
+
     async def take(self, limit: int) -> list[Delivery]:
         """Wait for a delivery; return what is there, up to `limit`. Empty: the inbox was closed."""
 

@@ -32,13 +32,17 @@ class RabbitInbox:
         self._queue = queue
         self._tag: str | None = None
         self._arrived: asyncio.Queue[Delivery | None] = asyncio.Queue()
-        self._unsettled: dict[int, None] = {}
+        self._unsettled: dict[int, Delivery] = {}
         self._closing = False
         self._cancelled = asyncio.Event()
 
     @property
     def closed(self) -> bool:
         return self._closing or self._channel.is_closed
+
+    @property
+    def held(self) -> Sequence[Delivery]:
+        return list(self._unsettled.values())
 
     @property
     def consuming(self) -> bool:
@@ -120,7 +124,7 @@ class RabbitInbox:
 
     async def _on_delivery(self, message: DeliveredMessage) -> None:
         delivery = as_delivery(message)
-        self._unsettled[delivery.tag] = None
+        self._unsettled[delivery.tag] = delivery
         self._arrived.put_nowait(delivery)
 
 

@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from hashlib import sha256
 
 import structlog
 
@@ -23,6 +24,8 @@ log = structlog.get_logger()
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
+EXCUSED_LIMIT = 10_000
+"""Messages whose redeliveries are remembered as nobody's death; beyond that, the oldest are forgotten."""
 
 
 class Intake:
@@ -50,20 +53,29 @@ class Intake:
         self.alone = alone
         self._clock = clock
         self._later: set[asyncio.Task[None]] = set()
+        self._excused: dict[str, int] = {}
+        """Redeliveries that killed nobody, by message: we live, and remember them."""
 
     async def run(self, inbox: Inbox, outlet: Outlet) -> None:
         """Read until the inbox is closed, then wait for what is under way."""
+        try:
+            await self._read(inbox, outlet)
+        finally:
+            self._excuse(inbox.held)
+        if self._later:
+            await asyncio.wait(self._later)
+
+    async def _read(self, inbox: Inbox, outlet: Outlet) -> None:
         await inbox.resume()
         pause = FIRST_PAUSE
         while batch := await inbox.take(self._limit):
             while not await self._processed(batch, inbox, outlet):
-                pause = await self._sit_out(pause, batch, inbox, outlet)
-                if not self.alone or inbox.closed:
+                held = await self._let_go(batch, inbox, outlet)
+                pause = await self._sit_out(pause, inbox, outlet)
+                if not held or inbox.closed:
                     break
             else:
                 pause = FIRST_PAUSE
-        if self._later:
-            await asyncio.wait(self._later)
 
     async def abandon(self) -> None:
         """Drop what is under way: its messages belong to a connection that is gone."""
@@ -76,6 +88,7 @@ class Intake:
             await self._process(batch, inbox, outlet)
         except Unavailable as why:
             log.warning("reading_paused", queue=self.queue, reason=str(why))
+            self._excuse(inbox.held)
             return False
         except Exception:
             # Nobody foresaw this one. The messages are given back, and the one to blame is soon read alone;
@@ -86,16 +99,27 @@ class Intake:
             await inbox.give_back(batch)
         return True
 
-    async def _sit_out(self, pause: float, batch: Sequence[Delivery], inbox: Inbox, outlet: Outlet) -> float:
-        """Wait until work may go on, at least for the pause; return the pause to make the next time.
+    async def _let_go(self, batch: Sequence[Delivery], inbox: Inbox, outlet: Outlet) -> bool:
+        """Let go of what is held; return whether something had to be kept.
 
-        What is held is given back, but for the one message that is read alone: giving that back would count
-        as if its reader had died.
+        The one message that is read alone is not given back, which would count as if its reader had died, but
+        sent once more: that it was not handled shows that it has not killed us, and it begins anew.
         """
-        metrics.PAUSES.labels(self.topology.service).inc()
+        await inbox.pause()
         if not self.alone:
-            await inbox.pause()
             await inbox.give_back(batch)
+            return False
+        now = self._clock()
+        try:
+            await outlet.send([suspected(delivery, self.topology, now) for delivery in batch])
+        except Unavailable:
+            return True
+        await inbox.ack(batch)
+        return False
+
+    async def _sit_out(self, pause: float, inbox: Inbox, outlet: Outlet) -> float:
+        """Wait until work may go on, at least for the pause; return the pause to make the next time."""
+        metrics.PAUSES.labels(self.topology.service).inc()
         pause = await self._wait(pause, inbox, outlet)
         log.info("reading_resumed", queue=self.queue)
         await inbox.resume()
@@ -147,10 +171,19 @@ class Intake:
         for delivery, event, verdict in later:
             self._start(self._follow(delivery, event, verdict, inbox, outlet))
 
+    def _excuse(self, deliveries: Iterable[Delivery]) -> None:
+        """Remember that we have survived these, and will get them again."""
+        for delivery in deliveries:
+            key = _key(delivery)
+            self._excused[key] = self._excused.pop(key, 0) + 1
+        while len(self._excused) > EXCUSED_LIMIT:
+            del self._excused[next(iter(self._excused))]
+
     def _set_aside(self, delivery: Delivery, now: datetime) -> Message | None:
-        if self.alone and delivery.redeliveries >= GUILTY_AFTER:
+        deaths = delivery.redeliveries - self._excused.get(_key(delivery), 0)
+        if self.alone and deaths >= GUILTY_AFTER:
             return self._bury(delivery, "its reader died each time it was read alone", now)
-        if not self.alone and delivery.redeliveries >= SUSPECT_AFTER:
+        if not self.alone and deaths >= SUSPECT_AFTER:
             metrics.SUSPECTS.labels(self.topology.service).inc()
             return suspected(delivery, self.topology, now)
         return None
@@ -217,6 +250,7 @@ class Intake:
         except Unavailable as why:
             log.warning("given_back", queue=self.queue, reason=str(why), correlation_id=event.correlation_id)
             await self._wait(FIRST_PAUSE, inbox, outlet)
+            self._excuse([delivery])
             await inbox.give_back([delivery])
             return
         except Exception as error:
@@ -246,3 +280,7 @@ class Intake:
         ages = [(now - event.occurred_at).total_seconds() for event in events if event.occurred_at]
         if ages:
             metrics.QUEUE_AGE.labels(self.topology.service).set(max(0.0, *ages))
+
+
+def _key(delivery: Delivery) -> str:
+    return delivery.message_id or sha256(delivery.body).hexdigest()

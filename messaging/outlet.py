@@ -75,6 +75,14 @@ class RabbitOutlet:
         if missing:
             raise Unavailable(f"the broker has no queue named {', '.join(missing)} yet")
 
+    async def backlog(self) -> int:
+        """See `reactor.nudge.Line`."""
+        try:
+            waiting = await undisturbed(depths(self._connection, self._required), self._timeout)
+        except GONE as error:
+            raise Unavailable(f"the broker is away: {error!r}") from error
+        return sum(depth or 0 for depth in waiting.values())
+
     async def _send_wave(self, messages: Sequence[Message]) -> None:
         try:
             async with asyncio.timeout(self._timeout):
@@ -114,19 +122,25 @@ def cut_off(connection: AbstractConnection) -> bool:
 
 async def missing_queues(connection: AbstractConnection, queues: Sequence[str]) -> list[str]:
     """Return those of the queues that do not exist at the broker."""
-    missing = []
+    return [queue for queue, depth in (await depths(connection, queues)).items() if depth is None]
+
+
+async def depths(connection: AbstractConnection, queues: Sequence[str]) -> dict[str, int | None]:
+    """Return how many messages wait in each queue; None where there is no such queue."""
+    found: dict[str, int | None] = {}
     for queue in queues:
         # Asking for a missing queue closes the channel, so that each question has one of its own.
         channel = await connection.channel()
         try:
-            await channel.declare_queue(queue, passive=True)
+            declared = await channel.declare_queue(queue, passive=True)
+            found[queue] = declared.declaration_result.message_count or 0
         except GONE:
             if cut_off(connection):
                 raise
-            missing.append(queue)
+            found[queue] = None
         finally:
             await channel.close()
-    return missing
+    return found
 
 
 def _distinct(messages: Sequence[Message]) -> tuple[list[Message], list[Message]]:

@@ -92,6 +92,12 @@ class Rabbit:
             raise Unavailable("not connected to the broker")
         await self._outlet.check()
 
+    async def backlog(self) -> int:
+        """See `reactor.nudge.Line`."""
+        if self._outlet is None:
+            raise Unavailable("not connected to the broker")
+        return await self._outlet.backlog()
+
     async def run(self, intakes: Sequence[Intake]) -> None:
         """Read with these intakes until `stop`; connect again whenever the connection is lost."""
         pause = FIRST_PAUSE
@@ -150,7 +156,7 @@ class Rabbit:
             connection,
             await _underlay(channel),
             channel.closed(),
-            self.topology.required_queues,
+            [self.topology.queue, *self.topology.required_queues],
             self._publish_timeout,
         )
 

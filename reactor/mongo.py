@@ -180,12 +180,15 @@ class Aggregates(Generic[M]):
         """Return aggregates that the clock has to change by now."""
         return await self.select({"dueAt": {"$lte": self._clock()}}, limit)
 
-    async def waiting(self, before: datetime, limit: int, after: str = "") -> list[Entry[M]]:
+    async def waiting(self, before: datetime, limit: int, after: str | None = None) -> list[Entry[M]]:
         """See `reactor.store.Waiting`."""
-        chosen = {"nudgeAt": {"$lte": before}, "_id": {"$gt": after}}
+        chosen: Document = {"nudgeAt": {"$lte": before}}
+        if after is not None:
+            chosen["_id"] = {"$gt": after}
+        order = "nudgeAt" if after is None else "_id"
         entries: list[Entry[M]] = []
         with available():
-            async for document in self.collection.find(chosen).sort("_id", 1).limit(limit):
+            async for document in self.collection.find(chosen).sort(order, 1).limit(limit):
                 with _readable(document):
                     entries.append(self.entry(document))
         return entries

@@ -6,7 +6,7 @@ that its open questions can be asked again, under the same ids: who has answered
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -20,6 +20,8 @@ from reactor.store import Waiting
 
 log = structlog.get_logger()
 
+BEHIND = 100
+"""Messages waiting from which on a reader counts as behind."""
 LIMIT = 200
 """Aggregates nudged together."""
 LONGEST_PAUSE = timedelta(hours=1)
@@ -27,21 +29,36 @@ LONGEST_PAUSE = timedelta(hours=1)
 EVER = timedelta(days=366)
 
 
+class Line(Sender, Protocol):
+    """A sender that knows how far behind its readers are."""
+
+    async def backlog(self) -> int:
+        """Return how many messages wait in the service's own queue and those that it publishes for.
+
+        Raises:
+            Unavailable: the broker is away.
+        """
+
+
 class Nudge:
     """Nudges the aggregates of one service."""
 
-    def __init__(self, service: str, sender: Sender, store: Waiting, clock: Callable[[], datetime]) -> None:
+    def __init__(self, service: str, sender: Line, store: Waiting, clock: Callable[[], datetime]) -> None:
         self._service = service
         self._sender = sender
         self._store = store
         self._clock = clock
 
     async def sweep(self) -> None:
-        """Nudge those that have waited for long enough.
+        """Nudge those that have waited for long enough, unless some reader is behind.
+
+        What they wait for may then be in a queue, and asking again would only make it longer.
 
         Raises:
             Unavailable: broker or database is away.
         """
+        if await self._store.waiting(self._clock(), 1) and await self._sender.backlog() > BEHIND:
+            return
         if due := await self._store.waiting(self._clock(), LIMIT):
             await self.nudge(due)
 
@@ -52,7 +69,7 @@ class Nudge:
             Unavailable: broker or database is away; some may have been nudged.
         """
         published: list[Event] = []
-        last = ""
+        last = ""  # before every key
         while batch := await self._store.waiting(self._clock() + EVER, LIMIT, last):
             published += await self.nudge(batch)
             last = batch[-1].key

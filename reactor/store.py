@@ -36,8 +36,9 @@ class Store(Protocol[S, C]):
 class Waiting(Protocol):
     """The aggregates of a store that somebody owes an answer."""
 
-    async def waiting(self, before: datetime, limit: int, after: str = "") -> list[Entry[Any]]:
-        """Return those that are to be nudged before that moment, by key, from behind the key `after`."""
+    async def waiting(self, before: datetime, limit: int, after: str | None = None) -> list[Entry[Any]]:
+        """Return those to be nudged before that moment: first who has waited longest or, with `after`,
+        those behind that key, in the order of their keys."""
 
     async def nudged(self, entries: Collection[Entry[Any]]) -> None:
         """Remember that these were nudged, unless they have changed since: the next time comes later."""

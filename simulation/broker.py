@@ -222,6 +222,7 @@ class MemoryInbox:
         self._prefetch = prefetch
         self._arrived: deque[Delivery] = deque()
         self.unsettled: dict[int, Stored] = {}
+        self._held: dict[int, Delivery] = {}
         self._last_tag = 0
         self._closing = False
         self._wake = asyncio.Event()
@@ -229,6 +230,10 @@ class MemoryInbox:
     @property
     def closed(self) -> bool:
         return self._closing or self._connection.closed
+
+    @property
+    def held(self) -> Sequence[Delivery]:
+        return list(self._held.values())
 
     @property
     def has_room(self) -> bool:
@@ -290,21 +295,20 @@ class MemoryInbox:
         self.unsettled[self._last_tag] = stored
         self._queue.held += 1
         self._process.spared += self._is_accused(stored)
-        self._arrived.append(
-            Delivery(
-                tag=self._last_tag,
-                exchange=message.exchange,
-                routing_key=message.routing_key,
-                body=message.body,
-                message_id=message.message_id,
-                correlation_id=message.correlation_id,
-                type=message.type,
-                app_id=message.app_id,
-                timestamp=message.timestamp,
-                headers=dict(message.headers),
-                redeliveries=stored.redeliveries,
-            )
+        delivery = self._held[self._last_tag] = Delivery(
+            tag=self._last_tag,
+            exchange=message.exchange,
+            routing_key=message.routing_key,
+            body=message.body,
+            message_id=message.message_id,
+            correlation_id=message.correlation_id,
+            type=message.type,
+            app_id=message.app_id,
+            timestamp=message.timestamp,
+            headers=dict(message.headers),
+            redeliveries=stored.redeliveries,
         )
+        self._arrived.append(delivery)
         self._wake.set()
 
     def lose(self) -> None:
@@ -320,6 +324,7 @@ class MemoryInbox:
 
     def _settle(self, delivery: Delivery) -> Stored | None:
         stored = self.unsettled.pop(delivery.tag, None)
+        self._held.pop(delivery.tag, None)
         if stored is not None:
             self._queue.held -= 1
             self._process.spared -= self._is_accused(stored)

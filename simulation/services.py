@@ -107,6 +107,12 @@ class Link:
             raise Unavailable("not connected to the broker")
         await self._connection.check()
 
+    async def backlog(self) -> int:
+        """Return how many messages wait for this service and those that it publishes for."""
+        await self._process.reach("asking for the backlog")
+        names = [self._topology.queue, *self._topology.required_queues]
+        return sum(len(self._outside.broker.queues[name].waiting) for name in names)
+
     def lose(self, why: str) -> None:
         """Lose the connection."""
         if self._connection is not None:

@@ -96,12 +96,14 @@ class MemoryAggregates(Generic[M]):
         await self._process.reach_store("looking for what is due")
         return self._due()[:limit]
 
-    async def waiting(self, before: datetime, limit: int, after: str = "") -> list[Entry[M]]:
+    async def waiting(self, before: datetime, limit: int, after: str | None = None) -> list[Entry[M]]:
         """See `reactor.store.Waiting`."""
         if not self._waiting(before):
             return []
         await self._process.reach_store("looking for who waits")
-        return [self.entry(key, self._table[key]) for key in self._waiting(before) if key > after][:limit]
+        longest_first = [key for _, key in sorted(self._waiting(before))]
+        keys = longest_first if after is None else sorted(key for key in longest_first if key > after)
+        return [self.entry(key, self._table[key]) for key in keys[:limit]]
 
     async def nudged(self, entries: Collection[Entry[M]]) -> None:
         """See `reactor.store.Waiting`."""
@@ -195,8 +197,9 @@ class MemoryAggregates(Generic[M]):
         now = self._clock()
         return [row.state for row in self._table.values() if row.due_at and row.due_at <= now]
 
-    def _waiting(self, before: datetime) -> list[str]:
-        return sorted(key for key, row in self._table.items() if row.nudge_at and row.nudge_at <= before)
+    def _waiting(self, before: datetime) -> list[tuple[datetime, str]]:
+        rows = self._table.items()
+        return [(row.nudge_at, key) for key, row in rows if row.nudge_at and row.nudge_at <= before]
 
     def _forget(self) -> None:
         for key in sorted(self._overdue & self._published.keys()):

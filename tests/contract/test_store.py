@@ -175,12 +175,21 @@ async def test_a_nudge_that_was_overtaken_by_a_change_is_forgotten(db: AnyDataba
     assert await to_be_nudged(store, db.clock, 9999) == []
 
 
+async def test_who_has_waited_longest_comes_first(db: AnyDatabase) -> None:
+    store = await db.things()
+    for key in ("c", "a", "b"):
+        await saved(store, key, "waiting")
+        db.clock.advance(1)
+    late = START + timedelta(hours=9)
+    assert [entry.key for entry in await store.waiting(late, 2)] == ["c", "a"]
+
+
 async def test_those_who_wait_are_read_in_pages(db: AnyDatabase) -> None:
     store = await db.things()
     for key in ("c", "a", "b"):
         await saved(store, key, "waiting")
     late = START + timedelta(hours=9)
-    first = await store.waiting(late, 2)
+    first = await store.waiting(late, 2, "")
     assert [entry.key for entry in first] == ["a", "b"]
     assert [entry.key for entry in await store.waiting(late, 2, "b")] == ["c"]
 

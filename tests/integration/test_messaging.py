@@ -21,6 +21,7 @@ from events.catalogue import (
 )
 from events.codec import decode, encode
 from events.identity import derived_id
+from messaging import metrics
 from messaging.intake import Intake
 from messaging.message import ATTEMPTS, EVENT_ID, ORIGIN_KEY, REASON, to_message
 from messaging.rabbit import Rabbit
@@ -676,3 +677,58 @@ async def test_a_question_to_the_broker_may_be_cancelled_at_any_moment(
         assert rabbit.reading
         await ask(client, request())
         assert (await asker.receive()).order_id == "o-1"
+
+
+def suspects() -> float:
+    """Return how many messages were set aside in this process so far."""
+    return float(metrics.SUSPECTS.labels(INVENTORY)._value.get())
+
+
+async def test_what_was_given_back_in_many_outages_is_no_suspect(
+    broker: Broker, client: Client, asker: Neighbour
+) -> None:
+    outages = 4
+
+    async def handle(events: Sequence[Event]) -> Sequence[Verdict]:
+        nonlocal outages
+        if outages:
+            outages -= 1
+            raise Unavailable("away, but only when it is used")
+        return [Done([answer(event)]) for event in events]
+
+    before = suspects()
+    await declare_the_service(client)
+    await ask(client, *(request(f"o-{number}") for number in range(5)))
+    async with serving(broker, handle):
+        assert {(await asker.receive()).order_id for _ in range(5)} == {f"o-{number}" for number in range(5)}
+    assert outages == 0
+    assert suspects() == before
+
+
+@pytest.mark.parametrize("queue", [INVENTORY, SERVICE.suspects])
+async def test_what_was_held_when_connections_were_lost_has_killed_nobody(
+    broker: Broker, client: Client, asker: Neighbour, queue: str
+) -> None:
+    go_on = asyncio.Event()
+    calls = 0
+
+    async def handle(events: Sequence[Event]) -> Sequence[Verdict]:
+        nonlocal calls
+        calls += 1
+        await go_on.wait()
+        return [Done([answer(event)]) for event in events]
+
+    before = suspects()
+    await declare_the_service(client)
+    key, exchange = (KEY, "order.events") if queue == INVENTORY else (SUSPECTS_KEY, SERVICE.retry)
+    origin = {"x-saga-exchange": "order.events", ORIGIN_KEY: KEY}
+    await client.publish(exchange, key, encode(request()), message_id="e-1", headers=origin)
+    async with serving(broker, handle) as rabbit:
+        for lost in range(1, 5):
+            await until(lambda lost=lost: calls == lost, f"it is held for the {lost}. time")
+            assert await broker.cut_connections(INVENTORY)
+            await until(lambda: not rabbit.reading, "the cut is noticed")
+        go_on.set()
+        assert (await asker.receive()).order_id == "o-1"
+    assert await client.depth("inventory_service.dead") == 0
+    assert suspects() == before

@@ -20,7 +20,7 @@ from inventory_service.reservation import Reservation
 from messaging.message import Message
 from messaging.verdict import Unavailable
 from order_service.order import Order
-from reactor.nudge import LONGEST_PAUSE, Nudge, pause, unanswered
+from reactor.nudge import BEHIND, LONGEST_PAUSE, Nudge, pause, unanswered
 from reactor.step import Entry, Record
 from tests.unit.builders import NOW, event, order, reservation
 
@@ -99,9 +99,13 @@ class Book:
         self.entries = list(entries)
         self.happened: list[str] = []
         self.away = False
+        self.behind = 0
 
-    async def waiting(self, before: datetime, limit: int, after: str = "") -> list[Entry[Any]]:
-        return [entry for entry in self.entries if entry.key > after][: min(limit, 2)]
+    async def backlog(self) -> int:
+        return self.behind
+
+    async def waiting(self, before: datetime, limit: int, after: str | None = None) -> list[Entry[Any]]:
+        return [entry for entry in self.entries if entry.key > (after or "")][: min(limit, 2)]
 
     async def nudged(self, entries: Collection[Entry[Any]]) -> None:
         self.happened += [f"nudged {entry.key}" for entry in entries]
@@ -144,3 +148,21 @@ async def test_nobody_counts_as_nudged_whose_request_could_not_be_published() ->
     with pytest.raises(Unavailable):
         await Nudge("order_service", waiting, waiting, lambda: NOW).sweep()
     assert waiting.happened == []
+
+
+async def test_nobody_is_nudged_while_a_reader_is_behind() -> None:
+    waiting = book("a")
+    nudge = Nudge("order_service", waiting, waiting, lambda: NOW)
+    waiting.behind = BEHIND + 1
+    await nudge.sweep()
+    assert waiting.happened == []
+    waiting.behind = BEHIND
+    await nudge.sweep()
+    assert waiting.happened == ["InventoryConfirmationRequested e-a", "nudged a"]
+
+
+async def test_a_person_may_nudge_at_any_time() -> None:
+    waiting = book("a")
+    waiting.behind = BEHIND + 1
+    await Nudge("order_service", waiting, waiting, lambda: NOW).everybody()
+    assert "nudged a" in waiting.happened
