@@ -37,6 +37,8 @@ REST_LIMIT = 600.0
 """Seconds without anything coming to rest: a message may pause for 300 before it is tried again."""
 LOOK_EVERY = 1.0
 READY_SECONDS = 60.0
+PIPE_WIDTH = 110
+"""Columns to print when no terminal says how many it has."""
 
 EPILOG = """\b
 Starts a broker, a database and the services of its own. Every part is killed, paused, stopped, and cut off,
@@ -87,7 +89,10 @@ def chaos(
     if as_json:
         typer.echo(json.dumps(to_json(outcome)))
     else:
-        print_outcome(Console(highlight=False), outcome)
+        shown = Console(highlight=False)
+        if not shown.is_terminal:
+            shown.width = PIPE_WIDTH
+        print_outcome(shown, outcome)
     if not ok:
         raise typer.Exit(1)
 
