@@ -51,6 +51,8 @@ async def test_every_order_ends_and_the_books_balance_when(
     product = await system.stock(north=MANY, south=MANY)
     order_ids = await place_many(system, product, MANY)
     await under_way(system, product, MANY)
-    await failure(containers.part(part))
+    container = containers.part(part)
+    await failure(container)
+    await asyncio.to_thread(container.wait_ready)
     await check_all_confirmed(system, product, order_ids, 2 * MANY)
     assert await system.dead_letters() == letters
