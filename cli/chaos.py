@@ -4,7 +4,6 @@ import asyncio
 import json
 import math
 import shutil
-import signal
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -70,7 +69,6 @@ def chaos(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
     """Place orders while parts of a private system are killed, paused, stopped and cut off; then audit it."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     directory = Path(tempfile.mkdtemp(prefix="saga-chaos-"))
     console = Console(stderr=True, highlight=False)
     strikes = plan(seed, minutes * 60, round(minutes * 60 / EVERY) if faults is None else faults)

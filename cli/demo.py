@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import secrets
-import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from time import monotonic
@@ -84,8 +83,6 @@ def _stack(console: Console) -> Iterator[tuple[Endpoints, str]]:
     if running_endpoints(state_directory()):
         yield _found(console), f"kept by the stack that runs in {state_directory().resolve()}"
         return
-    # A stop of the demo has to stop what it started, too.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     stack = Stack(state_directory())
     try:
         yield _started(stack, console), _place(stack)

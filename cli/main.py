@@ -1,6 +1,7 @@
 """`saga`, the one command line: run the stack, place orders, publish events, look at stock and flow."""
 
 import logging
+import signal
 import sys
 
 import typer
@@ -64,7 +65,11 @@ app.command(epilog=FLOW_EPILOG, short_help="Print the whole flow as a picture in
 
 
 def main() -> None:
-    """Run the command line; what nobody foresaw becomes one line and exit code 1."""
+    """Run the command line; what nobody foresaw becomes one line and exit code 1.
+
+    A termination is taken like Ctrl-C, so that no command leaves processes of its own behind.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # What the libraries log of an error would be a second line, before ours.
     logging.getLogger().addHandler(logging.NullHandler())
     try:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import signal
 from dataclasses import asdict
 from typing import Annotated
 
@@ -29,7 +28,6 @@ def up(
     RABBITMQ_URL and MONGODB_URL name a broker and a database to use instead of private ones. State and logs
     are in SAGA_STATE, by default `.saga` here.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     progress = Console(stderr=True)
     stack = Stack(logs_to_stderr=as_json)
     try:
