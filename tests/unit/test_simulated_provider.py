@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from dataclasses import replace
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -41,7 +42,9 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("payment_service.simulated.asyncio.sleep", clock.sleep)
+    # Only for the provider: other tasks of the tests' event loop sleep, too.
+    its_asyncio = SimpleNamespace(sleep=clock.sleep, Event=asyncio.Event)
+    monkeypatch.setattr("payment_service.simulated.asyncio", its_asyncio)
     return clock
 
 
