@@ -116,8 +116,10 @@ async def opened(amqp_url: str, topology: Topology) -> AsyncIterator[DeadQueue]:
         declared = await _answer(channel.declare_queue(topology.dead, passive=True))
         underlay = cast(aiormq.Channel, await channel.get_underlay_channel())
         queue = DeadQueue(topology, channel, underlay, int(declared.declaration_result.message_count or 0))
-        yield queue
-        await queue.settle()
+        try:
+            yield queue
+        finally:
+            await queue.settle()
 
 
 async def _answer(call: Coroutine[Any, Any, T]) -> T:

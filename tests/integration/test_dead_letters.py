@@ -324,6 +324,7 @@ async def test_what_no_queue_takes_stays_a_dead_letter(shop: Shop, saga: Command
     finally:
         await queue.bind(SERVICE.back, "")
     assert "the broker did not take a message" in one_line(result)
+    await shop.dead(3)
     assert await saga.ids() == ids
 
 
@@ -371,6 +372,7 @@ async def test_a_letter_is_printed_before_it_is_dropped(
         patched.setattr(DeadQueue, "drop", crash)
         result = await saga("drop", "--service", "inventory", "--yes", "--json", code=1)
     assert json.loads(result.stdout)["properties"]["message_id"] == message_id
+    await shop.dead(1)
     assert await saga.ids() == [message_id]
 
 
