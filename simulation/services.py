@@ -80,8 +80,14 @@ class Outside:
     """What a process should never have died of."""
 
     def stored(self, service: str) -> set[str]:
-        """Return the orders of which a service has stored more than a refusal to hold stock."""
-        return {key for key, row in self.tables[service].items() if row.state.status != "rejected"}
+        """Return the orders of whose sagas a service has stored more than a refusal to hold stock.
+
+        What was held by hand under the id of an order, before its request came, knows nothing of a saga.
+        """
+        rows = self.tables[service].items()
+        return {
+            key for key, row in rows if row.state.status != "rejected" and getattr(row.state, "saga", True)
+        }
 
 
 class Link:
