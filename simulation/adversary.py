@@ -6,6 +6,7 @@ from random import Random
 from typing import TypeVar
 
 from messaging.verdict import Unavailable
+from simulation.clock import Nap
 from simulation.trace import Trace
 
 T = TypeVar("T")
@@ -111,7 +112,8 @@ class Process:
     def __init__(self, name: str, adversary: Adversary, on_death: Callable[["Process"], None]) -> None:
         self.name = name
         self.adversary = adversary
-        self.died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self.died: asyncio.Future[None] = self._loop.create_future()
         self.spared = 0
         """Messages it reads alone that would be taken for deadly if it died once more: three deaths in a row
         are the mark of a message that kills its reader, and the adversary does not forge it."""
@@ -136,7 +138,7 @@ class Process:
     async def reach(self, point: str) -> None:
         """Come to a point between two effects: time passes, and the process may die here."""
         if delay := self.adversary.latency():
-            await asyncio.sleep(delay)
+            await Nap(self._loop, delay)
         if self.strikes("kill"):
             self.kill(point)
         if self.died.done():
@@ -145,7 +147,7 @@ class Process:
     async def live(self) -> None:
         """Go on, unless it is dead."""
         if self.dead:
-            await asyncio.get_running_loop().create_future()
+            await self._loop.create_future()
 
     async def reach_store(self, point: str) -> None:
         """Come to a point before something is asked of the store, which may be away."""
@@ -171,4 +173,4 @@ class Process:
     def note(self, what: str) -> None:
         """Put something into the timeline."""
         if self.adversary.trace.on:
-            self.adversary.trace.add(asyncio.get_running_loop().time(), self.name, what)
+            self.adversary.trace.add(self._loop.time(), self.name, what)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from contextvars import Context
 from datetime import UTC, datetime, timedelta
@@ -35,6 +35,44 @@ class Call(asyncio.TimerHandle):
     def cancel(self) -> None:
         """Do not make it any more."""
         self._cancelled = True
+
+
+class Nap:
+    """Something to await that ends after so many seconds: `asyncio.sleep` in half as many calls of the loop.
+
+    The timer calls the task that awaits it. It is what a task needs of a future, and no more.
+    """
+
+    __slots__ = ("_asyncio_future_blocking", "_call", "_context", "_delay", "_loop", "_wake_up")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, delay: float) -> None:
+        self._asyncio_future_blocking = False
+        self._loop = loop
+        self._delay = delay
+
+    def __await__(self) -> Generator["Nap", None, None]:
+        self._asyncio_future_blocking = True
+        yield self
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop, which the task compares with its own."""
+        return self._loop
+
+    def add_done_callback(self, wake_up: Callable[["Nap"], object], *, context: Context) -> None:
+        """Have the task called when the time has come."""
+        self._wake_up, self._context = wake_up, context
+        self._call = self._loop.call_later(self._delay, wake_up, self, context=context)
+
+    def cancel(self, msg: object = None) -> bool:
+        """Have the task called at once, to be told by `result`."""
+        self._loop.call_soon(self._wake_up, self, context=self._context)
+        self._call.cancel()
+        return True
+
+    def result(self) -> None:
+        """Raise `CancelledError` if the time has not come."""
+        if self._call.cancelled():
+            raise asyncio.CancelledError
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
@@ -113,8 +151,19 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 due.append(heappop(timers)[2])
             for _ in range(len(due)):
                 call = due.popleft()
-                if not call._cancelled:
-                    self._make(call)
+                if call._cancelled:
+                    continue
+                try:
+                    if call._context is None:
+                        call._callback(*call._args)
+                    else:
+                        call._context.run(call._callback, *call._args)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:
+                    self.call_exception_handler(
+                        {"message": "a call failed", "exception": error, "handle": call}
+                    )
 
     def _go_to_the_next_timer(self) -> None:
         timers = self._timers
@@ -123,17 +172,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if not timers:
             raise Deadlock(f"nothing can happen any more after {self._now:g} s")
         self._now = max(self._now, timers[0][0])
-
-    def _make(self, call: Call) -> None:
-        try:
-            if call._context is None:
-                call._callback(*call._args)
-            else:
-                call._context.run(call._callback, *call._args)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            self.call_exception_handler({"message": "a call failed", "exception": error, "handle": call})
 
     def _note(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         if "handle" in context:

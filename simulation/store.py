@@ -5,7 +5,6 @@ that is forgotten lazily, what is due. States are stored as they are, since nobo
 schedules they are also written as a document and read again. Records, which can be changed, are copied.
 """
 
-import marshal
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -23,11 +22,11 @@ M = TypeVar("M", bound=Aggregate)
 
 
 class Kept(NamedTuple):
-    """A record as it is stored, with its events as bytes."""
+    """A record as it is stored."""
 
     name: str
     at: datetime
-    emitted: bytes
+    emitted: tuple[dict[str, Any], ...]
 
 
 @dataclass(slots=True)
@@ -132,7 +131,7 @@ class MemoryAggregates(Generic[M]):
             events += [
                 from_json(event)
                 for kept in row.journal.values()
-                for event in _read(kept).emitted
+                for event in kept.emitted
                 if event["eventId"] in waiting
             ]
         return events
@@ -222,8 +221,8 @@ class MemoryStore(MemoryAggregates[M]):
 
 
 def _kept(record: Record) -> Kept:
-    return Kept(record.name, record.at, marshal.dumps(record.emitted))
+    return Kept(record.name, record.at, tuple(record.emitted))
 
 
 def _read(kept: Kept) -> Record:
-    return Record(kept.name, kept.at, marshal.loads(kept.emitted))  # noqa: S302 (written by ourselves)
+    return Record(kept.name, kept.at, list(kept.emitted))

@@ -7,7 +7,7 @@ from time import monotonic
 
 import pytest
 
-from simulation.clock import EPOCH, Deadlock, VirtualLoop, utc_clock
+from simulation.clock import EPOCH, Deadlock, Nap, VirtualLoop, utc_clock
 
 
 @pytest.fixture
@@ -42,6 +42,51 @@ def test_a_timeout_is_kept(loop: VirtualLoop) -> None:
     async def main() -> None:
         async with asyncio.timeout(5):
             await asyncio.sleep(10)
+
+    with pytest.raises(TimeoutError):
+        loop.run_until_complete(main())
+    assert loop.time() == 5
+
+
+def test_a_nap_ends_in_its_turn(loop: VirtualLoop) -> None:
+    woken: list[float] = []
+
+    async def after(seconds: float) -> None:
+        await Nap(loop, seconds)
+        woken.append(loop.time())
+
+    async def main() -> None:
+        await asyncio.gather(*map(after, (3, 0, 1)))
+
+    loop.run_until_complete(main())
+    assert woken == [0, 1, 3]
+
+
+@pytest.mark.parametrize("later", [0, 1])
+def test_a_nap_can_be_interrupted(loop: VirtualLoop, later: float) -> None:
+    ended: list[str] = []
+
+    async def nap() -> None:
+        try:
+            await Nap(loop, 10)
+        finally:
+            ended.append(f"at {loop.time():g}")
+
+    async def main() -> None:
+        napping = asyncio.ensure_future(nap())
+        await asyncio.sleep(later)
+        napping.cancel()
+        await asyncio.wait([napping])
+        assert napping.cancelled() is True
+
+    loop.run_until_complete(main())
+    assert ended == [f"at {later}"]
+
+
+def test_a_timeout_ends_a_nap(loop: VirtualLoop) -> None:
+    async def main() -> None:
+        async with asyncio.timeout(5):
+            await Nap(loop, 10)
 
     with pytest.raises(TimeoutError):
         loop.run_until_complete(main())
