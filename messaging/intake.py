@@ -70,9 +70,10 @@ class Intake:
         pause = FIRST_PAUSE
         while batch := await inbox.take(self._limit):
             while not await self._processed(batch, inbox, outlet):
-                held = await self._let_go(batch, inbox, outlet)
+                await inbox.pause()
+                gone = await self._let_go(batch, inbox, outlet)
                 pause = await self._sit_out(pause, inbox, outlet)
-                if not held or inbox.closed:
+                if gone or inbox.closed:
                     break
             else:
                 pause = FIRST_PAUSE
@@ -100,22 +101,21 @@ class Intake:
         return True
 
     async def _let_go(self, batch: Sequence[Delivery], inbox: Inbox, outlet: Outlet) -> bool:
-        """Let go of what is held; return whether something had to be kept.
+        """Let go of what is held; return whether that could be done.
 
         The one message that is read alone is not given back, which would count as if its reader had died, but
         sent once more: that it was not handled shows that it has not killed us, and it begins anew.
         """
-        await inbox.pause()
         if not self.alone:
             await inbox.give_back(batch)
-            return False
+            return True
         now = self._clock()
         try:
             await outlet.send([suspected(delivery, self.topology, now) for delivery in batch])
         except Unavailable:
-            return True
+            return False
         await inbox.ack(batch)
-        return False
+        return True
 
     async def _sit_out(self, pause: float, inbox: Inbox, outlet: Outlet) -> float:
         """Wait until work may go on, at least for the pause; return the pause to make the next time."""
@@ -139,7 +139,7 @@ class Intake:
 
     async def _process(self, batch: Sequence[Delivery], inbox: Inbox, outlet: Outlet) -> None:
         service, now = self.topology.service, self._clock()
-        metrics.BATCH.labels(service).observe(len(batch))
+        metrics.BATCH(service).observe(len(batch))
         aside: list[Message] = []
         good: list[tuple[Delivery, Event]] = []
         for delivery in batch:
@@ -226,10 +226,10 @@ class Intake:
                 publish.update({str(emitted.event_id): emitted for emitted in verdict.publish})
         await outlet.send([*(to_message(event) for event in publish.values()), *copies])
         for event in publish.values():
-            metrics.PUBLISHED.labels(service, event.type).inc()
+            metrics.PUBLISHED(service, event.type).inc()
         for _, event, verdict in settled:
             outcome = "put_off" if isinstance(verdict, Retry) else verdict.outcome
-            metrics.EVENTS.labels(service, event.type, outcome).inc()
+            metrics.EVENTS(service, event.type, outcome).inc()
 
     def _put_off(self, delivery: Delivery, event: Event, reason: str, now: datetime) -> Message:
         if delivery.attempts >= len(self.topology.delays):
@@ -250,8 +250,10 @@ class Intake:
         except Unavailable as why:
             log.warning("given_back", queue=self.queue, reason=str(why), correlation_id=event.correlation_id)
             await self._wait(FIRST_PAUSE, inbox, outlet)
-            self._excuse([delivery])
-            await inbox.give_back([delivery])
+            if not self.alone:
+                self._excuse([delivery])
+            while not await self._let_go([delivery], inbox, outlet) and not inbox.closed:
+                await self._wait(FIRST_PAUSE, inbox, outlet)
             return
         except Exception as error:
             log.exception("handling_failed", event_id=event.event_id, correlation_id=event.correlation_id)
@@ -279,7 +281,7 @@ class Intake:
     def _observe_age(self, events: Iterable[Event], now: datetime) -> None:
         ages = [(now - event.occurred_at).total_seconds() for event in events if event.occurred_at]
         if ages:
-            metrics.QUEUE_AGE.labels(self.topology.service).set(max(0.0, *ages))
+            metrics.QUEUE_AGE(self.topology.service).set(max(0.0, *ages))
 
 
 def _key(delivery: Delivery) -> str:

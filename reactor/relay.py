@@ -96,7 +96,7 @@ class Relay:
         if not events:
             return
         await self._sender.send([to_message(event) for event in events])
-        RELAYED.labels(self._service, way).inc(len(events))
+        RELAYED(self._service, way).inc(len(events))
         done: dict[str, list[str]] = defaultdict(list)
         for event in events:
             done[event.order_id].append(str(event.event_id))

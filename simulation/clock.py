@@ -71,7 +71,10 @@ class Nap:
 
     def result(self) -> None:
         """Raise `CancelledError` if the time has not come."""
-        if self._call.cancelled():
+        call = self._call
+        # Each knows the other, and there are very many of them: not to be left to the garbage collector.
+        del self._call, self._wake_up
+        if call.cancelled():
             raise asyncio.CancelledError
 
 
@@ -137,6 +140,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
                 with suppress(RuntimeError):
                     task.get_coro().close()
+                # Both know each other; parted, neither is left to the garbage collector.
+                if (awaited := task._fut_waiter) is not None:  # type: ignore[attr-defined]
+                    awaited.cancel()
         self._tasks.clear()
         self._due.clear()
         self._timers.clear()

@@ -29,7 +29,7 @@ def _settle_down() -> None:
     silence()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    gc.set_threshold(200_000, 20, 100)
 
 
 def story(result: Result) -> str:

@@ -5,6 +5,7 @@ that is forgotten lazily, what is due. States are stored as they are, since nobo
 schedules they are also written as a document and read again. Records, which can be changed, are copied.
 """
 
+import marshal
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -22,11 +23,11 @@ M = TypeVar("M", bound=Aggregate)
 
 
 class Kept(NamedTuple):
-    """A record as it is stored."""
+    """A record as it is stored, with its events as bytes."""
 
     name: str
     at: datetime
-    emitted: tuple[dict[str, Any], ...]
+    emitted: bytes
 
 
 @dataclass(slots=True)
@@ -131,7 +132,7 @@ class MemoryAggregates(Generic[M]):
             events += [
                 from_json(event)
                 for kept in row.journal.values()
-                for event in kept.emitted
+                for event in _read(kept).emitted
                 if event["eventId"] in waiting
             ]
         return events
@@ -221,8 +222,8 @@ class MemoryStore(MemoryAggregates[M]):
 
 
 def _kept(record: Record) -> Kept:
-    return Kept(record.name, record.at, tuple(record.emitted))
+    return Kept(record.name, record.at, marshal.dumps(record.emitted))
 
 
 def _read(kept: Kept) -> Record:
-    return Record(kept.name, kept.at, list(kept.emitted))
+    return Record(kept.name, kept.at, marshal.loads(kept.emitted))  # noqa: S302 (written by ourselves)

@@ -126,8 +126,8 @@ class World:
     def _orders(self) -> list[Coroutine[Any, Any, None]]:
         dice, people = self._dice, self._people
         acts = []
-        # Few orders are enough: a second of schedules with one, two, three or four of them finds as many of the
-        # mistakes in tests/simulation/mistakes.py.
+        # Few orders are enough: a second of schedules with one, two, three or four of them finds as many of
+        # the mistakes in tests/simulation/mistakes.py.
         for number in range(4 if self._rush else dice.choice((1, 1, 2, 2, 3))):
             request = people.request(f"o-{number + 1}")
             way = dice.random()

@@ -416,6 +416,29 @@ async def test_a_suspect_is_not_blamed_while_something_is_away(
     assert await client.depth("inventory_service.dead") == 0
 
 
+async def test_a_suspect_whose_verdict_does_not_come_is_blamed_by_no_replica(
+    broker: Broker, client: Client, asker: Neighbour
+) -> None:
+    tries = 0
+
+    async def later(event: Event) -> Done:
+        nonlocal tries
+        tries += 1
+        if tries < 12:
+            raise Unavailable("away, but only when the answer is to be saved")
+        return Done([answer(event)])
+
+    async def handle(events: Sequence[Event]) -> Sequence[Verdict]:
+        return [Later(asyncio.ensure_future(later(event))) for event in events]
+
+    await declare_the_service(client)
+    await ask(client, request("suspect"))
+    await die_with_a_message(broker, INVENTORY, 2)
+    async with serving(broker, handle), serving(broker, handle):
+        assert (await asker.receive()).order_id == "suspect"
+    assert await client.depth("inventory_service.dead") == 0
+
+
 async def test_an_impossible_id_in_a_header_is_ignored(
     broker: Broker, client: Client, asker: Neighbour
 ) -> None:
