@@ -90,6 +90,7 @@ class Stack:
         self._lock: TextIO | None = None
         self._endpoints: Endpoints | None = None
         self._services: dict[str, Child] = {}
+        self._replicas: list[Child] = []
         self.broker: BrokerNode | BrokerContainer | None = None
         """The private broker, None when another one is used."""
         self.database: DatabaseNode | None = None
@@ -110,7 +111,8 @@ class Stack:
     @property
     def children(self) -> list[Child]:
         """Every process of the stack."""
-        return [*self._services.values(), *(child for node in self._nodes for child in node.children)]
+        services = [*self._services.values(), *self._replicas]
+        return [*services, *(child for node in self._nodes for child in node.children)]
 
     def start(self, report: Callable[[str], None] = lambda _: None) -> Endpoints:
         """Start what is missing and return when all of it is ready.
@@ -127,7 +129,7 @@ class Stack:
         for node in self._nodes:
             node.wait_ready()
         report("starting the services")
-        self._services = {name: self._service(name) for name in SERVICES}
+        self._services = {name: self._service(name, name, {}) for name in SERVICES}
         for child in self._services.values():
             child.start()
         for name in SERVICES:
@@ -140,9 +142,10 @@ class Stack:
         if self._lock is None:
             return
         _endpoints_file(self.state_dir).unlink(missing_ok=True)
-        _at_once(partial(child.stop, SERVICE_STOP_LIMIT) for child in self._services.values())
+        services = [*self._services.values(), *self._replicas]
+        _at_once(partial(child.stop, SERVICE_STOP_LIMIT) for child in services)
         _at_once(node.stop for node in self._nodes)
-        self._services, self.broker, self.database = {}, None, None
+        self._services, self._replicas, self.broker, self.database = {}, [], None, None
         self._lock.close()
         self._lock = None
 
@@ -154,6 +157,16 @@ class Stack:
         """Start a service again that was stopped or killed, and wait until it is ready."""
         self._services[name].start()
         self._wait_service(name)
+
+    def start_replica(self, name: str) -> str:
+        """Start one more process of a service, which shares its work, and return its URL once it is ready."""
+        port, _ = PORTS[name]
+        url = f"http://127.0.0.1:{free_port()}"
+        child = self._service(name, f"{name}-{len(self._replicas) + 2}", {port: _port(url)})
+        self._replicas.append(child)
+        child.start()
+        _wait_ready(child, url)
+        return url
 
     def check(self) -> None:
         """ProcessError, with the end of its log, when a process of the stack has ended."""
@@ -221,7 +234,7 @@ class Stack:
         port = self._env.get(variable) or free_port(default)
         return f"http://127.0.0.1:{port}"
 
-    def _service(self, name: str) -> Child:
+    def _service(self, name: str, called: str, settings: Mapping[str, str]) -> Child:
         at = self.endpoints
         env = self._env | {
             "RABBITMQ_URL": at.rabbitmq,
@@ -229,16 +242,13 @@ class Stack:
             "ORDER_PORT": _port(at.order),
             "INVENTORY_PORT": _port(at.inventory),
             "PAYMENT_PORT": _port(at.payment),
+            **settings,
         }
-        log = None if self._logs_to_stderr else self.logs_dir / f"{name}.log"
-        return Child(name, [sys.executable, "-m", name], env=env, log=log)
+        log = None if self._logs_to_stderr else self.logs_dir / f"{called}.log"
+        return Child(called, [sys.executable, "-m", name], env=env, log=log)
 
     def _wait_service(self, name: str) -> None:
-        url = getattr(self.endpoints, name.removesuffix("_service")) + "/readyz"
-        # Without trust_env: a proxy for the internet does not lead to this machine.
-        with httpx.Client(timeout=3, trust_env=False) as client:
-            what = f"{name} is ready at {url}"
-            wait_until(lambda: _is_ready(client, url), SERVICE_START_LIMIT, what, self._services[name])
+        _wait_ready(self._services[name], getattr(self.endpoints, name.removesuffix("_service")))
 
 
 def running_endpoints(state_dir: Path) -> Endpoints | None:
@@ -302,6 +312,14 @@ def _management_beside(amqp_url: str) -> str:
 
 def _port(url: str) -> str:
     return str(urlsplit(url).port)
+
+
+def _wait_ready(child: Child, base: str) -> None:
+    url = f"{base}/readyz"
+    # Without trust_env: a proxy for the internet does not lead to this machine.
+    with httpx.Client(timeout=3, trust_env=False) as client:
+        what = f"{child.name} is ready at {url}"
+        wait_until(lambda: _is_ready(client, url), SERVICE_START_LIMIT, what, child)
 
 
 def _is_ready(client: httpx.Client, url: str) -> bool:
