@@ -20,7 +20,7 @@ from time import monotonic, sleep
 from audit.books import Money, MoneyBook, Shelf, StockBook, moved
 from audit.cases import Json
 from audit.reading import Databases, Reader, Row, Scope, reading
-from audit.rules import Finding, When, findings, resting, settled
+from audit.rules import Finding, When, findings, forgotten, resting, settled
 from inventory_service.stock import Place
 
 LOOKS = 4
@@ -60,6 +60,8 @@ class Report:
     resting: list[str] = field(default_factory=list)
     """Orders whose refund a person has to settle, the first of them."""
     resting_count: int = 0
+    forgotten: int = 0
+    """Requests that were refused or ran out, and that no order is known for."""
     money: dict[str, Money] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -163,6 +165,7 @@ def _judge_rows(
             report.judged += 1
             money.add(case, when)
             report.accuse(case.key, findings(case, when), case.events)
+            report.forgotten += forgotten(case)
             if resting(case):
                 report.rest(case.key)
         else:

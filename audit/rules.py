@@ -73,6 +73,17 @@ def resting(case: Case) -> Payment | None:
     return payment if payment and payment.status == "refundFailed" and not confirmed else None
 
 
+def forgotten(case: Case) -> bool:
+    """Return whether this is a request that was refused or ran out, and that no order is known for.
+
+    It holds nothing. The order service heard of it from nobody if the broker lost everything at that moment, and
+    whoever published the request asks again.
+    """
+    if case.order or case.payment or case.reservation is None:
+        return False
+    return case.reservation.state.saga and case.reservation.state.status in ("rejected", "expired")
+
+
 def taken(payment: Payment | None) -> Decimal:
     """Return what was charged and not paid back."""
     if payment is None or payment.charge_id is None:
@@ -181,7 +192,7 @@ def _hold_ends(case: Case, when: When) -> Iterator[str]:
 
 
 def _belongs_to_an_order(case: Case, when: When) -> Iterator[str]:
-    if case.order is not None:
+    if case.order is not None or forgotten(case):
         return
     for part in (case.reservation, case.payment):
         if part and part.state.saga and when.overdue(part.updated_at):

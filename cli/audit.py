@@ -36,7 +36,8 @@ unfinished counts once it is overdue: 5 minutes past an order's deadline. With -
 come to rest, and counts at once.
 
 \b
-Exit code 1 if anything is wrong. Orders that rest until a person settles a refund are listed apart.
+Exit code 1 if anything is wrong. Orders that rest until a person settles a refund are listed apart, and so is
+how many refused requests no order is known for.
 
 \b
 Examples:

@@ -17,6 +17,7 @@ def describe(report: Report) -> list[str]:
     return [
         *(line for offender in report.offenders for line in _offender(offender)),
         *_resting(report),
+        *_forgotten(report),
         *_books(report),
         f"{report.orders.total()} orders{_of(report.orders)}: {report.judged} judged, "
         f"{report.moving} still moving",
@@ -38,6 +39,7 @@ def to_json(report: Report) -> Json:
             for currency, book in report.money.items()
         },
         "resting": {"count": report.resting_count, "orders": report.resting},
+        "forgotten": report.forgotten,
         "broken": dict(report.broken),
         "offenders": [
             {
@@ -75,6 +77,16 @@ def _resting(report: Report) -> list[str]:
         return []
     some = ", ".join(report.resting) + (" ..." if report.resting_count > len(report.resting) else "")
     return [f"{report.resting_count} orders rest until a person settles a refund: {some}", ""]
+
+
+def _forgotten(report: Report) -> list[str]:
+    if not report.forgotten:
+        return []
+    return [
+        f"{report.forgotten} requests were refused or ran out, and no order is known for them: the broker lost "
+        "them before the order service saw them; who published them has to ask again",
+        "",
+    ]
 
 
 def _books(report: Report) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from audit.books import MoneyBook, Shelf, StockBook, moved
 from audit.cases import Case, Kept, Unreadable, kept
-from audit.rules import OVERDUE, RULES, When, findings, resting, settled
+from audit.rules import OVERDUE, RULES, When, findings, forgotten, resting, settled
 from events.fields import Item
 from inventory_service.reservation import Reservation
 from order_service.order import Order
@@ -176,6 +176,7 @@ BROKEN: list[tuple[str, str, Case]] = [
         Case("o-1", None, reservation("held", saga=False, expiresAt=LONG_AGO)),
     ),
     ("belongs to an order", "is a reservation (released)", replace(RELEASED, order=None, payment=None)),
+    ("belongs to an order", "is a reservation (held)", Case("o-1", None, reservation("held"))),
     ("belongs to an order", "is a payment (void)", replace(VOID, order=None, reservation=None)),
     (
         "nothing unpublished",
@@ -222,6 +223,16 @@ def test_while_the_system_runs_the_unfinished_has_time(rule: str) -> None:
     assert findings(fresh(recent)[rule], RUNNING) == []
     assert [one.rule for one in findings(fresh(overdue)[rule], RUNNING)] == [rule]
     assert [one.rule for one in findings(fresh(recent)[rule], AT_REST)] == [rule]
+
+
+@pytest.mark.parametrize("status", ["rejected", "expired"])
+@pytest.mark.parametrize("when", [AT_REST, RUNNING], ids=["at rest", "running"])
+def test_what_holds_nothing_and_is_unknown_to_the_orders_is_told_apart(status: str, when: When) -> None:
+    case = Case("o-1", None, reservation(status))
+    assert (forgotten(case), findings(case, when)) == (True, [])
+    assert not forgotten(replace(case, order=order("failed", FAILED)))
+    assert not forgotten(replace(case, payment=payment("void")))
+    assert not forgotten(Case("o-1", None, reservation(status, saga=False)))
 
 
 def test_what_has_changed_lately_is_not_judged_while_the_system_runs() -> None:
