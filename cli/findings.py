@@ -83,8 +83,8 @@ def _forgotten(report: Report) -> list[str]:
     if not report.forgotten:
         return []
     return [
-        f"{report.forgotten} requests were refused or ran out, and no order is known for them: the broker lost "
-        "them before the order service saw them; who published them has to ask again",
+        f"{report.forgotten} requests were refused or ran out, and no order is known for them: the broker "
+        "lost them before the order service saw them; who published them has to ask again",
         "",
     ]
 
