@@ -76,8 +76,8 @@ def resting(case: Case) -> Payment | None:
 def forgotten(case: Case) -> bool:
     """Return whether this is a request that was refused or ran out, and that no order is known for.
 
-    It holds nothing. The order service heard of it from nobody if the broker lost everything at that moment, and
-    whoever published the request asks again.
+    It holds nothing. The order service heard of it from nobody if the broker lost everything at that moment,
+    and whoever published the request asks again.
     """
     if case.order or case.payment or case.reservation is None:
         return False
