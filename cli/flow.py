@@ -5,18 +5,10 @@ from typing import Annotated
 
 import typer
 
+from cli.production import TABLES
 from events.catalogue import EVENT_TYPES, INVENTORY, ORDER, PAYMENT, SERVICES
-from inventory_service import reactions as inventory
-from order_service import reactions as order
-from payment_service import reactions as payment
 from reactor.step import Rule
-from reactor.worker import Reactions, Transitions
 
-TABLES: dict[str, tuple[Reactions, Transitions]] = {
-    ORDER: (order.REACTIONS, order.TRANSITIONS),
-    INVENTORY: (inventory.REACTIONS, inventory.TRANSITIONS),
-    PAYMENT: (payment.REACTIONS, payment.TRANSITIONS),
-}
 COLOURS = {
     ORDER: "fill:#dbeafe,stroke:#1d4ed8,color:#0f172a",
     INVENTORY: "fill:#dcfce7,stroke:#15803d,color:#0f172a",

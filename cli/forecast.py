@@ -1,15 +1,15 @@
 """What a replay of dead letters would do, worked out on the service's own data without changing any of it."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from cli.client import CommandError, Json
-from cli.flow import TABLES
 from cli.letters import Letter, readable
-from events.catalogue import INVENTORY, ORDER, PAYMENT, Event, PaymentRefundRequested
+from cli.production import SETTINGS, TABLES
+from events.catalogue import Event, PaymentRefundRequested
 from events.codec import InvalidEvent
 from inventory_service.settings import InventorySettings
 from inventory_service.store import InventoryStore
@@ -17,7 +17,6 @@ from messaging.message import Delivery, read, replayed
 from messaging.topology import Topology
 from messaging.verdict import Unavailable
 from order_service.order import Order
-from order_service.settings import OrderSettings
 from order_service.store import OrderStore
 from payment_service.payment import Payment
 from payment_service.settings import PaymentSettings
@@ -31,13 +30,6 @@ from reactor.worker import topology
 from runtime.clock import utc_now
 from runtime.settings import ServiceSettings
 from runtime.settings import read as read_settings
-
-SETTINGS: Mapping[str, type[ServiceSettings]] = {
-    ORDER: OrderSettings,
-    INVENTORY: InventorySettings,
-    PAYMENT: PaymentSettings,
-}
-
 
 Rehearsed = tuple[Any, Outcome[Any]]
 
@@ -59,17 +51,20 @@ class Forecast:
     asks_provider: bool = False
 
 
-async def forecasts(letters: Sequence[Letter], service: str, mongodb_url: str) -> list[Forecast]:
+async def forecasts(
+    letters: Sequence[Letter], service: str, mongodb_url: str, *, check_sender: bool
+) -> list[Forecast]:
     """Return what would become of each letter, if they were replayed in this order.
+
+    `check_sender`: the service looks at who published.
 
     Raises:
         CommandError: the service's database cannot be reached.
     """
     settings = read_settings(SETTINGS[service])
     reactions, transitions = TABLES[service]
-    asked = [
-        _read(letter, topology(service, reactions, transitions, settings.retry_delays)) for letter in letters
-    ]
+    declared = topology(service, reactions, transitions, settings.retry_delays)
+    asked = [_read(letter, declared, check_sender=check_sender) for letter in letters]
     events = [event for event in asked if not isinstance(event, InvalidEvent)]
     async with _store(settings, mongodb_url) as store:
         try:
@@ -122,7 +117,7 @@ def sentence(forecast: Forecast) -> str:
     return readable(text)
 
 
-def _read(letter: Letter, topology: Topology) -> Event | InvalidEvent:
+def _read(letter: Letter, topology: Topology, *, check_sender: bool) -> Event | InvalidEvent:
     message = replayed(letter.delivery, topology)
     delivery = Delivery(
         tag=letter.delivery.tag,
@@ -132,7 +127,7 @@ def _read(letter: Letter, topology: Topology) -> Event | InvalidEvent:
         headers=message.headers,
     )
     try:
-        return read(delivery, topology, utc_now())
+        return read(delivery, topology, utc_now(), check_sender=check_sender)
     except InvalidEvent as error:
         return error
 

@@ -7,7 +7,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from cli.flow import END, START, TABLES, block, flow, inserted, mermaid
+from cli.flow import END, START, block, flow, inserted, mermaid
+from cli.production import TABLES
 from events.catalogue import EVENT_TYPES, SERVICES
 
 README = Path(__file__).parents[2] / "README.md"
