@@ -38,9 +38,15 @@ class DeadQueue:
     """
 
     def __init__(
-        self, topology: Topology, channel: AbstractChannel, underlay: aiormq.Channel, total: int
+        self,
+        topology: Topology,
+        amqp_url: str,
+        channel: AbstractChannel,
+        underlay: aiormq.Channel,
+        total: int,
     ) -> None:
         self.topology = topology
+        self._url = amqp_url
         self.total = total
         self._channel = channel
         self._underlay = underlay
@@ -80,7 +86,7 @@ class DeadQueue:
         """
         message = replayed(letter.delivery, self.topology)
         exchange = await self._channel.get_exchange(message.exchange, ensure=False)
-        await _answer(exchange.publish(as_amqp(message), message.routing_key, mandatory=True))
+        await _answer(exchange.publish(as_amqp(message, self._url), message.routing_key, mandatory=True))
         await self.drop(letter)
 
     async def drop(self, letter: Letter) -> None:
@@ -115,7 +121,8 @@ async def opened(amqp_url: str, topology: Topology) -> AsyncIterator[DeadQueue]:
     async with connected(amqp_url) as channel:
         declared = await _answer(channel.declare_queue(topology.dead, passive=True))
         underlay = cast(aiormq.Channel, await channel.get_underlay_channel())
-        queue = DeadQueue(topology, channel, underlay, int(declared.declaration_result.message_count or 0))
+        total = int(declared.declaration_result.message_count or 0)
+        queue = DeadQueue(topology, amqp_url, channel, underlay, total)
         try:
             yield queue
         finally:

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from cli import dead_letters, order, stock
+from cli import dead_letters, definitions, order, stock
 from cli.audit import EPILOG as AUDIT_EPILOG
 from cli.audit import audit_command
 from cli.chaos import EPILOG as CHAOS_EPILOG
@@ -60,6 +60,7 @@ app.command(epilog=PUBLISH_EPILOG, short_help="Publish one event by hand, checke
 app.command(epilog=NUDGE_EPILOG, short_help="Ask again for what orders wait for.")(nudge)
 app.add_typer(stock.app, name="stock")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(definitions.app, name="broker")
 app.command(epilog="Example: saga seed --restock", short_help="Create sample warehouses and stock.")(seed)
 app.command(epilog=FLOW_EPILOG, short_help="Print the whole flow as a picture in Mermaid.")(flow)
 

@@ -19,6 +19,7 @@ from events.catalogue import EVENT_TYPES, Event
 from events.codec import MAX_BYTES, InvalidEvent, from_json, parse_json
 from events.identity import introduced
 from messaging.message import Message, to_message
+from messaging.users import user_of
 
 CONFIRM_SECONDS = 10.0
 
@@ -94,7 +95,9 @@ async def send(amqp_url: str, event: Event) -> Message:
         try:
             async with asyncio.timeout(CONFIRM_SECONDS):
                 exchange = await channel.get_exchange(message.exchange)
-                await exchange.publish(as_amqp(message), message.routing_key, mandatory=message.mandatory)
+                await exchange.publish(
+                    as_amqp(message, amqp_url), message.routing_key, mandatory=message.mandatory
+                )
         except ChannelNotFoundEntity:
             raise CommandError(missing_exchange(message.exchange)) from None
         except DeliveryError:
@@ -109,8 +112,8 @@ async def send(amqp_url: str, event: Event) -> Message:
     return message
 
 
-def as_amqp(message: Message) -> aio_pika.Message:
-    """Return a message in the client library's form, persistent."""
+def as_amqp(message: Message, amqp_url: str) -> aio_pika.Message:
+    """Return a message in the client library's form, persistent, in the name of who logs in with this URL."""
     return aio_pika.Message(
         message.body,
         content_type="application/json",
@@ -120,6 +123,7 @@ def as_amqp(message: Message) -> aio_pika.Message:
         type=message.type,
         timestamp=message.timestamp,
         app_id=message.app_id,
+        user_id=user_of(amqp_url),
         headers=dict(message.headers),
     )
 

@@ -1,6 +1,8 @@
 """Calls to the client library: what they raise when the broker has gone, and how long they may take."""
 
 import asyncio
+import re
+import ssl
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -10,6 +12,25 @@ T = TypeVar("T")
 
 # What the client library raises when the channel has gone; a delivery of that channel is void by then.
 GONE = (AMQPError, ChannelInvalidStateError, ConnectionError, RuntimeError, TimeoutError)
+
+
+def refusal(error: BaseException) -> str | None:
+    """Return in a line what waiting does not mend, and what does; None: the broker is only away."""
+    if isinstance(certificate := error.__cause__, ssl.SSLCertVerificationError):
+        return (
+            f"the broker's certificate is not accepted ({certificate.verify_message}): RABBITMQ_CA_FILE has "
+            "to name the authority that issued it, and the URL a host that is named in it"
+        )
+    if re.search("OpenOk.*Connection.Close", str(error)):  # All that the client library tells of it.
+        why = "it has no such virtual host, or not for this user"
+    elif told := re.search("ACCESS_REFUSED - .*", str(error)):
+        why = told[0]
+    else:
+        return None
+    return (
+        f"the broker refuses ({why}): it has to know this user, password and these rights, which "
+        "`saga broker definitions` writes for it to load"
+    )
 
 
 async def undisturbed(call: Coroutine[Any, Any, T], limit: float) -> T:

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 from aio_pika.abc import AbstractChannel, AbstractConnection
+from aiormq.exceptions import ChannelNotFoundEntity
 
-from messaging.calls import GONE
-from messaging.outlet import cut_off
 from messaging.topology import Topology
 
 
@@ -39,7 +38,11 @@ async def _declare_queues(channel: AbstractChannel, topology: Topology, names: S
 
 
 async def bind_events(connection: AbstractConnection, topology: Topology) -> list[str]:
-    """Bind the service's queue to the events it reacts to; return the exchanges that are not there yet."""
+    """Bind the service's queue to the events it reacts to; return the exchanges that are not there yet.
+
+    Raises:
+        AMQPError: the connection is lost, or the broker refuses.
+    """
     missing: list[str] = []
     for queue, exchange, key in topology.event_bindings:
         if exchange in missing:
@@ -48,9 +51,7 @@ async def bind_events(connection: AbstractConnection, topology: Topology) -> lis
         channel = await connection.channel()
         try:
             await (await channel.get_underlay_channel()).queue_bind(queue, exchange, key)
-        except GONE:
-            if cut_off(connection):
-                raise
+        except ChannelNotFoundEntity:
             missing.append(exchange)
         finally:
             await channel.close()

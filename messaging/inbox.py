@@ -145,4 +145,5 @@ def as_delivery(message: DeliveredMessage) -> Delivery:
         timestamp=properties.timestamp,
         headers=headers,
         redeliveries=redeliveries if isinstance(redeliveries, int) else 0,
+        user_id=properties.user_id,
     )

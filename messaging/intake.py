@@ -32,7 +32,8 @@ class Intake:
     """Reads one queue of a service.
 
     `available` raises `Unavailable` while the handler cannot work. With `alone`, the queue is the one of
-    the suspects: messages are handled one by one, and one that keeps killing its reader is put away.
+    the suspects: messages are handled one by one, and one that keeps killing its reader is put away. With
+    `check_sender`, so is one whose publisher may not publish such an event.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Intake:
         *,
         batch_limit: int = 100,
         alone: bool = False,
+        check_sender: bool = False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.topology = topology
@@ -51,6 +53,7 @@ class Intake:
         self._available = available
         self._limit = 1 if alone else batch_limit
         self.alone = alone
+        self._check_sender = check_sender
         self._clock = clock
         self._later: set[asyncio.Task[None]] = set()
         self._excused: dict[str, int] = {}
@@ -147,7 +150,8 @@ class Intake:
                 if message := self._set_aside(delivery, now):
                     aside.append(message)
                 else:
-                    good.append((delivery, read(delivery, self.topology, now)))
+                    event = read(delivery, self.topology, now, check_sender=self._check_sender)
+                    good.append((delivery, event))
             except InvalidEvent as error:
                 aside.append(self._bury(delivery, str(error), now))
         self._observe_age([event for _, event in good], now)

@@ -12,11 +12,13 @@ from events.codec import InvalidEvent, decode, encode
 from events.fields import ID_PATTERN
 from events.identity import introduced
 from messaging.topology import SUSPECTS_KEY, Topology, home_exchange, routing_key
+from messaging.users import may_publish
 
 ATTEMPTS = "x-saga-attempts"
 REASON = "x-saga-reason"
 ORIGIN_EXCHANGE = "x-saga-exchange"
 ORIGIN_KEY = "x-saga-routing-key"
+ORIGIN_USER = "x-saga-user"
 EVENT_ID = "x-saga-event-id"
 FAILED_AT = "x-saga-failed-at"
 TRACE = "traceparent"
@@ -46,7 +48,8 @@ class Message:
 class Delivery:
     """A message that was delivered; `redeliveries` counts the readers that died with it before.
 
-    RabbitMQ before 4.3 also counts how often it was given back.
+    RabbitMQ before 4.3 also counts how often it was given back. `user_id` is the broker's word for who
+    published it, None if that one did not say.
     """
 
     tag: int
@@ -60,6 +63,7 @@ class Delivery:
     timestamp: datetime | None = None
     headers: Mapping[str, Any] = field(default_factory=dict)
     redeliveries: int = 0
+    user_id: str | None = None
 
     @property
     def attempts(self) -> int:
@@ -88,11 +92,16 @@ def to_message(event: Event) -> Message:
     )
 
 
-def read(delivery: Delivery, topology: Topology, received_at: datetime) -> Event:
+def read(
+    delivery: Delivery, topology: Topology, received_at: datetime, *, check_sender: bool = False
+) -> Event:
     """Return the event of a delivery.
 
+    `check_sender`: every service is a user of its own at the broker, so that who published can be known.
+
     Raises:
-        InvalidEvent: the body is no event, or came by a way that events of its type do not come.
+        InvalidEvent: the body is no event, or came by a way that events of its type do not come, or from
+            somebody who may not publish it.
     """
     event = decode(delivery.body)
     exchange, key = origin(delivery, topology)
@@ -102,6 +111,9 @@ def read(delivery: Delivery, topology: Topology, received_at: datetime) -> Event
         raise InvalidEvent(f"type: {event.type} came through {exchange}, not {home_exchange(event.type)}")
     if event.type not in topology.reacts_to:
         raise InvalidEvent(f"type: {topology.service} does not react to {event.type}")
+    if check_sender and not may_publish(user := sender(delivery, topology), event.type):
+        who = f"by {user}" if user else "by somebody who did not say who it is"
+        raise InvalidEvent(f"user_id: {event.type} was published {who}, not by {event.published_by}")
     known_id = delivery.headers.get(EVENT_ID)
     if event.event_id is None and isinstance(known_id, str) and re.fullmatch(ID_PATTERN, known_id):
         event = event.model_copy(update={"event_id": known_id})
@@ -110,15 +122,36 @@ def read(delivery: Delivery, topology: Topology, received_at: datetime) -> Event
 
 def origin(delivery: Delivery, topology: Topology) -> tuple[str, str]:
     """Return the exchange and routing key a message was first published with."""
-    way = (delivery.exchange, delivery.routing_key)
-    if delivery.exchange == topology.dead and (death := broker_death(delivery)):
-        keys = death.get("routing-keys")
-        way = (str(death.get("exchange")), str(keys[0]) if isinstance(keys, list) and keys else "")
-    if way[0] in (topology.retry, topology.back, topology.dead):
+    way = _way(delivery, topology)
+    if _is_own(way[0], topology):
         exchange, key = delivery.headers.get(ORIGIN_EXCHANGE), delivery.headers.get(ORIGIN_KEY)
         if isinstance(exchange, str) and isinstance(key, str):
             return exchange, key
     return way
+
+
+def sender(delivery: Delivery, topology: Topology) -> str | None:
+    """Return the user who first published a message, None if that one did not say.
+
+    The broker vouches for `user_id`. A copy carries our own user's; who published the first one was written
+    down in a header, which counts only in what came through an exchange that nobody else may write to.
+    """
+    if _is_own(_way(delivery, topology)[0], topology):
+        user = delivery.headers.get(ORIGIN_USER)
+        return user if isinstance(user, str) else None
+    return delivery.user_id
+
+
+def _way(delivery: Delivery, topology: Topology) -> tuple[str, str]:
+    """Return the exchange and routing key that brought a message into one of the service's queues."""
+    if delivery.exchange == topology.dead and (death := broker_death(delivery)):
+        keys = death.get("routing-keys")
+        return str(death.get("exchange")), str(keys[0]) if isinstance(keys, list) and keys else ""
+    return delivery.exchange, delivery.routing_key
+
+
+def _is_own(exchange: str, topology: Topology) -> bool:
+    return exchange in (topology.retry, topology.back, topology.dead)
 
 
 def broker_death(delivery: Delivery) -> Mapping[str, Any] | None:
@@ -164,12 +197,13 @@ def _copy(
     headers: Mapping[str, Any],
 ) -> Message:
     first_exchange, first_key = origin(delivery, topology)
+    user = sender(delivery, topology)
     # Only ours and the trace go along: others may route a copy elsewhere (CC), count for another queue
     # (x-delivery-count), or be of a kind that can be read but not written.
     kept = {
         name: value
         for name, value in delivery.headers.items()
-        if (name.startswith("x-saga-") or name == TRACE) and _is_plain(value)
+        if (name.startswith("x-saga-") or name == TRACE) and name != ORIGIN_USER and _is_plain(value)
     }
     return Message(
         exchange=exchange,
@@ -184,6 +218,7 @@ def _copy(
             **kept,
             ORIGIN_EXCHANGE: first_exchange[:MAX_HEADER],
             ORIGIN_KEY: first_key[:MAX_HEADER],
+            **({ORIGIN_USER: user} if user else {}),
             **headers,
         },
     )

@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Sequence
 
 import aiormq
 from aio_pika.abc import AbstractConnection
-from aiormq.exceptions import DeliveryError, PublishError
+from aiormq.exceptions import ChannelNotFoundEntity, DeliveryError, PublishError
 from pamqp.commands import Basic
 
-from messaging.calls import GONE, undisturbed
+from messaging.calls import GONE, refusal, undisturbed
 from messaging.message import Message
 from messaging.verdict import Unavailable
 
@@ -16,7 +16,8 @@ PERSISTENT = 2
 
 
 class RabbitOutlet:
-    """Publishes persistent messages and waits for the broker's confirms, at most `timeout` seconds."""
+    """Publishes persistent messages in the name of `user`, who has to be the one that is logged in, and waits
+    for the broker's confirms, at most `timeout` seconds."""
 
     def __init__(
         self,
@@ -24,12 +25,14 @@ class RabbitOutlet:
         channel: aiormq.Channel,
         gone: Awaitable[object],
         required_queues: Sequence[str],
+        user: str,
         timeout: float = 10.0,
     ) -> None:
         self._connection = connection
         self._channel = channel
         self._gone = gone
         self._required = required_queues
+        self._user = user
         self._timeout = timeout
 
     @property
@@ -109,15 +112,11 @@ class RabbitOutlet:
                 correlation_id=message.correlation_id,
                 message_type=message.type,
                 app_id=message.app_id,
+                user_id=self._user,
                 timestamp=message.timestamp,
                 headers=dict(message.headers),
             ),
         )
-
-
-def cut_off(connection: AbstractConnection) -> bool:
-    """Tell whether a connection is lost; its own flag only says whether we have closed it."""
-    return connection.transport is None or connection.transport.connection.is_closed
 
 
 async def missing_queues(connection: AbstractConnection, queues: Sequence[str]) -> list[str]:
@@ -134,9 +133,7 @@ async def depths(connection: AbstractConnection, queues: Sequence[str]) -> dict[
         try:
             declared = await channel.declare_queue(queue, passive=True)
             found[queue] = declared.declaration_result.message_count or 0
-        except GONE:
-            if cut_off(connection):
-                raise
+        except ChannelNotFoundEntity:
             found[queue] = None
         finally:
             await channel.close()
@@ -164,7 +161,9 @@ def _as_unavailable(message: Message, error: BaseException) -> BaseException:
     if isinstance(error, PublishError):
         return Unavailable(f"the broker knows no queue for what goes to {where}")
     if isinstance(error, DeliveryError):
-        return Unavailable(f"the broker refused what goes to {where}")
+        return Unavailable(f"the broker did not take what goes to {where}")
+    if told := refusal(error):
+        return Unavailable(told)
     # Cancelled by the client library when the broker was silent for too long: see `undisturbed`.
     if isinstance(error, (*GONE, asyncio.CancelledError)):
         return Unavailable(f"the broker is away: {error!r}")

@@ -12,13 +12,14 @@ import aiormq
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
-from messaging.calls import GONE, undisturbed
+from messaging.calls import GONE, refusal, undisturbed
 from messaging.declare import bind_events, declare_bound, declare_own
 from messaging.inbox import RabbitInbox
 from messaging.intake import Intake
 from messaging.message import Message
 from messaging.outlet import RabbitOutlet, missing_queues
 from messaging.topology import Topology
+from messaging.users import user_of
 from messaging.verdict import Unavailable
 
 log = structlog.get_logger()
@@ -60,6 +61,11 @@ class Rabbit:
         self._inboxes: list[RabbitInbox] = []
         self._stopping = asyncio.Event()
         self._awaited: list[str] = ["a connection"]
+
+    @property
+    def user(self) -> str:
+        """Whom the service logs in as."""
+        return user_of(self._url)
 
     @property
     def reading(self) -> bool:
@@ -106,8 +112,7 @@ class Rabbit:
                 await self._serve(intakes)
                 pause = FIRST_PAUSE
             except GONE as error:
-                log.warning("broker_away", service=self.topology.service, error=repr(error))
-                self._awaited = [f"a connection ({error})"]
+                self._tell(error)
             else:
                 self._awaited = ["a connection"]
             with suppress(TimeoutError):
@@ -157,6 +162,7 @@ class Rabbit:
             await _underlay(channel),
             channel.closed(),
             [self.topology.queue, *self.topology.required_queues],
+            self.user,
             self._publish_timeout,
         )
 
@@ -209,6 +215,14 @@ class Rabbit:
             await asyncio.gather(*readers, *lost, stopping, return_exceptions=True)
             for intake in intakes:
                 await intake.abandon()
+
+    def _tell(self, error: BaseException) -> None:
+        if told := refusal(error):
+            log.error("broker_refuses", service=self.topology.service, user=self.user, error=told)
+            self._awaited = [told]
+            return
+        log.warning("broker_away", service=self.topology.service, error=repr(error))
+        self._awaited = [f"a connection ({error})"]
 
     def _disconnected(self) -> None:
         self._outlet = None

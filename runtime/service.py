@@ -111,6 +111,14 @@ async def _read(service: Service, stop: asyncio.Event) -> None:
     if not await _prepared(service, stop):
         return
     topology = service.rabbit.topology
+    known = service.rabbit.user == topology.service
+    if not known:
+        log.warning(
+            "senders_unchecked",
+            user=service.rabbit.user,
+            reason=f"only where each service is a user of its own, this one {topology.service}, is it known "
+            "who published",
+        )
     intakes = [
         Intake(
             topology,
@@ -118,6 +126,7 @@ async def _read(service: Service, stop: asyncio.Event) -> None:
             service.available,
             batch_limit=service.settings.batch_limit,
             alone=alone,
+            check_sender=known,
         )
         for alone in (False, True)
     ]

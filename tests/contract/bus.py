@@ -11,6 +11,7 @@ from messaging.bus import Inbox, Outlet
 from messaging.declare import bind_events, declare_bound, declare_own
 from messaging.inbox import RabbitInbox
 from messaging.outlet import RabbitOutlet
+from messaging.users import user_of
 from simulation.adversary import Adversary, Process
 from simulation.broker import Connection, MemoryBroker
 from simulation.services import TOPOLOGIES
@@ -105,7 +106,9 @@ class RabbitBus(Bus):
         connection = await aio_pika.connect(self._url)
         self._lines.append(connection)
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        outlet = RabbitOutlet(connection, await underlay(channel), channel.closed(), [], timeout=5)
+        outlet = RabbitOutlet(
+            connection, await underlay(channel), channel.closed(), [], user_of(self._url), timeout=5
+        )
         return RabbitLine(connection, outlet)
 
     async def close(self) -> None:

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Protocol, TypeVar
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import aio_pika
@@ -39,6 +40,8 @@ class Broker:
         self.url = url
         self.vhost = vhost
         self._api = api
+        login = broker_login(url)
+        self._auth = (login.user, login.password)
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator["Client"]:
@@ -53,6 +56,7 @@ class Broker:
         """Publish as the management UI does; return whether any queue took it."""
         answer = self._api.post(
             f"/api/exchanges/{self.vhost}/{exchange}/publish",
+            auth=self._auth,
             json={
                 "properties": properties or {},
                 "routing_key": routing_key,
@@ -61,6 +65,43 @@ class Broker:
             },
         ).raise_for_status()
         return bool(answer.json()["routed"])
+
+    def load(self, definitions: dict[str, Any]) -> None:
+        """Load definitions, as the broker does at its start."""
+        self._api.post("/api/definitions", json=definitions).raise_for_status()
+
+    def grant(self, user: str, write: str) -> None:
+        """Let a user write where this pattern says, and to every topic there."""
+        rights = {"configure": "^$", "write": write, "read": "^$"}
+        self._api.put(
+            f"/api/permissions/{self.vhost}/{user}", auth=self._auth, json=rights
+        ).raise_for_status()
+        topics = f"/api/topic-permissions/{self.vhost}/{user}"
+        self._api.delete(topics, auth=self._auth).raise_for_status()
+
+    def forbid_topics(self, user: str, exchange: str) -> None:
+        """Forbid a user every topic of an exchange."""
+        rights = {"exchange": exchange, "write": "^$", "read": "^$"}
+        topics = f"/api/topic-permissions/{self.vhost}/{user}"
+        self._api.put(topics, auth=self._auth, json=rights).raise_for_status()
+
+    def shut_out(self, user: str) -> None:
+        """Take all rights away from a user."""
+        permissions = f"/api/permissions/{self.vhost}/{user}"
+        self._api.delete(permissions, auth=self._auth).raise_for_status()
+
+    def grants_itself_everything(self, user: str) -> int:
+        """Have a user ask for all rights; return the HTTP status of the answer."""
+        everything = {"configure": ".*", "write": ".*", "read": ".*"}
+        return self._api.put(
+            f"/api/permissions/{self.vhost}/{user}", auth=self._auth, json=everything
+        ).status_code
+
+    def as_user(self, user: str, password: str) -> "Broker":
+        """The same virtual host for another user."""
+        parts = urlsplit(self.url)
+        netloc = f"{user}:{password}@{parts.hostname}:{parts.port}"
+        return Broker(parts._replace(netloc=netloc).geturl(), self.vhost, self._api)
 
     async def cut_connections(self, named: str) -> int:
         """Close every connection whose client gave a name that contains this; return how many."""

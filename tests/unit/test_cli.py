@@ -43,6 +43,8 @@ COMMANDS = [
     ["flow"],
     ["search"],
     ["nudge"],
+    ["broker"],
+    ["broker", "definitions"],
     ["order"],
     ["order", "place"],
     ["order", "show"],

@@ -1,0 +1,37 @@
+"""The passwords of those who log in at the broker and the database: from the environment alone."""
+
+import secrets
+from collections.abc import Collection, Mapping
+
+RABBITMQ, MONGODB = "RABBITMQ", "MONGODB"
+
+
+class PasswordsMissingError(LookupError):
+    """The text names the variables to set."""
+
+
+def variable(user: str, server: str) -> str:
+    """Return the environment variable of a user's password at a server: `ORDER_RABBITMQ_PASSWORD`."""
+    return f"{user.removesuffix('_service').upper()}_{server}_PASSWORD"
+
+
+def url_variable(service: str, server: str) -> str:
+    """Return the environment variable of the URL by which one service alone reaches a server."""
+    return f"{service.removesuffix('_service').upper()}_{server}_URL"
+
+
+def named(users: Collection[str], server: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the password of every user.
+
+    Raises:
+        PasswordsMissingError: some are.
+    """
+    wanted = {user: variable(user, server) for user in users}
+    if missing := [name for name in wanted.values() if not environment.get(name)]:
+        raise PasswordsMissingError(f"a password is missing: set {', '.join(missing)}")
+    return {user: environment[name] for user, name in wanted.items()}
+
+
+def named_or_made(users: Collection[str], server: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the password of every user, a new one where the environment has none."""
+    return {user: environment.get(variable(user, server)) or secrets.token_urlsafe(24) for user in users}

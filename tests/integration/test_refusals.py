@@ -1,0 +1,67 @@
+"""A service that the broker does not let do its work says what is wrong, and goes on when it is mended."""
+
+from pathlib import Path
+
+from events.catalogue import INVENTORY, PAYMENT
+from tests.support.broker import Broker, until
+from tests.support.services import Alone, alone
+from tests.support.users import at, load_users
+
+ADVICE = "`saga broker definitions` writes"
+
+
+async def says(service: Alone, *words: str) -> None:
+    """Wait until the service says in one line what it waits for, with these words in it."""
+
+    def said() -> bool:
+        detail = service.http.get("/readyz").json().get("detail", "")
+        return all(word in detail for word in words) and "\n" not in detail
+
+    await until(said, f"it says {words}")
+
+
+def logged(tmp_path: Path, service: str) -> str:
+    return (tmp_path / f"{service}.log").read_text()
+
+
+async def test_a_wrong_password_is_said(broker: Broker, mongodb_url: str, tmp_path: Path) -> None:
+    load_users(broker)
+    with alone(PAYMENT, broker.as_user(PAYMENT, "guessed").url, mongodb_url, tmp_path) as service:
+        await says(service, "ACCESS_REFUSED", "Login was refused", ADVICE)
+    assert "guessed" not in logged(tmp_path, PAYMENT)
+
+
+async def test_rights_that_are_missing_are_said_and_asked_for_again(
+    broker: Broker, mongodb_url: str, tmp_path: Path
+) -> None:
+    load_users(broker)
+    broker.grant(PAYMENT, "^$")
+    with alone(PAYMENT, at(broker, PAYMENT).url, mongodb_url, tmp_path) as service:
+        await says(service, "ACCESS_REFUSED - access to exchange 'payment.events'", ADVICE)
+        load_users(broker)
+        service.wait_ready()
+    assert '"broker_refuses"' in logged(tmp_path, PAYMENT)
+
+
+async def test_a_binding_that_is_refused_is_said(broker: Broker, mongodb_url: str, tmp_path: Path) -> None:
+    load_users(broker)
+    broker.forbid_topics(PAYMENT, "order.events")
+    with alone(PAYMENT, at(broker, PAYMENT).url, mongodb_url, tmp_path) as service:
+        await says(service, "ACCESS_REFUSED - access to topic", ADVICE)
+
+
+async def test_a_virtual_host_that_is_closed_is_said(
+    broker: Broker, mongodb_url: str, tmp_path: Path
+) -> None:
+    load_users(broker)
+    broker.shut_out(INVENTORY)
+    with alone(INVENTORY, at(broker, INVENTORY).url, mongodb_url, tmp_path) as service:
+        await says(service, "no such virtual host", ADVICE)
+
+
+async def test_who_is_another_users_guest_does_not_look_at_publishers_and_says_so(
+    broker: Broker, mongodb_url: str, tmp_path: Path
+) -> None:
+    with alone(PAYMENT, broker.url, mongodb_url, tmp_path) as service:
+        await says(service, "waiting for")
+        await until(lambda: "senders_unchecked" in logged(tmp_path, PAYMENT), "it says so")
