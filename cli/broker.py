@@ -1,5 +1,6 @@
 """RabbitMQ for the local stack: a private node made from an installed RabbitMQ, or one that runs already."""
 
+import json
 import os
 import secrets
 import shutil
@@ -7,10 +8,14 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote, unquote, urlsplit
 
 import httpx
 
 from cli.process import Child, ProcessError, free_port, wait_until
+from cli.production import topologies
+from messaging.definitions import definitions
+from messaging.users import OPERATOR
 
 START_LIMIT = 90.0
 """Seconds a node may take to start. Six to nine on two cores, nearly all computing: Erlang loads its code."""
@@ -54,6 +59,10 @@ disk_free_limit.absolute = 100MB
 raft.wal_max_size_bytes = 67108864
 """
 
+LOAD_DEFINITIONS = "load_definitions = {file}\n"
+GUEST = {"guest": "guest"}
+"""The user that RabbitMQ makes by itself, where no definitions are loaded."""
+
 PLUGINS = "[rabbitmq_management,rabbitmq_consistent_hash_exchange].\n"
 
 
@@ -68,7 +77,10 @@ class BrokerNode:
     """A RabbitMQ node of our own, with all its files below one directory, listening on 127.0.0.1 only.
 
     It shares nothing with other nodes on the machine, nor Erlang's port mapper. Stop or kill it and start it
-    again: ports and data stay. guest/guest may do everything. ProcessError when RabbitMQ is not installed.
+    again: ports and data stay. ProcessError when RabbitMQ is not installed.
+
+    `passwords` are those of the users that it is to have, each with its own rights (`messaging.definitions`).
+    Without, there is guest/guest, who may do everything.
     """
 
     def __init__(
@@ -78,8 +90,10 @@ class BrokerNode:
         amqp_port: int | None = None,
         management_port: int | None = None,
         log: Path | None = None,
+        passwords: Mapping[str, str] | None = None,
     ) -> None:
         self._directory = directory.resolve()
+        self._passwords = passwords
         self._amqp_port = amqp_port or free_port()
         self._management_port = management_port or free_port()
         self._epmd_port = free_port()
@@ -91,12 +105,17 @@ class BrokerNode:
 
     @property
     def url(self) -> str:
-        """The AMQP URL, with user and password."""
-        return f"amqp://guest:guest@127.0.0.1:{self._amqp_port}/"
+        """The AMQP URL, with user and password: the operator's, or guest's where there are no others."""
+        return self.url_of(OPERATOR if self._passwords else "guest")
+
+    def url_of(self, user: str) -> str:
+        """The AMQP URL of one of its users."""
+        login = f"{user}:{quote((self._passwords or GUEST)[user], safe='')}"
+        return f"amqp://{login}@127.0.0.1:{self._amqp_port}/"
 
     @property
     def management_url(self) -> str:
-        """The base URL of the management UI and API, for guest/guest."""
+        """The base URL of the management UI and API, for the same users."""
         return f"http://127.0.0.1:{self._management_port}"
 
     @property
@@ -115,7 +134,7 @@ class BrokerNode:
 
     def wait_ready(self) -> None:
         """Return once AMQP and the management API answer; ProcessError when the server ends or stalls."""
-        wait_for_broker(self.management_url, self._amqp_port, self._server)
+        wait_for_broker(self.url, self.management_url, self._server)
 
     def stop(self) -> None:
         """Shut the node down in order, with a limit."""
@@ -130,6 +149,10 @@ class BrokerNode:
     def _write_files(self) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         config = CONFIG.format(amqp=self._amqp_port, management=self._management_port)
+        if self._passwords:
+            file = self._directory / "definitions.json"
+            write_definitions(file, self._passwords)
+            config += LOAD_DEFINITIONS.format(file=file)
         (self._directory / "rabbitmq.conf").write_text(config)
         (self._directory / "enabled_plugins").write_text(PLUGINS)
         cookie = self._directory / ".erlang.cookie"
@@ -166,13 +189,20 @@ class BrokerNode:
         }
 
 
-def wait_for_broker(management_url: str, amqp_port: int, server: Child, limit: float = START_LIMIT) -> None:
+def write_definitions(file: Path, passwords: Mapping[str, str]) -> None:
+    """Write the definitions of the production services, with the users of these passwords."""
+    # What the node that reads it runs as may be somebody else, in a container; the directory is ours alone.
+    file.write_text(json.dumps(definitions(topologies(), passwords)))
+
+
+def wait_for_broker(url: str, management_url: str, server: Child, limit: float = START_LIMIT) -> None:
     """Return once AMQP and the management API answer; ProcessError when the server ends or takes too long."""
-    with _management(management_url) as api:
+    at = urlsplit(url)
+    with _management(management_url, at.username or "", unquote(at.password or "")) as api:
         wait_until(
-            lambda: _get(api, "/api/whoami") is not None and _speaks_amqp("127.0.0.1", amqp_port),
+            lambda: _get(api, "/api/whoami") is not None and _speaks_amqp("127.0.0.1", at.port or 0),
             limit,
-            f"RabbitMQ answers at {management_url} and on port {amqp_port}",
+            f"RabbitMQ answers at {management_url} and on port {at.port}",
             server,
         )
 
@@ -232,9 +262,9 @@ def _find_program(name: str) -> str:
     return program
 
 
-def _management(url: str) -> httpx.Client:
+def _management(url: str, user: str = "guest", password: str = "guest") -> httpx.Client:  # noqa: S107
     # Without trust_env: a proxy for the internet does not lead to this machine.
-    return httpx.Client(base_url=url, auth=("guest", "guest"), timeout=3, trust_env=False)
+    return httpx.Client(base_url=url, auth=(user, password), timeout=3, trust_env=False)
 
 
 def _get(api: httpx.Client, path: str) -> Any:

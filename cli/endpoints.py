@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from cli.stack import Endpoints, running_endpoints
+from cli.stack import ENDPOINTS_FILE, Endpoints, running_endpoints
 
 VARIABLES = {
     "order": "ORDER_URL",
@@ -64,6 +64,17 @@ def broker_login(amqp_url: str) -> BrokerLogin:
     parts = urlsplit(amqp_url)
     vhost = unquote(parts.path.removeprefix("/")) or "/"
     return BrokerLogin(unquote(parts.username or "guest"), unquote(parts.password or "guest"), vhost)
+
+
+def login_hint(amqp_url: str) -> str:
+    """Say as whom to log in at the management UI; of passwords, only the well-known one is told."""
+    login = broker_login(amqp_url)
+    if login.password == "guest":  # noqa: S105
+        return "user guest, password guest"
+    running = running_endpoints(state_directory())
+    if running and running.rabbitmq == amqp_url:
+        return f"user {login.user}, password in {state_directory() / ENDPOINTS_FILE}"
+    return f"user {login.user}"
 
 
 def _management_beside(amqp_url: str) -> str:

@@ -26,7 +26,11 @@ from cli.broker import (
 )
 from cli.broker_container import BrokerContainer, docker_answers
 from cli.database import DatabaseNode
+from cli.database_users import AUDITOR
+from cli.logins import MONGODB, RABBITMQ, named_or_made, url_variable
 from cli.process import Child, ProcessError, free_port, wait_until
+from cli.production import topologies
+from messaging.definitions import users
 
 SERVICES = ("order_service", "inventory_service", "payment_service")
 """The services by module name; they may start in any order."""
@@ -41,6 +45,12 @@ PORTS = {
 SERVICE_START_LIMIT = 60.0
 SERVICE_STOP_LIMIT = 15.0
 """Seconds a service may take to become ready, and to finish the work in hand."""
+
+ENDPOINTS_FILE = "endpoints.json"
+"""Where a running stack says how it is reached, in its state directory; nobody else can read it."""
+
+SECRET = tuple(f"_{server}_{kind}" for server in (RABBITMQ, MONGODB) for kind in ("URL", "PASSWORD"))
+"""How the variables end that are for one service, or for the command line, and are not handed to all."""
 
 WATCH_INTERVAL = 0.5
 """Seconds between two looks whether everything still runs."""
@@ -74,6 +84,10 @@ class Stack:
     `env` adds to this process's environment, for the services and for the choices made here: RABBITMQ_URL,
     RABBITMQ_MANAGEMENT_URL, MONGODB_URL, the ports, SAGA_STATE. Nothing happens before `start`. Use it as a
     context manager, or call `stop` whatever `start` did. It may be used from any thread, one at a time.
+
+    Each service logs in as itself at the private broker and database. Where one is named, all use the URL
+    that names it, but for a service that has its own, as in ORDER_RABBITMQ_URL or PAYMENT_MONGODB_URL. No
+    service is told the login of another.
     """
 
     def __init__(
@@ -205,19 +219,26 @@ class Stack:
         if found := find_broker():
             return found
         kind = BrokerContainer if not is_installed() and docker_answers() else BrokerNode
+        passwords = named_or_made(users(topologies()), RABBITMQ, self._env)
         self.broker = kind(
             self.state_dir / "rabbitmq",
             amqp_port=free_port(DEFAULT_AMQP_PORT),
             management_port=free_port(DEFAULT_MANAGEMENT_PORT),
             log=self.logs_dir / "rabbitmq.log",
+            passwords=passwords,
         )
         return Broker(self.broker.url, self.broker.management_url)
 
     def _choose_database(self) -> str:
         if url := self._env.get("MONGODB_URL"):
             return url
-        self.database = DatabaseNode(self.state_dir / "mongodb", log=self.logs_dir / "mongodb.log")
-        return self.database.url
+        self.database = DatabaseNode(
+            self.state_dir / "mongodb",
+            log=self.logs_dir / "mongodb.log",
+            passwords=named_or_made([*SERVICES, AUDITOR], MONGODB, self._env),
+            databases={name: self._env.get(f"{_prefix(name)}_DATABASE") or name for name in SERVICES},
+        )
+        return self.database.url_of(AUDITOR)
 
     def _plan(self, broker: Broker, mongodb: str) -> Endpoints:
         return Endpoints(
@@ -236,9 +257,10 @@ class Stack:
 
     def _service(self, name: str, called: str, settings: Mapping[str, str]) -> Child:
         at = self.endpoints
-        env = self._env | {
-            "RABBITMQ_URL": at.rabbitmq,
-            "MONGODB_URL": at.mongodb,
+        others = {key: value for key, value in self._env.items() if not key.endswith(SECRET)}
+        env = others | {
+            "RABBITMQ_URL": self._broker_url(name),
+            "MONGODB_URL": self._database_url(name),
             "ORDER_PORT": _port(at.order),
             "INVENTORY_PORT": _port(at.inventory),
             "PAYMENT_PORT": _port(at.payment),
@@ -246,6 +268,16 @@ class Stack:
         }
         log = None if self._logs_to_stderr else self.logs_dir / f"{called}.log"
         return Child(called, [sys.executable, "-m", name], env=env, log=log)
+
+    def _broker_url(self, name: str) -> str:
+        if self.broker is not None:
+            return self.broker.url_of(name)
+        return self._env.get(url_variable(name, RABBITMQ)) or self.endpoints.rabbitmq
+
+    def _database_url(self, name: str) -> str:
+        if self.database is not None:
+            return self.database.url_of(name)
+        return self._env.get(url_variable(name, MONGODB)) or self.endpoints.mongodb
 
     def _wait_service(self, name: str) -> None:
         _wait_ready(self._services[name], getattr(self.endpoints, name.removesuffix("_service")))
@@ -264,7 +296,7 @@ def running_endpoints(state_dir: Path) -> Endpoints | None:
 
 
 def _endpoints_file(state_dir: Path) -> Path:
-    return state_dir / "endpoints.json"
+    return state_dir / ENDPOINTS_FILE
 
 
 def _lock_file(state_dir: Path) -> Path:
@@ -308,6 +340,10 @@ def _at_once(actions: Iterable[Callable[[], None]]) -> None:
 
 def _management_beside(amqp_url: str) -> str:
     return f"http://{urlsplit(amqp_url).hostname or 'localhost'}:{DEFAULT_MANAGEMENT_PORT}"
+
+
+def _prefix(service: str) -> str:
+    return service.removesuffix("_service").upper()
 
 
 def _port(url: str) -> str:

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from cli.books import NOTHING, Books
 from cli.burst import Burst
-from cli.endpoints import broker_login
+from cli.endpoints import login_hint
 from cli.report import Report
 from cli.stack import Endpoints
 from cli.stories import Outcome
@@ -45,12 +45,9 @@ def print_report(console: Console, report: Report, seconds: float, state: str) -
 
 def where_to_look(endpoints: Endpoints) -> list[str]:
     """Name the pages to open."""
-    login = broker_login(endpoints.rabbitmq)
-    # Any other password is somebody's secret, and this text ends in logs.
-    who = "user guest, password guest" if login.password == "guest" else f"user {login.user}"  # noqa: S105
     return [
         "Where to look, while the stack runs (`saga up` keeps one running):",
-        f"  broker     {endpoints.management}  ({who})",
+        f"  broker     {endpoints.management}  ({login_hint(endpoints.rabbitmq)})",
         f"  orders     {endpoints.order}/docs",
         f"  inventory  {endpoints.inventory}/docs",
         f"  payments   {endpoints.payment}/docs",

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cli.endpoints import login_hint
 from cli.process import ProcessError
 from cli.stack import Endpoints, Stack
 
@@ -68,7 +69,7 @@ def _table(at: Endpoints, logs: str) -> Table:
         "Order API, try it out": f"{at.order}/docs",
         "Inventory API": at.inventory,
         "Payment API": at.payment,
-        "RabbitMQ management": f"{at.management}{_login_hint(at.rabbitmq)}",
+        "RabbitMQ management": f"{at.management} ({login_hint(at.rabbitmq)})",
         "RabbitMQ": shown(at.rabbitmq),
         "MongoDB": shown(at.mongodb),
         "Logs": logs,
@@ -76,10 +77,6 @@ def _table(at: Endpoints, logs: str) -> Table:
     for name, value in rows.items():
         table.add_row(name, escape(value))
     return table
-
-
-def _login_hint(amqp_url: str) -> str:
-    return " (guest/guest)" if "://guest:guest@" in amqp_url else ""
 
 
 def shown(url: str) -> str:

@@ -14,17 +14,23 @@ import httpx
 
 from cli.broker import BrokerNode
 from cli.database import DatabaseNode
+from cli.database_users import AUDITOR
+from cli.endpoints import broker_login
 from cli.faults import BROKER, DATABASE, Fault
+from cli.logins import MONGODB, RABBITMQ, named_or_made, url_variable
 from cli.process import Child, free_port
+from cli.production import SETTINGS, topologies
 from cli.proxy import Proxy, proxy_to
 from cli.stack import PORTS, SERVICE_STOP_LIMIT, SERVICES, Stack
+from messaging.definitions import users
+from messaging.users import ADMINISTRATOR
+from runtime.settings import read
 
 RECOVERY_LIMIT = 180.0
 """Seconds a part may take to work again, on a busy machine and with other parts struck meanwhile."""
 BROKER_REST = 10.0
 """Seconds that the broker is left alone once it works again."""
 LOOK_EVERY = 0.1
-GUEST = ("guest", "guest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,7 @@ class Victim:
     @property
     def database_url(self) -> str:
         """The URL of the database that no fault gets in the way of."""
-        return self._nodes[DATABASE].url
+        return self._nodes[DATABASE].url_of(AUDITOR)
 
     @property
     def broker_url(self) -> str:
@@ -119,7 +125,9 @@ class Victim:
         # The broker closes what a service has opened; one that is away has nothing to close.
         management = self.stack.endpoints.management
         with suppress(httpx.HTTPError, ValueError):
-            async with httpx.AsyncClient(base_url=management, auth=GUEST, trust_env=False) as api:
+            login = broker_login(self._nodes[BROKER].url_of(ADMINISTRATOR))
+            auth = (login.user, login.password)
+            async with httpx.AsyncClient(base_url=management, auth=auth, trust_env=False) as api:
                 rows = (await api.get("/api/connections")).raise_for_status().json()
                 for row in rows:
                     if row.get("client_properties", {}).get("connection_name", "").startswith(part):
@@ -158,8 +166,17 @@ async def victim(directory: Path, report: Callable[[str], None]) -> AsyncIterato
     Raises:
         ProcessError: a part does not come up.
     """
-    broker = BrokerNode(directory / "rabbitmq", log=directory / "logs" / "rabbitmq.log")
-    database = DatabaseNode(directory / "mongodb", log=directory / "logs" / "mongodb.log")
+    broker = BrokerNode(
+        directory / "rabbitmq",
+        log=directory / "logs" / "rabbitmq.log",
+        passwords=named_or_made([*users(topologies()), ADMINISTRATOR], RABBITMQ, {}),
+    )
+    database = DatabaseNode(
+        directory / "mongodb",
+        log=directory / "logs" / "mongodb.log",
+        passwords=named_or_made([*SERVICES, AUDITOR], MONGODB, {}),
+        databases={service: read(SETTINGS[service]).database for service in SERVICES},
+    )
     try:
         report("starting RabbitMQ and the database")
         for node in (broker, database):
@@ -170,7 +187,15 @@ async def victim(directory: Path, report: Callable[[str], None]) -> AsyncIterato
             env = {
                 "RABBITMQ_URL": _through(broker.url, to_broker),
                 "RABBITMQ_MANAGEMENT_URL": broker.management_url,
-                "MONGODB_URL": _through(database.url, to_database),
+                "MONGODB_URL": _through(database.url_of(AUDITOR), to_database),
+                **{
+                    url_variable(name, server): _through(node.url_of(name), proxy)
+                    for server, node, proxy in (
+                        (RABBITMQ, broker, to_broker),
+                        (MONGODB, database, to_database),
+                    )
+                    for name in SERVICES
+                },
                 **{variable: str(free_port()) for variable, _ in PORTS.values()},
             }
             stack = Stack(directory, env=env)

@@ -3,18 +3,28 @@
 import subprocess
 from pathlib import Path
 
+import aio_pika
 import pytest
 
 from cli.broker_container import BrokerContainer
+from cli.logins import RABBITMQ, named_or_made
 from cli.process import free_port
-from tests.support.broker import virtual_host
+from cli.production import topologies
+from events.catalogue import ORDER
+from messaging.declare import declare_own
+from messaging.definitions import users
+from tests.support.services import TOPOLOGIES
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 
 
 def broker_of(directory: Path) -> BrokerContainer:
     return BrokerContainer(
-        directory, amqp_port=free_port(), management_port=free_port(), log=directory / "rabbitmq.log"
+        directory,
+        amqp_port=free_port(),
+        management_port=free_port(),
+        log=directory / "rabbitmq.log",
+        passwords=named_or_made(users(topologies()), RABBITMQ, {}),
     )
 
 
@@ -29,9 +39,8 @@ async def test_a_broker_in_docker_can_be_used_and_leaves_nothing_behind(tmp_path
     try:
         broker.start()
         broker.wait_ready()
-        with virtual_host(broker) as place:
-            async with place.connected() as client:
-                await client.channel.declare_queue("q")
+        async with await aio_pika.connect(broker.url_of(ORDER)) as connection:
+            await declare_own(connection, TOPOLOGIES[ORDER])
     finally:
         broker.stop()
     assert containers() == before
