@@ -5,11 +5,15 @@ from uuid import uuid4
 
 import pytest
 
+from cli.logins import RABBITMQ, url_variable
 from cli.process import free_port
 from cli.stack import Stack
+from events.catalogue import SERVICES
+from messaging.users import OPERATOR
 from tests.e2e.containers import ContainerStack
 from tests.e2e.system import System, running
 from tests.support.broker import Broker, Place, virtual_host
+from tests.support.users import at, load_users
 
 CONTAINERS = pytest.param("containers", marks=[pytest.mark.containers, pytest.mark.timeout(600)])
 """The first test to use them waits until images are there and everything has started."""
@@ -26,21 +30,20 @@ def system(request: pytest.FixtureRequest) -> System:
 def system_broker(broker_node: Place) -> Iterator[Broker]:
     """The virtual host of the shared processes."""
     with virtual_host(broker_node) as broker:
-        yield broker
+        yield load_users(broker)
 
 
 @pytest.fixture(scope="session")
 async def system_of_processes(
     system_broker: Broker,
     broker_node: Place,
-    mongodb_url: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[System]:
-    """Services as processes, on the tests' broker and database."""
+    """Services as processes on the tests' broker, with a database of their own, each logged in as itself."""
     env = {
-        "RABBITMQ_URL": system_broker.url,
+        "RABBITMQ_URL": at(system_broker, OPERATOR).url,
         "RABBITMQ_MANAGEMENT_URL": broker_node.management_url,
-        "MONGODB_URL": mongodb_url,
+        **{url_variable(service, RABBITMQ): at(system_broker, service).url for service in SERVICES},
         **fresh_settings(),
     }
     stack = Stack(tmp_path_factory.mktemp("system"), env=env)
