@@ -1,7 +1,6 @@
 """`saga audit`: checks every promise on what the three services have stored."""
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -22,6 +21,7 @@ from cli.up import shown
 from inventory_service.settings import InventorySettings
 from order_service.settings import OrderSettings
 from payment_service.settings import PaymentSettings
+from reactor.mongo import gist
 from runtime.settings import read
 
 SETTLED_FOR = 30.0
@@ -98,7 +98,7 @@ def reachable(databases: Databases) -> Iterator[None]:
     try:
         yield
     except PyMongoError as error:
-        raise CommandError(f"cannot read {shown(databases.url)} ({_gist(error)}): is it running?") from None
+        raise CommandError(f"cannot read {shown(databases.url)} ({gist(error)}): is it running?") from None
 
 
 def _progress(console: Console, *, hidden: bool) -> Progress:
@@ -109,8 +109,3 @@ def _progress(console: Console, *, hidden: bool) -> Progress:
 def _advance(progress: Progress) -> Callable[[int, int], None]:
     task = progress.add_task("documents")
     return lambda done, total: progress.update(task, completed=done, total=total)
-
-
-def _gist(error: Exception) -> str:
-    """Return what the driver says, without all that it appends."""
-    return re.split(r"\n|, Timeout:|, full error:", str(error))[0] or type(error).__name__

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from cli import dead_letters, definitions, order, stock
+from cli import database_command, dead_letters, definitions, order, stock
 from cli.audit import EPILOG as AUDIT_EPILOG
 from cli.audit import audit_command
 from cli.chaos import EPILOG as CHAOS_EPILOG
@@ -61,6 +61,7 @@ app.command(epilog=NUDGE_EPILOG, short_help="Ask again for what orders wait for.
 app.add_typer(stock.app, name="stock")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(definitions.app, name="broker")
+app.add_typer(database_command.app, name="database")
 app.command(epilog="Example: saga seed --restock", short_help="Create sample warehouses and stock.")(seed)
 app.command(epilog=FLOW_EPILOG, short_help="Print the whole flow as a picture in Mermaid.")(flow)
 

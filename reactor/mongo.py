@@ -8,6 +8,7 @@ have to change it, when; while somebody owes it an answer, when to ask again, an
      journal: {<event id>: {name, at, emitted: [...]}}, outbox: [{id, at}]}
 """
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -41,6 +42,8 @@ M = TypeVar("M", bound=Aggregate)
 
 NUDGE_AFTER = timedelta(minutes=1)
 DUPLICATE_KEY = 11000
+# Codes of a server that does not let us: not authorized, authentication failed.
+_REFUSED = {13, 18}
 # Codes of a server that is there but cannot serve now: shutting down, stepping down, no primary.
 _NOT_NOW = {11600, 11602, 10107, 13435, 13436, 189, 91, 7, 6, 89, 9001, 262}
 
@@ -88,11 +91,35 @@ def available() -> Iterator[None]:
     try:
         yield
     except (ConnectionFailure, ExecutionTimeout) as error:
-        raise Unavailable(f"the database is away: {error}") from error
+        raise Unavailable(_why(error)) from error
     except OperationFailure as error:
         if error.code in _NOT_NOW:
             raise Unavailable(f"the database is away: {error}") from error
+        if error.code in _REFUSED:
+            raise Unavailable(_why(error)) from error
         raise
+
+
+def _why(error: Exception) -> str:
+    """Say what is wrong, in a line, and what to do where waiting does not mend it."""
+    told = gist(error)
+    if "CERTIFICATE_VERIFY_FAILED" in told:
+        return (
+            f"the database's certificate is not accepted ({told}): MONGODB_CA_FILE has to name the authority "
+            "that issued it, and the URL a host that is named in it"
+        )
+    # Once a login has failed, the driver tells of it as of a server that cannot be found.
+    if getattr(error, "code", None) in _REFUSED or "authentication failed" in told.lower():
+        return (
+            f"the database refuses ({told}): it has to know this user, password and these rights, which "
+            "`saga database users` gives"
+        )
+    return f"the database is away: {told}"
+
+
+def gist(error: Exception) -> str:
+    """Return what the driver says, without all that it appends."""
+    return re.split(r"\n|, Timeout:|, full error:", str(error))[0] or type(error).__name__
 
 
 @contextmanager

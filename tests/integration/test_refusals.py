@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from events.catalogue import INVENTORY, PAYMENT
+from cli.database import DatabaseNode
+from cli.database_users import AUDITOR
+from events.catalogue import INVENTORY, PAYMENT, SERVICES
 from tests.support.broker import Broker, until
 from tests.support.services import Alone, alone
 from tests.support.users import at, load_users
@@ -65,3 +67,19 @@ async def test_who_is_another_users_guest_does_not_look_at_publishers_and_says_s
     with alone(PAYMENT, broker.url, mongodb_url, tmp_path) as service:
         await says(service, "waiting for")
         await until(lambda: "senders_unchecked" in logged(tmp_path, PAYMENT), "it says so")
+
+
+async def test_a_database_that_lets_nobody_in_is_said(broker: Broker, tmp_path: Path) -> None:
+    passwords = dict.fromkeys((*SERVICES, AUDITOR), "s3cret")
+    node = DatabaseNode(tmp_path / "mongodb", passwords=passwords, databases={PAYMENT: "elsewhere"})
+    node.start()
+    try:
+        node.wait_ready()
+        wrong = node.url_of(PAYMENT).replace("s3cret", "guessed")
+        for url, why in ((wrong, "authentication failed"), (node.url_of(PAYMENT), "not authorized on")):
+            with alone(PAYMENT, broker.url, url, tmp_path):
+                told = f"the database refuses ({why}"
+                await until(lambda told=told: told in logged(tmp_path, PAYMENT), f"it says {told}")
+    finally:
+        node.stop()
+    assert "guessed" not in logged(tmp_path, PAYMENT)

@@ -43,6 +43,8 @@ COMMANDS = [
     ["flow"],
     ["search"],
     ["nudge"],
+    ["database"],
+    ["database", "users"],
     ["broker"],
     ["broker", "definitions"],
     ["order"],

@@ -1,0 +1,52 @@
+"""`saga database users`: who may log in at the database, and what each may do there."""
+
+import os
+from typing import Any
+
+import typer
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from cli.database_users import AUDITOR, make_users
+from cli.endpoints import find
+from cli.logins import MONGODB, PasswordsMissingError, named, variable
+from cli.production import SETTINGS
+from cli.up import shown
+from reactor.mongo import gist
+from runtime.settings import read
+
+app = typer.Typer(help="Who may log in at the database.", no_args_is_help=True)
+
+ANSWER_SECONDS = 30
+EPILOG = f"""\b
+One user a service, called as the service is, who reads and writes its own database and no other; `{AUDITOR}`
+for the `saga` command, who reads all three. They log in with authSource=admin. The passwords come from the
+environment, as in {variable("order_service", MONGODB)}; MONGODB_URL has to log in as somebody who may make
+users. Safe to run again, as after a password was changed.
+"""
+
+
+@app.callback()
+def database() -> None:
+    """Who may log in at the database."""
+
+
+@app.command("users", epilog=EPILOG)
+def users() -> None:
+    """Make the users of the services and of the audit, or give them these passwords and rights."""
+    url = find().mongodb
+    databases = {service: read(kind).database for service, kind in SETTINGS.items()}
+    client: MongoClient[dict[str, Any]]
+    try:
+        passwords = named([*databases, AUDITOR], MONGODB, os.environ)
+        with MongoClient(url, serverSelectionTimeoutMS=ANSWER_SECONDS * 1000) as client:
+            make_users(client, databases, passwords)
+    except PasswordsMissingError as failure:
+        typer.echo(f"saga: {failure}", err=True)
+        raise typer.Exit(1) from None
+    except PyMongoError as error:
+        typer.echo(f"saga: cannot make users at {shown(url)}: {gist(error)}", err=True)
+        raise typer.Exit(1) from None
+    for service, name in databases.items():
+        typer.echo(f"{service} reads and writes {name}")
+    typer.echo(f"{AUDITOR} reads {', '.join(databases.values())}")

@@ -1,0 +1,150 @@
+"""Who may do what in the database, on a server that enforces it: SecantusDB, in MongoDB's place."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure
+from typer.testing import CliRunner
+
+from cli import main
+from cli.database import DatabaseNode
+from cli.database_users import AUDITOR
+from cli.logins import MONGODB, variable
+from events.catalogue import SERVICES
+
+UNAUTHORIZED, NOT_AUTHENTICATED = 13, 18
+DATABASES = {service: f"{service}_test" for service in SERVICES}
+PASSWORDS = {user: f"{user}-s3cret" for user in (*SERVICES, AUDITOR)}
+VARIABLES = {variable(user, MONGODB): password for user, password in PASSWORDS.items()}
+
+Client = MongoClient[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseNode]:
+    """A server with the users of the services."""
+    node = DatabaseNode(tmp_path_factory.mktemp("users"), passwords=PASSWORDS, databases=DATABASES)
+    node.start()
+    try:
+        node.wait_ready()
+        with Client(node.url) as root:
+            for name in DATABASES.values():
+                root[name]["orders"].insert_one({"_id": "o-1"})
+        yield node
+    finally:
+        node.stop()
+
+
+def refused(client: Client, database: str, *, reads: bool) -> None:
+    """Check that a client can neither change a database nor, unless it may read it, see anything in it."""
+    orders = client[database]["orders"]
+    acts: dict[str, Callable[[], object]] = {
+        "insert": lambda: orders.insert_one({"_id": "o-2"}),
+        "update": lambda: orders.update_one({"_id": "o-1"}, {"$set": {"status": "confirmed"}}),
+        "delete": lambda: orders.delete_one({"_id": "o-1"}),
+        "drop": orders.drop,
+        "index": lambda: orders.create_index("status"),
+        "drop database": lambda: client.drop_database(database),
+    }
+    if not reads:
+        acts["find"] = lambda: orders.find_one({})
+        acts["aggregate"] = lambda: list(orders.aggregate([{"$count": "orders"}]))
+        acts["list"] = client[database].list_collection_names
+    for name, act in acts.items():
+        with pytest.raises(OperationFailure) as failure:
+            act()
+        assert failure.value.code == UNAUTHORIZED, name
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_uses_its_own_database_and_no_other(node: DatabaseNode, service: str) -> None:
+    with Client(node.url_of(service)) as client:
+        orders = client[DATABASES[service]]["orders"]
+        orders.update_one({"_id": "o-1"}, {"$set": {"seen": True}})
+        assert orders.find_one({"_id": "o-1"}) == {"_id": "o-1", "seen": True}
+        orders.create_index("seen")
+        for other in SERVICES:
+            if other != service:
+                refused(client, DATABASES[other], reads=False)
+
+
+def test_the_auditor_reads_all_three_and_writes_nothing(node: DatabaseNode) -> None:
+    with Client(node.url_of(AUDITOR)) as client:
+        for name in DATABASES.values():
+            assert client[name]["orders"].count_documents({}) == 1
+            refused(client, name, reads=True)
+
+
+@pytest.mark.parametrize("user", [*SERVICES, AUDITOR])
+def test_nobody_makes_or_changes_users(node: DatabaseNode, user: str) -> None:
+    with Client(node.url_of(user)) as client:
+        for command in ("createUser", "updateUser"):
+            with pytest.raises(OperationFailure) as failure:
+                client.admin.command(command, user, pwd="mine", roles=[{"role": "root", "db": "admin"}])
+            assert failure.value.code == UNAUTHORIZED
+
+
+def test_nobody_comes_in_without_the_password(node: DatabaseNode) -> None:
+    at = node.url.rpartition("@")[2]
+    with Client(f"mongodb://{at}") as stranger, pytest.raises(OperationFailure) as failure:
+        stranger[DATABASES[SERVICES[0]]]["orders"].find_one({})
+    assert failure.value.code == UNAUTHORIZED
+    guess = node.url_of(AUDITOR).replace(PASSWORDS[AUDITOR], "guess")
+    with Client(guess) as guesser, pytest.raises(OperationFailure) as failure:
+        guesser[DATABASES[SERVICES[0]]]["orders"].find_one({})
+    assert failure.value.code == NOT_AUTHENTICATED
+
+
+def test_new_passwords_count_from_the_next_start_on_and_the_old_ones_no_more(tmp_path: Path) -> None:
+    service = SERVICES[0]
+    for password, other in (("first", "second"), ("second", "first")):
+        passwords = {**PASSWORDS, service: password}
+        node = DatabaseNode(tmp_path, passwords=passwords, databases=DATABASES)
+        node.start()
+        try:
+            node.wait_ready()
+            with Client(node.url_of(service)) as client:
+                client[DATABASES[service]]["orders"].insert_one({"_id": password})
+            with (
+                Client(node.url_of(service).replace(password, other)) as stale,
+                pytest.raises(OperationFailure),
+            ):
+                stale[DATABASES[service]]["orders"].find_one({})
+        finally:
+            node.stop()
+
+
+class TestCommand:
+    def test_it_makes_the_users_and_may_be_run_again(self, node: DatabaseNode) -> None:
+        databases = {
+            f"{service.removesuffix('_service').upper()}_DATABASE": name
+            for service, name in DATABASES.items()
+        }
+        for _ in range(2):
+            told = CliRunner().invoke(
+                main.app, ["database", "users"], env={"MONGODB_URL": node.url, **VARIABLES, **databases}
+            )
+            assert told.exit_code == 0, told.output
+            assert "s3cret" not in told.output
+            with Client(node.url_of(SERVICES[0])) as client:
+                assert client[DATABASES[SERVICES[0]]]["orders"].count_documents({}) == 1
+
+    def test_who_may_not_make_users_is_told_so_in_one_line(self, node: DatabaseNode) -> None:
+        url = node.url_of(SERVICES[0])
+        told = CliRunner().invoke(main.app, ["database", "users"], env={"MONGODB_URL": url, **VARIABLES})
+        assert told.exit_code == 1
+        assert told.stderr.startswith("saga: cannot make users at ")
+        assert len(told.stderr.splitlines()) == 1
+        assert "s3cret" not in told.output
+
+    def test_a_missing_password_is_named(self, node: DatabaseNode) -> None:
+        told = CliRunner().invoke(
+            main.app,
+            ["database", "users"],
+            env={"MONGODB_URL": node.url, **VARIABLES, "AUDITOR_MONGODB_PASSWORD": ""},
+        )
+        assert told.exit_code == 1
+        assert told.stderr == "saga: a password is missing: set AUDITOR_MONGODB_PASSWORD\n"
