@@ -16,7 +16,8 @@ COPY . .
 RUN python3 -m pip --python /venv/bin/python install --no-cache-dir --no-deps .
 
 FROM ${PYTHON_IMAGE}
-RUN useradd --system --uid 10001 --no-create-home saga
+RUN useradd --system --uid 10001 --no-create-home saga \
+    && install --directory --owner saga /definitions
 COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 \
     ORDER_HOST=0.0.0.0 ORDER_PORT=8000 \

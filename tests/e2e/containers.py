@@ -115,16 +115,16 @@ class ContainerStack:
     def endpoints(self) -> Endpoints:
         """Where everything is, from this machine."""
         at = {name: f"127.0.0.1:{port}" for name, port in self._ports.items()}
-        broker_password = os.environ.get("RABBITMQ_PASSWORD", "development")
-        database_password = os.environ.get("MONGODB_PASSWORD", "development")
+        broker_password = os.environ.get("OPERATOR_RABBITMQ_PASSWORD", "development")
+        database_password = os.environ.get("AUDITOR_MONGODB_PASSWORD", "development")
         options = "authSource=admin&directConnection=true" + os.environ.get("MONGODB_OPTIONS", "")
         return Endpoints(
             order=f"http://{at['ORDER_PORT']}",
             inventory=f"http://{at['INVENTORY_PORT']}",
             payment=f"http://{at['PAYMENT_PORT']}",
-            rabbitmq=f"amqp://saga:{broker_password}@{at['RABBITMQ_PORT']}/",
+            rabbitmq=f"amqp://operator:{broker_password}@{at['RABBITMQ_PORT']}/",
             management=f"http://{at['RABBITMQ_MANAGEMENT_PORT']}",
-            mongodb=f"mongodb://saga:{database_password}@{at['MONGODB_PORT']}/?{options}",
+            mongodb=f"mongodb://auditor:{database_password}@{at['MONGODB_PORT']}/?{options}",
         )
 
     def start(self) -> Endpoints:
