@@ -1,6 +1,8 @@
 """The services over HTTP, as thin as can be; whatever goes wrong becomes one line that says what to do."""
 
 import asyncio
+import os
+import re
 from collections.abc import Collection, Coroutine, Mapping, Sequence
 from time import monotonic
 from types import TracebackType
@@ -22,6 +24,10 @@ NUDGE_SECONDS = 120.0
 """How long a nudge of every order may take."""
 LONG_POLL_SECONDS = 10.0
 POLL_SECONDS = 0.1
+PLACE_SECONDS = 60.0
+"""How long an order is held back because too many are placed."""
+TOKEN_VARIABLE = "SAGA_TOKEN"  # noqa: S105 (a name)
+"""The environment variable with the token that the services ask for."""
 
 
 class CommandError(Exception):
@@ -29,11 +35,12 @@ class CommandError(Exception):
 
 
 class ServiceError(CommandError):
-    """A service answered with an error; `status` is the HTTP status."""
+    """A service answered with an error: its HTTP status, and in how many seconds to come again."""
 
-    def __init__(self, message: str, status: int) -> None:
+    def __init__(self, message: str, status: int, retry_after: float = 0) -> None:
         super().__init__(message)
         self.status = status
+        self.retry_after = retry_after
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -50,7 +57,7 @@ class Services:
 
     def __init__(self, endpoints: Endpoints, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._at = endpoints
-        self._http = httpx.AsyncClient(transport=transport, trust_env=False)
+        self._http = httpx.AsyncClient(transport=transport, trust_env=False, headers=_authorization())
 
     async def __aenter__(self) -> Self:
         return self
@@ -78,9 +85,16 @@ class Services:
                 await asyncio.sleep(POLL_SECONDS)
 
     async def place(self, order: Json, idempotency_key: str | None = None) -> Json:
-        """Place an order; return it as accepted."""
+        """Place an order, as soon as the service takes one more; return it as accepted."""
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        return await self._call("POST", self._at.order, "/orders", json=order, headers=headers)
+        deadline = monotonic() + PLACE_SECONDS
+        while True:
+            try:
+                return await self._call("POST", self._at.order, "/orders", json=order, headers=headers)
+            except ServiceError as refusal:
+                if refusal.status != httpx.codes.TOO_MANY_REQUESTS or monotonic() > deadline:
+                    raise
+                await asyncio.sleep(refusal.retry_after)
 
     async def order(self, order_id: str, wait: float = 0) -> Json:
         """Return an order, once it has ended or after `wait` seconds."""
@@ -186,6 +200,15 @@ class Services:
         return _body(response, base)
 
 
+def _authorization() -> dict[str, str]:
+    token = os.environ.get(TOKEN_VARIABLE, "").strip()
+    if not re.fullmatch(r"[!-~]*", token):
+        raise CommandError(
+            f"{TOKEN_VARIABLE} is no token: it has other characters than letters, digits and signs"
+        )
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
 def unreachable(url: str, error: Exception) -> str:
     """Say that nothing answers at an address, and what to do."""
     cause = str(error) or type(error).__name__
@@ -198,7 +221,10 @@ def _body(response: httpx.Response, base: str) -> Json:
     except ValueError:
         body = None
     if not response.is_success:
-        raise ServiceError(_problem(response, body, base), response.status_code)
+        pause = response.headers.get("retry-after", "")
+        raise ServiceError(
+            _problem(response, body, base), response.status_code, int(pause) if pause.isdecimal() else 0
+        )
     if not isinstance(body, dict):
         raise CommandError(
             f"{base} answered with something else than a JSON object: is it one of the services?"

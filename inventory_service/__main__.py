@@ -16,7 +16,7 @@ from reactor.worker import topology
 from runtime import logs
 from runtime.clock import utc_now
 from runtime.service import Service, broker, run
-from runtime.settings import read
+from runtime.settings import read_to_serve
 
 
 async def main(settings: InventorySettings) -> None:
@@ -51,6 +51,6 @@ async def main(settings: InventorySettings) -> None:
 
 
 if __name__ == "__main__":
-    settings = read(InventorySettings)
+    settings = read_to_serve(InventorySettings)
     logs.configure(INVENTORY, settings.log_level)
     asyncio.run(main(settings))

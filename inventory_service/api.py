@@ -31,7 +31,7 @@ from inventory_service.reservation import Reservation, Status
 from inventory_service.stock import Level, Warehouse
 from inventory_service.worker import InventoryWorker
 from reactor.step import NotYet, Refused
-from runtime.http import FieldProblem, Problem, create_app
+from runtime.http import FieldProblem, Problem, create_app, needs
 
 PathId = Annotated[str, PathParameter(pattern=ID_PATTERN)]
 MAX_UNITS = 10**12
@@ -101,7 +101,7 @@ def inventory_api(worker: InventoryWorker) -> FastAPI:
     """Return the application."""
     app = create_app("Inventory service", "Keeps the stock of several warehouses, and holds it for orders.")
 
-    @app.post("/reservations", status_code=201, summary="Hold stock")
+    @app.post("/reservations", openapi_extra=needs("stock"), status_code=201, summary="Hold stock")
     async def reserve(body: MakeReservation, response: Response) -> ReservationView:
         hold = _hold(body)
         try:
@@ -113,22 +113,30 @@ def inventory_api(worker: InventoryWorker) -> FastAPI:
         response.headers["Location"] = f"/reservations/{reservation.order_id}"
         return view(reservation)
 
-    @app.get("/reservations/{reservation_id}", summary="One reservation")
+    @app.get("/reservations/{reservation_id}", openapi_extra=needs("stock"), summary="One reservation")
     async def show(reservation_id: PathId) -> ReservationView:
         reservation = await worker.store.get(reservation_id)
         if reservation is None:
             raise _unknown(reservation_id)
         return view(reservation)
 
-    @app.post("/reservations/{reservation_id}/confirm", summary="Allocate a hold that belongs to no saga")
+    @app.post(
+        "/reservations/{reservation_id}/confirm",
+        openapi_extra=needs("stock"),
+        summary="Allocate a hold that belongs to no saga",
+    )
     async def confirm(reservation_id: PathId) -> ReservationView:
         return await _change(worker, "confirmed_by_hand", reservation_id)
 
-    @app.post("/reservations/{reservation_id}/release", summary="Give back a hold that belongs to no saga")
+    @app.post(
+        "/reservations/{reservation_id}/release",
+        openapi_extra=needs("stock"),
+        summary="Give back a hold that belongs to no saga",
+    )
     async def release(reservation_id: PathId) -> ReservationView:
         return await _change(worker, "released_by_hand", reservation_id)
 
-    @app.get("/stock", summary="Stock levels")
+    @app.get("/stock", openapi_extra=needs("stock"), summary="Stock levels")
     async def stock(
         product_id: Annotated[str | None, Query(alias="productId", pattern=ID_PATTERN)] = None,
         warehouse_id: Annotated[str | None, Query(alias="warehouseId", pattern=ID_PATTERN)] = None,
@@ -137,7 +145,9 @@ def inventory_api(worker: InventoryWorker) -> FastAPI:
         return Levels(stock=await worker.store.levels(products, warehouse_id))
 
     @app.put(
-        "/stock/{warehouse_id}/{product_id}", summary="Set what is available of a product at a warehouse"
+        "/stock/{warehouse_id}/{product_id}",
+        openapi_extra=needs("stock"),
+        summary="Set what is available of a product at a warehouse",
     )
     async def set_stock(
         warehouse_id: PathId,
@@ -155,11 +165,11 @@ def inventory_api(worker: InventoryWorker) -> FastAPI:
         response.headers["ETag"] = f'"{level.version}"'
         return level
 
-    @app.get("/warehouses", summary="Every warehouse")
+    @app.get("/warehouses", openapi_extra=needs("stock"), summary="Every warehouse")
     async def warehouses() -> Warehouses:
         return Warehouses(warehouses=await worker.store.warehouses())
 
-    @app.put("/warehouses", summary="Add warehouses, or change them")
+    @app.put("/warehouses", openapi_extra=needs("stock"), summary="Add warehouses, or change them")
     async def set_warehouses(body: Warehouses) -> Warehouses:
         await worker.store.set_warehouses(body.warehouses)
         return Warehouses(warehouses=await worker.store.warehouses())

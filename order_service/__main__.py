@@ -16,8 +16,9 @@ from reactor.relay import Relay
 from reactor.worker import topology
 from runtime import logs
 from runtime.clock import utc_now
+from runtime.pace import Pace
 from runtime.service import Service, broker, run
-from runtime.settings import read
+from runtime.settings import read_to_serve
 
 
 async def main(settings: OrderSettings) -> None:
@@ -32,7 +33,7 @@ async def main(settings: OrderSettings) -> None:
     await run(
         Service(
             settings=settings,
-            app=order_api(worker, nudge),
+            app=order_api(worker, nudge, Pace(settings.rate, settings.burst)),
             rabbit=rabbit,
             handle=worker.handle,
             available=store.ping,
@@ -46,6 +47,6 @@ async def main(settings: OrderSettings) -> None:
 
 
 if __name__ == "__main__":
-    settings = read(OrderSettings)
+    settings = read_to_serve(OrderSettings)
     logs.configure(ORDER, settings.log_level)
     asyncio.run(main(settings))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated
 
-from fastapi import FastAPI, Header, Query, Response
+from fastapi import Depends, FastAPI, Header, Query, Response
 from fastapi import Path as PathParameter
 from pydantic import ConfigDict
 from pydantic.alias_generators import to_camel
@@ -27,7 +27,8 @@ from order_service.order import Order, Status
 from order_service.worker import OrderWorker, order_id_for
 from reactor.nudge import Nudge
 from reactor.step import Refused
-from runtime.http import Problem, create_app
+from runtime.http import Problem, create_app, needs
+from runtime.pace import Pace
 
 MAX_WAIT = 60.0
 
@@ -106,11 +107,17 @@ def view(order: Order) -> OrderView:
     )
 
 
-def order_api(worker: OrderWorker, nudge: Nudge) -> FastAPI:
-    """Return the application."""
+def order_api(worker: OrderWorker, nudge: Nudge, pace: Pace) -> FastAPI:
+    """Return the application; orders are placed at this pace."""
     app = create_app("Order service", "Places orders and tells how they end.")
 
-    @app.post("/orders", status_code=202, summary="Place an order")
+    @app.post(
+        "/orders",
+        openapi_extra=needs("orders"),
+        dependencies=[Depends(pace)],
+        status_code=202,
+        summary="Place an order",
+    )
     async def place(
         body: PlaceOrder,
         response: Response,
@@ -126,17 +133,26 @@ def order_api(worker: OrderWorker, nudge: Nudge) -> FastAPI:
         response.headers["Location"] = f"/orders/{order.order_id}"
         return view(order)
 
-    @app.get("/orders", summary="The newest orders")
+    @app.get("/orders", openapi_extra=needs("orders"), summary="The newest orders")
     async def find(
         status: Status | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100
     ) -> OrderList:
         return OrderList(orders=[view(order) for order in await worker.store.find(status, limit)])
 
-    @app.get("/orders/{order_id}", summary="One order; with wait, as soon as it has ended")
+    @app.get(
+        "/orders/{order_id}",
+        openapi_extra=needs("orders"),
+        summary="One order; with wait, as soon as it has ended",
+    )
     async def show(order_id: OrderId, wait: Annotated[float, Query(ge=0, le=MAX_WAIT)] = 0) -> OrderView:
         return view(_found(order_id, await worker.ended(order_id, wait)))
 
-    @app.post("/orders/{order_id}/cancel", status_code=202, summary="Cancel an order that is not paid for")
+    @app.post(
+        "/orders/{order_id}/cancel",
+        openapi_extra=needs("orders"),
+        status_code=202,
+        summary="Cancel an order that is not paid for",
+    )
     async def cancel(order_id: OrderId) -> OrderView:
         order = _found(order_id, await worker.store.get(order_id))
         try:
@@ -144,17 +160,31 @@ def order_api(worker: OrderWorker, nudge: Nudge) -> FastAPI:
         except Refused as error:
             raise Problem(409, str(error)) from None
 
-    @app.post("/orders/{order_id}/nudge", status_code=202, summary="Ask again for what an order waits for")
+    @app.post(
+        "/orders/{order_id}/nudge",
+        openapi_extra=needs("operate"),
+        status_code=202,
+        summary="Ask again for what an order waits for",
+    )
     async def nudge_one(order_id: OrderId) -> Nudged:
         entry = (await worker.store.fetch([order_id]))[order_id]
         _found(order_id, entry.state)
         return _nudged(await nudge.nudge([entry]))
 
-    @app.post("/nudge", status_code=202, summary="Ask again for everything that any order waits for")
+    @app.post(
+        "/nudge",
+        openapi_extra=needs("operate"),
+        status_code=202,
+        summary="Ask again for everything that any order waits for",
+    )
     async def nudge_all() -> Nudged:
         return _nudged(await nudge.everybody())
 
-    @app.get("/books", summary="Sum and number of the confirmed orders, by currency")
+    @app.get(
+        "/books",
+        openapi_extra=needs("operate"),
+        summary="Sum and number of the confirmed orders, by currency",
+    )
     async def books() -> Books:
         rows: list[tuple[str, Decimal, int]] = await worker.store.books()
         return Books(

@@ -1,5 +1,8 @@
 """The settings of the order service, from the environment: `ORDER_PORT` and so on."""
 
+from typing import Annotated
+
+from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from runtime.settings import Port, ServiceSettings
@@ -12,3 +15,7 @@ class OrderSettings(ServiceSettings):
 
     port: Port = 8001
     database: str = "order_service"
+    rate: Annotated[float, Field(gt=0, le=1_000_000)] = 200.0
+    """Orders a second that each caller may place at this replica."""
+    burst: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    """Orders that a caller may place at once after a silence."""

@@ -17,7 +17,7 @@ from reactor.worker import topology
 from runtime import logs
 from runtime.clock import utc_now
 from runtime.service import Service, broker, run
-from runtime.settings import read
+from runtime.settings import read_to_serve
 
 
 async def main(settings: PaymentSettings) -> None:
@@ -45,6 +45,6 @@ async def main(settings: PaymentSettings) -> None:
 
 
 if __name__ == "__main__":
-    settings = read(PaymentSettings)
+    settings = read_to_serve(PaymentSettings)
     logs.configure(PAYMENT, settings.log_level)
     asyncio.run(main(settings))

@@ -13,7 +13,7 @@ from events.identity import transition_id
 from payment_service.payment import Payment, Status
 from payment_service.worker import PaymentWorker
 from reactor.step import NotYet, Refused
-from runtime.http import Problem, create_app
+from runtime.http import Problem, create_app, needs
 
 PathId = Annotated[str, PathParameter(pattern=ID_PATTERN)]
 
@@ -75,7 +75,12 @@ def payment_api(worker: PaymentWorker) -> FastAPI:
     """Return the application."""
     app = create_app("Payment service", "Charges customers and pays them back, once each.")
 
-    @app.post("/payments", status_code=202, summary="Charge a customer, outside of any saga")
+    @app.post(
+        "/payments",
+        openapi_extra=needs("payments"),
+        status_code=202,
+        summary="Charge a customer, outside of any saga",
+    )
     async def charge(body: MakePayment, response: Response) -> PaymentView:
         request = PaymentRequested(
             event_id=transition_id(PAYMENT, body.order_id, "charge_by_hand"),
@@ -87,7 +92,7 @@ def payment_api(worker: PaymentWorker) -> FastAPI:
         response.headers["Location"] = f"/payments/{payment.order_id}"
         return view(payment)
 
-    @app.get("/payments/{payment_id}", summary="One payment")
+    @app.get("/payments/{payment_id}", openapi_extra=needs("payments"), summary="One payment")
     async def show(payment_id: PathId) -> PaymentView:
         payment = await worker.store.get(payment_id)
         if payment is None:
@@ -96,6 +101,7 @@ def payment_api(worker: PaymentWorker) -> FastAPI:
 
     @app.post(
         "/payments/{payment_id}/refund",
+        openapi_extra=needs("payments"),
         status_code=202,
         summary="Pay back a payment of no saga, or settle a refund that was refused",
     )
@@ -107,7 +113,7 @@ def payment_api(worker: PaymentWorker) -> FastAPI:
         except Refused as error:
             raise Problem(409, str(error)) from None
 
-    @app.get("/books", summary="Sums charged and refunded, by currency")
+    @app.get("/books", openapi_extra=needs("operate"), summary="Sums charged and refunded, by currency")
     async def books() -> Books:
         return Books(
             books=[

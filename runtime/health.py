@@ -7,7 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from messaging.rabbit import Rabbit
 from messaging.verdict import Unavailable
 from reactor.store import Outbox
-from runtime.http import Problem, problem_response
+from runtime.http import OPEN, Problem, needs, problem_response
 
 
 class Health:
@@ -35,17 +35,28 @@ class Health:
 def add_health(app: FastAPI, health: Health) -> None:
     """Serve `/healthz`, `/readyz` and `/metrics`."""
 
-    @app.get("/healthz", tags=["health"], summary="The process lives")
+    @app.get("/healthz", openapi_extra=OPEN, tags=["health"], summary="The process lives")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/readyz", tags=["health"], summary="The service can work; 503 names what is missing")
+    @app.get(
+        "/readyz",
+        openapi_extra=OPEN,
+        tags=["health"],
+        summary="The service can work; 503 names what is missing",
+    )
     async def readyz() -> Response:
         problems = await health.problems()
         if problems:
             return problem_response(Problem(503, "; ".join(problems)), problems=problems)
         return JSONResponse({"status": "ready"})
 
-    @app.get("/metrics", tags=["health"], summary="Prometheus metrics", response_class=Response)
+    @app.get(
+        "/metrics",
+        openapi_extra=needs("operate"),
+        tags=["health"],
+        summary="Prometheus metrics",
+        response_class=Response,
+    )
     async def metrics() -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -1,7 +1,11 @@
-"""The HTTP frame of a service: exact numbers in, problem details (RFC 9457) out."""
+"""The HTTP frame of a service: tokens and exact numbers in, problem details (RFC 9457) out.
+
+Each route says by its `openapi_extra` who may call it: `needs(scope)`, `OPEN`, or `own_token(header)`. What
+the OpenAPI document declares is what is enforced.
+"""
 
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -12,12 +16,35 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import Field
 from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive
 
-from events.codec import InvalidEvent, parse_json
+from events.codec import MAX_BYTES, InvalidEvent, parse_json
 from events.fields import Model
 from messaging.verdict import Unavailable
+from runtime.access import ANYBODY, SCOPES, Access, Caller, Scope
 
 log = structlog.get_logger()
+
+MAX_BODY = MAX_BYTES
+"""Bytes that a request may bring: as many as an event."""
+
+BEARER = "bearer"
+"""The name of the security scheme of the tokens of `runtime.access`."""
+
+PROBLEM = "application/problem+json"
+
+OPEN: dict[str, Any] = {"security": []}
+"""For a route that anybody may call."""
+
+
+def needs(scope: Scope) -> dict[str, Any]:
+    """For a route that takes a bearer token of this scope."""
+    return {"security": [{BEARER: [scope]}]}
+
+
+def own_token(header: str) -> dict[str, Any]:
+    """For a route that compares a token of its own, which comes in this header, by itself."""
+    return {"security": [{header: []}]}
 
 
 class FieldProblem(Model):
@@ -38,13 +65,20 @@ class ProblemDetails(Model):
 
 
 class Problem(Exception):
-    """An answer that is an error."""
+    """An answer that is an error; `headers` go along."""
 
-    def __init__(self, status: int, detail: str, errors: list[FieldProblem] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        errors: list[FieldProblem] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.errors = errors or []
+        self.headers = dict(headers or {})
 
 
 class _ExactRequest(Request):
@@ -58,31 +92,66 @@ class _ExactRequest(Request):
         return self._json
 
 
-class _ExactRoute(APIRoute):
+class _Route(APIRoute):
+    """Looks at the token before anything of the body is read, and reads no more of that than is allowed."""
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
-        async def exactly(request: Request) -> Response:
-            return await handle(_ExactRequest(request.scope, request.receive))
+        async def guarded(request: Request) -> Response:
+            request.state.caller = _admitted(request, self)
+            return await handle(_ExactRequest(request.scope, _limited(request)))
 
-        return exactly
+        return guarded
+
+
+class _App(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document, with what FastAPI does not know: tokens, and how errors are sent."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            operations = [operation for path in document["paths"].values() for operation in path.values()]
+            named = {name for operation in operations for rule in operation["security"] for name in rule}
+            document["components"]["securitySchemes"] = {name: _scheme(name) for name in sorted(named)}
+            for operation in operations:
+                content = operation["responses"]["default"]["content"]
+                content[PROBLEM] = content.pop("application/json")
+        return self.openapi_schema or {}
 
 
 def create_app(title: str, description: str) -> FastAPI:
-    """Return an application whose every error is a problem document."""
-    app = FastAPI(
+    """Return an application whose every error is a problem document; `protect` it before it serves."""
+    app = _App(
         title=title,
         description=description,
         version="0.1.0",
         responses={"default": {"model": ProblemDetails, "description": "A problem (RFC 9457)"}},
     )
-    app.router.route_class = _ExactRoute
+    app.router.route_class = _Route
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(Unavailable, _unavailable)
     app.add_exception_handler(Exception, _unexpected)
     return app
+
+
+def protect(app: FastAPI, access: Access) -> None:
+    """Ask callers for these tokens from now on.
+
+    Raises:
+        ValueError: a route does not say who may call it.
+    """
+    for route in app.routes:
+        if isinstance(route, APIRoute) and "security" not in (route.openapi_extra or {}):
+            raise ValueError(f"{route.path} does not say who may call it: see runtime.http")
+    app.state.access = access
+
+
+def caller_of(request: Request) -> Caller:
+    """Return who has sent a request that was let in."""
+    caller: Caller = request.state.caller
+    return caller
 
 
 def problem_response(problem: Problem, **more: object) -> JSONResponse:
@@ -94,10 +163,58 @@ def problem_response(problem: Problem, **more: object) -> JSONResponse:
         errors=problem.errors,
     )
     content = {**details.model_dump(by_alias=True, exclude_defaults=True), **more}
-    headers = {"Retry-After": "1"} if problem.status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    headers = {"Retry-After": "1"} if problem.status == HTTPStatus.SERVICE_UNAVAILABLE else {}
     return JSONResponse(
-        content, status_code=problem.status, media_type="application/problem+json", headers=headers
+        content, status_code=problem.status, media_type=PROBLEM, headers=headers | problem.headers
     )
+
+
+def _admitted(request: Request, route: APIRoute) -> Caller:
+    access: Access = request.app.state.access
+    scopes = [rule[BEARER][0] for rule in (route.openapi_extra or {})["security"] if BEARER in rule]
+    if access.open or not scopes:
+        return ANYBODY
+    (scope,) = scopes
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not token:
+        raise _refusal(401, f"this takes a bearer token of the scope {scope}; `saga` sends SAGA_TOKEN", "")
+    caller = access.caller(token.strip())
+    if caller is None:
+        raise _refusal(401, "this bearer token is not known here", ', error="invalid_token"')
+    if scope not in caller.scopes:
+        why = f', error="insufficient_scope", scope="{scope}"'
+        raise _refusal(403, f"this bearer token lacks the scope {scope}", why)
+    return caller
+
+
+def _refusal(status: int, detail: str, why: str) -> Problem:
+    return Problem(status, detail, headers={"WWW-Authenticate": f'Bearer realm="saga"{why}'})
+
+
+def _limited(request: Request) -> Receive:
+    """Return what reads the body of a request, as far as it is not too long."""
+    too_long = HTTPException(413, f"a request may bring {MAX_BODY} bytes")
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > MAX_BODY:
+        raise too_long
+    left = MAX_BODY
+
+    async def receive() -> Message:
+        nonlocal left
+        message = await request.receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise too_long
+        return message
+
+    return receive
+
+
+def _scheme(name: str) -> dict[str, str]:
+    if name == BEARER:
+        scopes = f"A token of SAGA_TOKENS; scopes: {', '.join(SCOPES)}"
+        return {"type": "http", "scheme": "bearer", "description": scopes}
+    return {"type": "apiKey", "in": "header", "name": name}
 
 
 def _invalid(_: Request, error: Exception) -> JSONResponse:
@@ -114,9 +231,9 @@ def _invalid(_: Request, error: Exception) -> JSONResponse:
 
 
 def _http(_: Request, error: Exception) -> JSONResponse:
-    status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.INTERNAL_SERVER_ERROR
-    detail = str(error.detail) if isinstance(error, HTTPException) else str(error)
-    return problem_response(Problem(status, detail))
+    if not isinstance(error, HTTPException):
+        raise error
+    return problem_response(Problem(error.status_code, str(error.detail), headers=error.headers))
 
 
 def _problem(_: Request, error: Exception) -> JSONResponse:

@@ -17,6 +17,7 @@ from messaging.verdict import Handler, Unavailable
 from reactor.relay import Relay
 from reactor.store import Outbox
 from runtime.health import Health, add_health
+from runtime.http import protect
 from runtime.settings import ServiceSettings
 
 log = structlog.get_logger()
@@ -66,6 +67,7 @@ async def run(service: Service) -> None:
     """
     health = Health(service.rabbit, service.outbox)
     add_health(service.app, health)
+    protect(service.app, service.settings.access())
     server = _Server(
         uvicorn.Config(
             service.app,

@@ -1,6 +1,7 @@
 """The settings all services have; each service adds its own. They come from the environment."""
 
 import sys
+from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -8,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from messaging.topology import DEFAULT_DELAYS
+from runtime.access import Access, is_local, parse
 
 
 def _split(value: object) -> object:
@@ -37,8 +39,8 @@ Pauses = Annotated[tuple[Seconds, ...], NoDecode, BeforeValidator(_split)]
 
 
 class ServiceSettings(BaseSettings):
-    """Read from the environment: `RABBITMQ_URL` and `MONGODB_URL` as they are, the rest with the prefix of
-    the service, as in `ORDER_PORT`."""
+    """Read from the environment: `RABBITMQ_URL`, `MONGODB_URL` and the tokens as they are, the rest with the
+    prefix of the service, as in `ORDER_PORT`."""
 
     model_config = SettingsConfigDict(extra="ignore")
 
@@ -48,6 +50,10 @@ class ServiceSettings(BaseSettings):
     mongodb_url: Annotated[SecretStr, AfterValidator(_mongodb)] = Field(
         SecretStr("mongodb://127.0.0.1:27017/"), validation_alias="MONGODB_URL"
     )
+    tokens: SecretStr = Field(SecretStr(""), validation_alias="SAGA_TOKENS")
+    """Who may call over HTTP: `orders:TOKEN stock,operate:TOKEN`; see `runtime.access`."""
+    tokens_file: Path | None = Field(None, validation_alias="SAGA_TOKENS_FILE")
+    """A file with more of them."""
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", validation_alias="LOG_LEVEL")
     host: str = "127.0.0.1"
     port: Port
@@ -70,6 +76,20 @@ class ServiceSettings(BaseSettings):
     sweep_every: Seconds = 0.5
     """Seconds between two looks for what is due."""
 
+    def access(self) -> Access:
+        """Return the tokens, of the environment and of the file.
+
+        Raises:
+            ValueError: one is malformed, or the file cannot be read.
+        """
+        text = self.tokens.get_secret_value()
+        if self.tokens_file is not None:
+            try:
+                text += "\n" + self.tokens_file.read_text()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ValueError(f"{self.tokens_file} cannot be read: {type(error).__name__}") from None
+        return parse(text)
+
 
 T = TypeVar("T", bound=ServiceSettings)
 
@@ -85,3 +105,21 @@ def read(kind: type[T]) -> T:
             variable = name if name.isupper() else f"{prefix}{name}".upper()
             sys.stderr.write(f"{variable}: {problem['msg']}\n")
         sys.exit(2)
+
+
+def read_to_serve(kind: type[T]) -> T:
+    """Return the settings of a service that is about to serve HTTP; exit with 2 also when others than this
+    machine could reach it and no token keeps them out."""
+    settings = read(kind)
+    try:
+        if settings.access().open and not is_local(settings.host):
+            raise ValueError(
+                f"missing, and others than this machine can reach {settings.host or 'every address'}; "
+                "set SAGA_TOKENS=orders,stock,payments,operate:$(openssl rand -hex 24), or a file of such "
+                f"tokens by SAGA_TOKENS_FILE, or serve this machine alone: "
+                f"{kind.model_config.get('env_prefix', '')}HOST=127.0.0.1"
+            )
+    except ValueError as error:
+        sys.stderr.write(f"SAGA_TOKENS: {error}\n")
+        sys.exit(2)
+    return settings

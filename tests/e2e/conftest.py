@@ -60,7 +60,7 @@ def containers(tmp_path_factory: pytest.TempPathFactory) -> ContainerStack:
 @pytest.fixture(scope="session")
 async def system_of_containers(containers: ContainerStack) -> AsyncIterator[System]:
     """The same, running. A test may take any container away, and gives it back."""
-    async with running(containers, "%2F", containers.databases) as system:
+    async with running(containers, "%2F", containers.databases, containers.token) as system:
         yield system
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shlex
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -106,7 +107,8 @@ class ContainerStack:
         self._project = f"saga-test-{uuid4().hex[:8]}"
         names = ("ORDER", "INVENTORY", "PAYMENT", "RABBITMQ", "RABBITMQ_MANAGEMENT", "MONGODB")
         self._ports = {f"{name}_PORT": str(free_port()) for name in names}
-        settings = {"COMPOSE_PROJECT_NAME": self._project, **self._ports}
+        self.token = os.environ.get("SAGA_TOKEN") or secrets.token_hex(24)
+        settings = {"COMPOSE_PROJECT_NAME": self._project, "SAGA_TOKEN": self.token, **self._ports}
         file = directory / "compose.env"
         file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         self._compose = DockerCompose(ROOT, FILES, build=True, env_file=str(file))
@@ -166,15 +168,20 @@ class ContainerStack:
 
 def documented() -> dict[str, Any]:
     """Return what compose.yaml says, without what the tests add."""
-    return dict(
-        json.loads(run(["docker", "compose", "--file", "compose.yaml", "config", "--format", "json"]))
-    )
+    command = ["docker", "compose", "--file", "compose.yaml", "config", "--format", "json"]
+    return dict(json.loads(run(command)))
 
 
-def run(command: Sequence[str]) -> str:
+def run(command: Sequence[str], **environment: str) -> str:
     """Run a command at the top of the repository; AssertionError, with what it printed, when it fails."""
     done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=COMMAND_LIMIT, check=False
+        command,
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_LIMIT,
+        check=False,
     )
     assert done.returncode == 0, f"{shlex.join(command)}: {done.stdout}\n{done.stderr}"
     return done.stdout

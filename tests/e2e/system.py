@@ -199,13 +199,16 @@ def order(product: str, quantity: int, fields: Mapping[str, Any]) -> dict[str, A
 
 
 @asynccontextmanager
-async def running(stack: Whole, vhost: str, settings: Mapping[str, str]) -> AsyncIterator[System]:
+async def running(
+    stack: Whole, vhost: str, settings: Mapping[str, str], token: str | None = None
+) -> AsyncIterator[System]:
     """Start a stack, whose databases have the names in `settings`, and stop it at the end."""
     await asyncio.to_thread(stack.start)
     try:
         # A connection for each request: one that is kept may go down with what it leads to.
         limits = httpx.Limits(max_keepalive_connections=0)
-        async with httpx.AsyncClient(timeout=60, limits=limits, trust_env=False) as http:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        async with httpx.AsyncClient(timeout=60, limits=limits, headers=headers, trust_env=False) as http:
             yield System(stack, vhost, http, settings)
     finally:
         await asyncio.to_thread(stack.stop)

@@ -92,6 +92,7 @@ def _no_stack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Let no test find a stack that happens to run."""
     for name in endpoints.VARIABLES.values():
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("SAGA_TOKEN", raising=False)
     monkeypatch.setenv("SAGA_STATE", str(tmp_path))
 
 
@@ -280,6 +281,43 @@ class TestOrderCommands:
         assert two.stdout.splitlines() == ["o-1  PaymentRequested"] * 2
         assert "2 requests of 1 orders" in two.stderr
         assert paths == ["/nudge", "/orders/o-1/nudge", "/orders/o-2/nudge"]
+
+    def test_the_token_of_the_environment_is_sent(
+        self, answer: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sent: list[str | None] = []
+
+        def serve(request: httpx.Request) -> httpx.Response:
+            sent.append(request.headers.get("authorization"))
+            return httpx.Response(200, json=ORDER)
+
+        answer(serve)
+        runner.invoke(main.app, ["order", "show", "o-1"])
+        monkeypatch.setenv("SAGA_TOKEN", "a-token\n")
+        runner.invoke(main.app, ["order", "show", "o-1"])
+        assert sent == [None, "Bearer a-token"]
+
+    @pytest.mark.parametrize("token", ["two words", "one\ntwo", "schlüssel"])
+    def test_a_token_that_is_none_is_named_and_not_shown(
+        self, token: str, answer: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        answer(lambda _: httpx.Response(200, json=ORDER))
+        monkeypatch.setenv("SAGA_TOKEN", token)
+        result = runner.invoke(main.app, ["order", "show", "o-1"])
+        assert result.exit_code == 1
+        told = one_line(result.stderr)
+        assert "SAGA_TOKEN is no token" in told
+        assert token.split()[0] not in told
+
+    def test_placing_waits_as_long_as_it_is_told(self, answer: Callable[[Answer], None]) -> None:
+        slow_down = httpx.Response(
+            429, json={"title": "Too Many Requests", "status": 429}, headers={"Retry-After": "0"}
+        )
+        answers = iter([slow_down, slow_down, httpx.Response(202, json={**ORDER, "status": "pending"})])
+        answer(lambda _: next(answers))
+        result = runner.invoke(main.app, ["order", "place", "--item", "tea:1", "--total", "1", "--json"])
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout)["status"] == "pending"
 
     def test_a_refusal_is_told_in_one_line(self, answer: Callable[[Answer], None]) -> None:
         problem = {"title": "Conflict", "status": 409, "detail": "order o-1 is paid"}

@@ -1,20 +1,22 @@
 """Settings come from the environment; a wrong one is named, and never shown."""
 
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from inventory_service.settings import InventorySettings
 from order_service.settings import OrderSettings
 from payment_service.settings import PaymentSettings
-from runtime.settings import ServiceSettings, read
+from runtime.settings import ServiceSettings, read, read_to_serve
 
 KINDS: dict[str, type[ServiceSettings]] = {
     "ORDER": OrderSettings,
     "INVENTORY": InventorySettings,
     "PAYMENT": PaymentSettings,
 }
-COMMON = ("RABBITMQ_URL", "MONGODB_URL", "LOG_LEVEL")
+COMMON = ("RABBITMQ_URL", "MONGODB_URL", "LOG_LEVEL", "SAGA_TOKENS", "SAGA_TOKENS_FILE")
+TOKEN = "s3cret-" * 4
 
 
 @pytest.fixture(autouse=True)
@@ -129,6 +131,62 @@ def test_every_wrong_value_is_named_at_once(
 def test_secrets_are_not_shown_with_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RABBITMQ_URL", "amqp://user:s3cret@broker/")
     monkeypatch.setenv("MONGODB_URL", "mongodb://user:s3cret@database/")
+    monkeypatch.setenv("SAGA_TOKENS", f"orders:{TOKEN}")
     settings = read(OrderSettings)
     for shown in (repr(settings), str(settings), settings.model_dump_json()):
         assert "s3cret" not in shown
+
+
+@pytest.mark.parametrize("prefix", KINDS)
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "shop.example.com"])  # noqa: S104
+def test_what_others_can_reach_is_not_served_without_tokens(
+    prefix: str, host: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(f"{prefix}_HOST", host)
+    with pytest.raises(SystemExit) as ended:
+        read_to_serve(KINDS[prefix])
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    for told in (host, "SAGA_TOKENS=", "SAGA_TOKENS_FILE", f"{prefix}_HOST=127.0.0.1"):
+        assert told in line
+    assert read(KINDS[prefix]).host == host
+
+
+def test_with_tokens_it_is_served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ORDER_HOST", "10.1.2.3")
+    monkeypatch.setenv("SAGA_TOKENS", f"orders:{TOKEN}")
+    assert read_to_serve(OrderSettings).access().caller(TOKEN)
+    (tmp_path / "tokens").write_text(f"stock:{TOKEN}-of-the-file\n")
+    monkeypatch.setenv("SAGA_TOKENS_FILE", str(tmp_path / "tokens"))
+    access = read_to_serve(OrderSettings).access()
+    assert access.caller(TOKEN)
+    assert access.caller(f"{TOKEN}-of-the-file")
+
+
+def test_this_machine_alone_is_served_without_tokens() -> None:
+    assert read_to_serve(OrderSettings).access().open
+
+
+@pytest.mark.parametrize("file", ["missing", "a directory", "no text"])
+def test_a_file_of_tokens_that_cannot_be_read_is_not_passed_over(
+    file: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a directory").mkdir()
+    (tmp_path / "no text").write_bytes(b"\xff")
+    monkeypatch.setenv("SAGA_TOKENS_FILE", str(tmp_path / file))
+    with pytest.raises(SystemExit):
+        read_to_serve(OrderSettings)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("SAGA_TOKENS: ")
+    assert file in line
+
+
+def test_a_malformed_token_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SAGA_TOKENS", "orders=s3cret")
+    with pytest.raises(SystemExit):
+        read_to_serve(OrderSettings)
+    said = capsys.readouterr().err
+    assert "SAGA_TOKENS: token 1 is malformed" in said
+    assert "s3cret" not in said
