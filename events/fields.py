@@ -90,15 +90,41 @@ def _in_utc(moment: datetime) -> datetime:
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
 """An identifier: up to 64 letters, digits, `_` and `-`, so that it is safe in a routing key and a URL."""
 
+_TEXT = r"\d{1,12}(\.\d{1,4})?"
+_NUMERIC = {"type": "number", "exclusiveMaximum": int(MAX_AMOUNT), "multipleOf": 10**-MAX_DECIMAL_PLACES}
 _MONEY = (
     BeforeValidator(_read_money),
     PlainSerializer(format_money, when_used="json"),
-    WithJsonSchema({"type": ["string", "number"], "examples": ["25.00"]}, mode="validation"),
     WithJsonSchema({"type": "string", "examples": ["25.00"]}, mode="serialization"),
 )
-Money = Annotated[Decimal, AfterValidator(_not_negative), *_MONEY]
+Money = Annotated[
+    Decimal,
+    AfterValidator(_not_negative),
+    *_MONEY,
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string", "pattern": f"^{_TEXT}$"}, {**_NUMERIC, "minimum": 0}],
+            "examples": ["25.00"],
+        },
+        mode="validation",
+    ),
+]
 """An amount of zero or more, exact; its currency travels beside it."""
-Price = Annotated[Decimal, AfterValidator(_positive), *_MONEY]
+Price = Annotated[
+    Decimal,
+    AfterValidator(_positive),
+    *_MONEY,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": f"^(?=.*[1-9]){_TEXT}$"},
+                {**_NUMERIC, "exclusiveMinimum": 0},
+            ],
+            "examples": ["25.00"],
+        },
+        mode="validation",
+    ),
+]
 """An amount of more than zero."""
 
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
@@ -130,11 +156,17 @@ class Item(Model):
     """The only warehouse this line may be taken from; without it, inventory chooses."""
 
 
+def _read_degrees(value: object) -> object:
+    if isinstance(value, bool | str):
+        raise ValueError("must be a number")
+    return value
+
+
 class Location(Model):
     """A place on earth, in degrees."""
 
-    latitude: Annotated[float, Field(ge=-90, le=90)]
-    longitude: Annotated[float, Field(ge=-180, le=180)]
+    latitude: Annotated[float, BeforeValidator(_read_degrees), Field(ge=-90, le=90)]
+    longitude: Annotated[float, BeforeValidator(_read_degrees), Field(ge=-180, le=180)]
 
 
 class HeldLine(Model):

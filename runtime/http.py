@@ -5,7 +5,7 @@ the OpenAPI document declares is what is enforced.
 """
 
 import json
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import Field
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match
 from starlette.types import Message, Receive
 
 from events.codec import MAX_BYTES, InvalidEvent, parse_json
@@ -230,10 +231,20 @@ def _invalid(_: Request, error: Exception) -> JSONResponse:
     return problem_response(Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors))
 
 
-def _http(_: Request, error: Exception) -> JSONResponse:
+def _http(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
-    return problem_response(Problem(error.status_code, str(error.detail), headers=error.headers))
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(sorted(_methods(request)))
+    return problem_response(Problem(error.status_code, str(error.detail), headers=headers))
+
+
+def _methods(request: Request) -> set[str]:
+    """Return every method there is for the path of a request; the router names those of one route only."""
+    routes: Sequence[BaseRoute] = request.app.routes
+    matching = (route for route in routes if route.matches(request.scope)[0] is not Match.NONE)
+    return {method for route in matching for method in getattr(route, "methods", None) or ()}
 
 
 def _problem(_: Request, error: Exception) -> JSONResponse:

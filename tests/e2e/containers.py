@@ -172,12 +172,11 @@ def documented() -> dict[str, Any]:
     return dict(json.loads(run(command)))
 
 
-def run(command: Sequence[str], **environment: str) -> str:
+def run(command: Sequence[str]) -> str:
     """Run a command at the top of the repository; AssertionError, with what it printed, when it fails."""
     done = subprocess.run(
         command,
         cwd=ROOT,
-        env=os.environ | environment,
         capture_output=True,
         text=True,
         timeout=COMMAND_LIMIT,

@@ -1,6 +1,7 @@
 """The contracts: what is read, what is refused and how that is said, and how events get their ids."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from events.catalogue import (
     EVENT_TYPES,
@@ -20,6 +21,7 @@ from events.catalogue import (
     PaymentRequested,
 )
 from events.codec import MAX_BYTES, InvalidEvent, decode, encode, from_json, parse_json, to_json
+from events.fields import Money, Price
 from events.identity import content_id, derived_id, introduced, stamped, transition_id
 from tests.unit.builders import FIELDS, LATER, NOW, event, every_event
 
@@ -198,6 +200,21 @@ class TestMoney:
         assert isinstance(nothing, PaymentRefunded)
         assert len(f"{nothing.amount:f}") < 20
 
+    @pytest.mark.parametrize("kind", [Money, Price])
+    @pytest.mark.parametrize(
+        "text",
+        ["25.00", "0.0001", "999999999999.9999", "1", "", "0", "0.00", "-1", "1.00001", "much", "1,5", " 1"],
+    )
+    def test_what_its_schema_says_of_a_text_is_what_is_read(self, kind: Any, text: str) -> None:
+        adapter = TypeAdapter[Decimal](kind)
+        pattern = adapter.json_schema()["anyOf"][0]["pattern"]
+        try:
+            adapter.validate_python(text)
+            read = True
+        except ValidationError:
+            read = False
+        assert bool(re.search(pattern, text)) is read
+
     @given(
         st.decimals(min_value="0.0001", max_value="999999999999.9999", places=4, allow_nan=False),
         st.booleans(),
@@ -238,7 +255,18 @@ class TestNumbers:
             decode(json.dumps(sample).replace('"@"', number))
 
     @pytest.mark.parametrize(
-        "place", [(90.1, 0), (-90.1, 0), (0, 180.1), (0, -180.1), ("nan", 0), (0, "inf"), (None, 0)]
+        "place",
+        [
+            (90.1, 0),
+            (-90.1, 0),
+            (0, 180.1),
+            (0, -180.1),
+            ("nan", 0),
+            (0, "inf"),
+            (None, 0),
+            (True, 0),
+            (0, "13.4"),
+        ],
     )
     def test_places_off_the_earth_are_refused(self, place: tuple[object, object]) -> None:
         with pytest.raises(InvalidEvent, match=r"^userLocation\."):

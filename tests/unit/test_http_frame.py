@@ -38,6 +38,10 @@ def api(tokens: str = TOKENS) -> FastAPI:
     async def order(parcel: Parcel, request: Request) -> dict[str, Any]:
         return {"length": len(parcel.content), "scopes": sorted(caller_of(request).scopes)}
 
+    @app.get("/orders", openapi_extra=needs("orders"))
+    async def orders() -> dict[str, str]:
+        return {}
+
     @app.post("/paced", openapi_extra=needs("orders"), dependencies=[Depends(Pace(1, 2, clock=lambda: 0))])
     async def paced() -> dict[str, str]:
         return {}
@@ -176,7 +180,7 @@ async def test_a_wrong_method_says_which_are_right() -> None:
     async with client(api()) as http:
         answer = await http.delete("/orders")
     check_problem(answer, 405)
-    assert answer.headers["allow"] == "POST"
+    assert answer.headers["allow"] == "GET, POST"
 
 
 def test_the_document_declares_what_is_enforced() -> None:

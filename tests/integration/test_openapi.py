@@ -1,0 +1,62 @@
+"""Everything that the OpenAPI documents allow, and much that they do not, sent to the real services."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from events.catalogue import INVENTORY, ORDER, PAYMENT, SERVICES
+from tests.support.broker import Broker
+from tests.support.services import Alone, alone
+
+CONFIG = Path(__file__).with_name("schemathesis.toml")
+TOKEN = "for-every-scope-" * 2
+SEED = 20261124
+EXAMPLES = 8
+"""Drawn requests for each call, beside those that cover each limit of its document."""
+LIMIT = 170.0
+
+
+@pytest.fixture(scope="module")
+def served(
+    module_broker: Broker, mongodb_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Alone]]:
+    """The three services with tokens, on the real broker and database."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SAGA_TOKENS", f"orders,stock,payments,operate:{TOKEN}")
+        directory = tmp_path_factory.mktemp("served")
+        where = module_broker.url, mongodb_url, directory
+        with (
+            alone(ORDER, *where) as order,
+            alone(INVENTORY, *where) as inventory,
+            alone(PAYMENT, *where) as payment,
+        ):
+            found = {ORDER: order, INVENTORY: inventory, PAYMENT: payment}
+            for service in found.values():
+                service.wait_ready()
+            yield found
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_does_what_its_document_says(
+    served: dict[str, Alone], service: str, tmp_path: Path
+) -> None:
+    """No request makes a server error, and every answer has a documented status, type and form."""
+    alive = served[service]
+    program = str(Path(sys.executable).with_name("schemathesis"))
+    document = f"{alive.http.base_url}/openapi.json"
+    options = ["--seed", str(SEED), "--max-examples", str(EXAMPLES), "--request-timeout", "30", "--no-color"]
+    token = ["--header", f"Authorization: Bearer {TOKEN}"]
+    done = subprocess.run(
+        [program, "--config-file", str(CONFIG), "run", document, *options, *token],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert alive.ready
+    assert '"request_failed"' not in (alive.child.log or Path()).read_text()
