@@ -34,6 +34,7 @@ from order_service.order import Order
 from order_service.store import OrderStore
 from order_service.worker import OrderWorker
 from payment_service.payment import Payment
+from payment_service.reactions import Retries
 from payment_service.simulated import Behaviour, SimulatedProvider
 from payment_service.store import PaymentStore
 from payment_service.worker import PaymentWorker
@@ -87,7 +88,7 @@ class House:
         self._workers: list[Any] = [
             self._customer,
             InventoryWorker(self.stock, self._relays[1], utc_now),
-            PaymentWorker(self.payments, self._relays[2], provider, utc_now, 4.0),
+            PaymentWorker(self.payments, self._relays[2], provider, utc_now, 4.0, Retries()),
         ]
 
     async def prepare(self) -> None:

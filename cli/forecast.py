@@ -161,8 +161,9 @@ def _foreseen(event: Event, before: Aggregate | None, outcome: Outcome[Any]) -> 
 
 
 def _asks(event: Event, payment: Payment) -> bool:
-    # A refund is left to the message that asked for it; see `payment_service.worker`.
-    return payment.status == "charging" or (payment.under_way and isinstance(event, PaymentRefundRequested))
+    # A refund is left to the message that asked for it, and once refused to the sweeper; see the worker.
+    refunds = isinstance(event, PaymentRefundRequested) and payment.refund_attempt == 1
+    return payment.status == "charging" or (payment.under_way and refunds)
 
 
 @asynccontextmanager

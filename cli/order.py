@@ -40,6 +40,7 @@ Payment methods of the simulated provider:
   sim:delay:2.5      approves after 2.5 seconds
   sim:timeout:3      does not answer the first 3 calls
   sim:outage:10      is down for 10 seconds from the first call
+  sim:pending:30     decides after 30 seconds; see `saga payments show`
 """
 
 
@@ -147,6 +148,7 @@ def describe(order: Json) -> list[str]:
         "order": order["orderId"],
         "status": order["status"],
         "reason": order.get("reason"),
+        "refund": order.get("refundFailure"),
         "awaiting": ", ".join(map(str, order.get("awaiting") or ())),
         "customer": order.get("userId"),
         "items": items,

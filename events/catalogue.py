@@ -105,7 +105,7 @@ class InventoryReservationFailed(Event):
 
 
 class PaymentRequested(Event):
-    """The stock is held: charge the customer."""
+    """The stock is held: charge the customer, who has to have paid by `expiresAt`, when the hold ends."""
 
     published_by = ORDER
     handled_by = (PAYMENT,)
@@ -115,6 +115,7 @@ class PaymentRequested(Event):
     currency: Currency = DEFAULT_CURRENCY
     idempotency_key: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,80}$")]
     payment_method: PaymentMethod | None = None
+    expires_at: Timestamp | None = None
 
 
 class PaymentCompleted(Event):

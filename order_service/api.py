@@ -56,6 +56,7 @@ class OrderView(Model):
     correlation_id: Id
     status: Status
     reason: str | None
+    refund_failure: str | None
     awaiting: list[str]
     user_id: Id
     items: Items

@@ -46,6 +46,8 @@ class Order(Aggregate):
     expires_in: int | None = None
     payment_id: Id | None = None
     reason: Reason | None = None
+    refund_failure: Reason | None = None
+    """Why the provider refuses the refund that the order rests for."""
     ends_as: OrderFailure = "failed"
     release: Waiting = "none"
     refund: Waiting = "none"

@@ -52,6 +52,7 @@ def ask_for_payment(order: Order | None, event: InventoryReserved, now: datetime
         currency=order.currency,
         idempotency_key=f"order-{order.order_id}",
         payment_method=order.payment_method,
+        expires_at=event.expires_at,
     )
     return Reaction(
         order.model_copy(
@@ -159,18 +160,18 @@ def settle_refund(order: Order | None, event: PaymentRefunded, now: datetime) ->
     order = _known(order, event)
     if order.refund != "awaited":
         return Reaction(order)
-    update = {"refund": "settled", "status": "compensating"}
+    update = {"refund": "settled", "status": "compensating", "refund_failure": None}
     if order.payment == "awaited":
         update["payment"] = "failed"
     return _finish(order.model_copy(update=update))
 
 
 def rest_until_refunded(order: Order | None, event: PaymentRefundFailed, now: datetime) -> Reaction[Order]:
-    """The provider refuses the refund: the order rests until a person settles it."""
+    """The provider refuses the refund: the order rests until it does not, or a person settles it."""
     order = _known(order, event)
     if order.refund != "awaited" or order.status != "compensating":
         return Reaction(order)
-    return Reaction(order.model_copy(update={"status": "refundPending"}))
+    return Reaction(order.model_copy(update={"status": "refundPending", "refund_failure": event.reason}))
 
 
 REACTIONS: dict[type[Event], Rule] = {

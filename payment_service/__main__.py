@@ -26,8 +26,9 @@ async def main(settings: PaymentSettings) -> None:
     store = PaymentStore(database(client, settings.database)["payments"], Payment, utc_now)
     rabbit = broker(settings, topology(PAYMENT, REACTIONS, TRANSITIONS, settings.retry_delays))
     relay = Relay(PAYMENT, rabbit, store, utc_now, settings.relay_patience)
-    provider = SimulatedProvider(settings.behaviour(), time.monotonic)
-    worker = PaymentWorker(store, relay, provider, utc_now, settings.call_timeout)
+    provider = SimulatedProvider(settings.behaviour(), time.time)
+    worker = PaymentWorker(store, relay, provider, utc_now, settings.call_timeout, settings.retries())
+    provider.listen(worker.hear)
     await run(
         Service(
             settings=settings,

@@ -8,9 +8,10 @@ from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from events.catalogue import DEFAULT_CURRENCY, PAYMENT, PaymentRequested
-from events.fields import ID_PATTERN, Currency, Id, Model, Money, PaymentMethod, Price
+from events.fields import ID_PATTERN, Currency, Id, Model, Money, PaymentMethod, Price, Timestamp
 from events.identity import transition_id
 from payment_service.payment import Payment, Status
+from payment_service.provider import Action
 from payment_service.worker import PaymentWorker
 from reactor.step import NotYet, Refused
 from runtime.http import Problem, create_app, needs
@@ -32,7 +33,11 @@ class MakePayment(Model):
 
 
 class PaymentView(Model):
-    """A payment; its id is the order's."""
+    """A payment; its id is the order's.
+
+    `pending` is the provider's reference of a charge or refund that it has not decided on, `actions` what the
+    customer has to do so that it can, `tryAt` when the provider is asked again.
+    """
 
     payment_id: Id
     order_id: Id
@@ -42,11 +47,15 @@ class PaymentView(Model):
     amount: Money
     currency: Currency
     idempotency_key: str
+    expires_at: Timestamp | None
+    pending: str | None
+    actions: tuple[Action, ...]
     charge_id: str | None
     refund_id: str | None
     refunded_amount: Money
     refund_attempt: int
     reason: str | None
+    try_at: Timestamp | None
 
 
 class Book(Model):

@@ -2,10 +2,11 @@
 
 Each reaction is a pure function of the payment (None: not heard of), the event and the time. It returns the
 payment as it is from now on and the events to publish. Asking the provider is not done here: a payment that
-is `charging` or `refunding` says that it has to be asked, and `charge_answered` and `refund_answered` say
-what its answer means.
+is `charging`, `refunding` or `refundFailed` says that it has to be asked, and `charge_answered` and
+`refund_answered` say what its answer means.
 """
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from events.catalogue import (
@@ -18,12 +19,24 @@ from events.catalogue import (
     PaymentRequested,
 )
 from payment_service.payment import Payment
-from payment_service.provider import Approved, ChargeAnswer, RefundAnswer, Refunded
+from payment_service.provider import Approved, ChargeAnswer, Pending, RefundAnswer, Refunded
 from reactor.step import NotYet, Reaction, Refused, Rule
 
 PATIENCE = timedelta(seconds=5)
 """How long an intent is left to whoever saved it before a sweeper takes it up."""
 LONGEST_PATIENCE = timedelta(minutes=5)
+"""The longest pause between two questions about one that the provider has not decided on."""
+LONGEST_REFUND_PAUSE = timedelta(hours=1)
+"""The longest pause between two attempts at a refund, unless the first one is longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How a refused refund is tried again: after `attempts` refusals a person is told, and `first_pause` is
+    doubled each time."""
+
+    attempts: int = 5
+    first_pause: timedelta = timedelta(seconds=10)
 
 
 def charge(payment: Payment | None, event: PaymentRequested, now: datetime) -> Reaction[Payment]:
@@ -66,9 +79,11 @@ def refund(payment: Payment | None, event: PaymentRefundRequested, now: datetime
         update={"saga": True, "refund_under": event.event_id, "correlation_id": event.correlation_id}
     )
     if payment.status == "charging":
-        return Reaction(asked.model_copy(update={"undo": True}))
+        return Reaction(
+            asked.model_copy(update={"undo": True, "try_at": now + PATIENCE, "silences": 0}),
+        )
     if payment.status in ("charged", "refundFailed"):
-        return Reaction(_refunding(asked, now))
+        return Reaction(_refunding(asked.model_copy(update={"refund_failure_told": False}), now))
     if payment.status == "refunding":
         return Reaction(asked)
     return Reaction(asked, [_refunded(asked)])
@@ -81,11 +96,19 @@ REACTIONS: dict[type[Event], Rule] = {
 
 
 def charge_answered(payment: Payment | None, answer: ChargeAnswer, now: datetime) -> Reaction[Payment]:
-    """The provider has approved or declined. An approval that nobody waits for any more is paid back."""
+    """The provider has approved, declined, or put off its decision. An approval that nobody waits for any
+    more is paid back."""
     if payment is None:
         raise NotYet("an answer to a charge that nobody has asked for")
+    if isinstance(answer, Pending):
+        if payment.status != "charging":
+            return Reaction(payment)
+        waiting = {"pending_charge": answer.reference, "actions": answer.actions}
+        return Reaction(_asked_again_later(payment.model_copy(update=waiting), now))
     if isinstance(answer, Approved):
-        approved = payment.model_copy(update={"charge_id": answer.charge_id})
+        approved = payment.model_copy(
+            update={"charge_id": answer.charge_id, "pending_charge": None, "actions": ()}
+        )
         if payment.status in ("declined", "void") or (payment.status == "charging" and payment.undo):
             return Reaction(_refunding(approved, now))
         if payment.status == "charging":
@@ -94,53 +117,75 @@ def charge_answered(payment: Payment | None, answer: ChargeAnswer, now: datetime
         return Reaction(payment)
     if payment.status != "charging":
         return Reaction(payment)
-    declined = payment.model_copy(update={"status": "declined", "reason": answer.reason, "try_at": None})
+    declined = payment.model_copy(
+        update={
+            "status": "declined",
+            "reason": answer.reason,
+            "pending_charge": None,
+            "actions": (),
+            "try_at": None,
+        }
+    )
     if payment.undo:
         return _answer(declined, payment.refund_under, _refunded(declined))
     return _answer(declined, payment.requested_under, _failed(declined, answer.reason))
 
 
 def refund_answered(
-    payment: Payment | None, answer: RefundAnswer, attempt: int, now: datetime
+    payment: Payment | None, answer: RefundAnswer, attempt: int, retries: Retries, now: datetime
 ) -> Reaction[Payment]:
-    """The provider has paid the customer back, or refuses to: then a person has to settle it.
+    """The provider has paid the customer back, or refuses to, or has put off its decision.
+
+    A refusal is final for its key: the next attempt has another, and comes after a pause, a longer one each
+    time, for as long as it takes. After so many a person is told.
 
     An old attempt's refusal that comes late says nothing of the attempt under way: taken for its answer, it
     would lead to one more, and the customer would be paid back twice.
     """
     if payment is None:
         raise NotYet("an answer to a refund that nobody has asked for")
-    if payment.status != "refunding" or payment.refund_attempt != attempt:
+    if payment.status not in ("refunding", "refundFailed") or payment.refund_attempt != attempt:
         return Reaction(payment)
     under = payment.refund_under or payment.requested_under
+    if isinstance(answer, Pending):
+        waiting = payment.model_copy(update={"pending_refund": answer.reference})
+        return Reaction(_asked_again_later(waiting, now))
     if isinstance(answer, Refunded):
         refunded = payment.model_copy(
             update={
                 "status": "refunded",
                 "refund_id": answer.refund_id,
+                "pending_refund": None,
                 "refunded_amount": payment.amount,
                 "try_at": None,
             }
         )
         return _answer(refunded, under, _refunded(refunded))
-    failed = payment.model_copy(update={"status": "refundFailed", "reason": answer.reason, "try_at": None})
-    failure = PaymentRefundFailed(
-        order_id=payment.order_id,
-        reason=answer.reason,
-        attempts=payment.refund_attempt,
-        payment_id=payment.order_id,
+    needs_a_person = payment.refund_failure_told or attempt >= retries.attempts
+    refused = payment.model_copy(
+        update={
+            "status": "refundFailed" if needs_a_person else "refunding",
+            "reason": answer.reason,
+            "pending_refund": None,
+            "refund_attempt": attempt + 1,
+            "refund_failure_told": needs_a_person,
+            "try_at": now + _pause(attempt - 1, retries.first_pause, LONGEST_REFUND_PAUSE),
+            "silences": 0,
+        }
     )
-    return _answer(failed, under, failure)
+    if not needs_a_person or payment.refund_failure_told:
+        return Reaction(refused)
+    failure = PaymentRefundFailed(
+        order_id=payment.order_id, reason=answer.reason, attempts=attempt, payment_id=payment.order_id
+    )
+    return _answer(refused, under, failure)
 
 
 def unanswered(payment: Payment | None, now: datetime) -> Reaction[Payment]:
     """The provider has not answered in time: ask again after a pause, a longer one each time."""
-    if payment is None or not payment.under_way:
+    if payment is None or payment.try_at is None:
         return Reaction(payment)
-    pause = min(PATIENCE * 2**payment.silences, LONGEST_PATIENCE)
-    return Reaction(
-        payment.model_copy(update={"try_at": now + pause, "silences": min(payment.silences + 1, 10)})
-    )
+    return Reaction(_asked_again_later(payment, now))
 
 
 def charge_by_hand(payment: Payment | None, event: PaymentRequested, now: datetime) -> Reaction[Payment]:
@@ -149,7 +194,8 @@ def charge_by_hand(payment: Payment | None, event: PaymentRequested, now: dateti
 
 
 def refund_by_hand(payment: Payment | None, now: datetime) -> Reaction[Payment]:
-    """Pay back a payment that belongs to no saga, or settle a refund that the provider had refused.
+    """Pay back a payment that belongs to no saga, or settle a refund that the provider had refused; once more
+    changes nothing.
 
     Raises:
         NotYet: there is no such payment.
@@ -159,10 +205,10 @@ def refund_by_hand(payment: Payment | None, now: datetime) -> Reaction[Payment]:
         raise NotYet("no such payment")
     if payment.status == "refundFailed":
         return Reaction(_refunding(payment, now))
+    if payment.status in ("refunding", "refunded") and (payment.refund_failure_told or not payment.saga):
+        return Reaction(payment)
     if payment.saga:
         raise Refused("the payment belongs to a saga, which alone decides about it")
-    if payment.status in ("refunding", "refunded"):
-        return Reaction(payment)
     if payment.status != "charged":
         raise Refused(f"the payment is {payment.status}")
     return Reaction(_refunding(payment, now))
@@ -189,6 +235,7 @@ def _intent(event: PaymentRequested, *, saga: bool, now: datetime) -> Payment:
         currency=event.currency,
         idempotency_key=event.idempotency_key,
         payment_method=event.payment_method,
+        expires_at=event.expires_at,
         refunded_amount=0,
         requested_under=event.event_id if saga else None,
         try_at=now + PATIENCE,
@@ -196,14 +243,27 @@ def _intent(event: PaymentRequested, *, saga: bool, now: datetime) -> Payment:
 
 
 def _refunding(payment: Payment, now: datetime) -> Payment:
+    """Return the payment with a refund under way: the first attempt, or the one that a refusal has left to be
+    made. Only a refusal makes another."""
     return payment.model_copy(
         update={
             "status": "refunding",
-            "refund_attempt": payment.refund_attempt + 1,
+            "refund_attempt": max(payment.refund_attempt, 1),
             "try_at": now + PATIENCE,
             "silences": 0,
         }
     )
+
+
+def _asked_again_later(payment: Payment, now: datetime) -> Payment:
+    pause = _pause(payment.silences, PATIENCE, LONGEST_PATIENCE)
+    return payment.model_copy(update={"try_at": now + pause, "silences": min(payment.silences + 1, 10)})
+
+
+def _pause(times: int, first: timedelta, longest: timedelta) -> timedelta:
+    """Return how long to wait after so many times in vain."""
+    doublings: int = 2 ** min(times, 20)
+    return min(first * doublings, max(first, longest))
 
 
 def _answer(payment: Payment, under: str | None, event: Event) -> Reaction[Payment]:

@@ -5,16 +5,16 @@ before anything is published. A crash in between repeats the call with the same 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
 
 import structlog
 
 from events.catalogue import PAYMENT, Event, PaymentRequested
 from messaging.verdict import Done, Later, Retry, Unavailable, Verdict
-from payment_service.payment import Payment
-from payment_service.provider import Charge, ChargeAnswer, Provider, ProviderDown, Refund, RefundAnswer
-from payment_service.reactions import REACTIONS, TRANSITIONS
+from payment_service.payment import Payment, asked_under
+from payment_service.provider import Answer, Charge, NoAnswer, Notice, Pending, Provider, ProviderDown, Refund
+from payment_service.reactions import REACTIONS, TRANSITIONS, Retries
 from payment_service.store import PaymentStore
 from reactor.engine import Engine
 from reactor.relay import Relay
@@ -24,11 +24,16 @@ from reactor.worker import Worker
 log = structlog.get_logger()
 
 LEFT_OVER_LIMIT = 200
-Answer = ChargeAnswer | RefundAnswer
+EXPIRY_MARGIN = timedelta(seconds=30)
+"""How long after a payment has expired the provider is left to say so; then it is told to cancel it."""
 
 
 class PaymentWorker(Worker[Payment, datetime]):
-    """The payment service without its doors. `call_timeout` (s) is how long a message waits for an answer."""
+    """The payment service without its doors.
+
+    `call_timeout` (s) is how long a message waits for an answer, `retries` how a refused refund is tried
+    again.
+    """
 
     def __init__(
         self,
@@ -37,11 +42,14 @@ class PaymentWorker(Worker[Payment, datetime]):
         provider: Provider,
         clock: Callable[[], datetime],
         call_timeout: float,
+        retries: Retries,
     ) -> None:
         super().__init__(PAYMENT, REACTIONS, TRANSITIONS, Engine(PAYMENT, store, clock), relay)
         self.store = store
         self._provider = provider
+        self._clock = clock
         self._call_timeout = call_timeout
+        self._retries = retries
         self._calls: dict[str, asyncio.Task[Answer | None]] = {}
 
     async def handle(self, events: Sequence[Event]) -> list[Verdict]:
@@ -79,7 +87,7 @@ class PaymentWorker(Worker[Payment, datetime]):
         """Charge for somebody who asks over HTTP; return the payment as it is when the answer is there, or
         when the time to wait for it is over."""
         payment = await self.transit("charge_by_hand", request.order_id, request.order_id, request)
-        return await self._pursue(payment)
+        return await self._pursue(payment) if payment.under_way else payment
 
     async def refund_by_hand(self, order_id: str) -> Payment:
         """Pay back for somebody who asks over HTTP.
@@ -90,7 +98,29 @@ class PaymentWorker(Worker[Payment, datetime]):
         known = await self.store.get(order_id)
         attempt = known.refund_attempt if known else 0
         payment = await self.transit("refund_by_hand", order_id, order_id, occasion=f"-{attempt}")
-        return await self._pursue(payment)
+        return await self._pursue(payment) if payment.under_way else payment
+
+    async def hear(self, notice: Notice) -> None:
+        """Ask the provider what has become of what it gives notice of; what is not ours, or is settled, is
+        left alone.
+
+        Raises:
+            Unavailable: it cannot be asked now, or the answer not be saved; it should give notice again.
+        """
+        asked = asked_under(notice.key)
+        payment = await self.store.get(asked.order_id) if asked else None
+        meant = _meant(payment, asked.attempt, notice.reference) if payment and asked else None
+        if meant is None:
+            log.info("notice_ignored", key=notice.key, reference=notice.reference)
+            return
+        answer = await self._limited(meant, lambda: self._provider.fetch(_wanted(meant), notice.reference))
+        if answer is None:
+            raise Unavailable("the payment provider does not say what it has given notice of")
+        if isinstance(answer, Pending) and meant.pending == notice.reference:
+            return
+        outcome = await self.soon(self._answered(meant, answer))
+        if outcome.name == "conflict":
+            raise Unavailable(str(outcome.error))
 
     async def finish_left_over(self) -> None:
         """Ask the provider again for every intent that nobody has carried out in time."""
@@ -102,27 +132,30 @@ class PaymentWorker(Worker[Payment, datetime]):
 
     async def _pursue(self, payment: Payment) -> Payment:
         """Carry out what no message waits for."""
-        if not payment.under_way:
-            return payment
         answer = await self._ask(payment)
         if answer is None:
             await self.soon(self._unanswered(payment))
             return payment
         outcome = await self.soon(self._answered(payment, answer))
-        return await self._pursue(outcome.state or payment) if outcome.error is None else payment
+        if outcome.error is not None or outcome.state is None:
+            return payment
+        return await self._pursue(outcome.state) if _to_be_undone(payment, outcome.state) else outcome.state
 
     async def _carry_out(self, asked: Step[Payment, datetime], outcome: Outcome[Payment]) -> Done | Retry:
         """Carry out what a message asked for, which is acknowledged after that.
 
-        Without an answer in time the message is done all the same: the intent is kept, and swept up. A refund
-        is left to the message that asked for it, or to the sweeper.
+        Without an answer in time, or a decision, the message is done all the same: the intent is kept, and
+        swept up. A refund is left to the message that asked for it, or to the sweeper, and one that was
+        refused to the sweeper alone: a repeated message must not shorten the pauses.
         """
         payment = outcome.state
-        ours = ("charging",) if asked.name == PaymentRequested.__name__ else ("charging", "refunding")
-        while payment and payment.status in ours and (answer := await self._ask(payment)):
+        refunds = asked.name != PaymentRequested.__name__
+        while payment and _is_due(payment, refunds) and (answer := await self._ask(payment)):
             answered = await self.soon(self._answered(payment, answer))
             if answered.error is not None:
                 return Retry(repr(answered.error))
+            if answered.state is None or not _to_be_undone(payment, answered.state):
+                break
             payment = answered.state
         return Done(outcome.emitted)
 
@@ -131,26 +164,31 @@ class PaymentWorker(Worker[Payment, datetime]):
         key = payment.charge_key if payment.status == "charging" else payment.refund_key
         call = self._calls.get(key)
         if call is None:
-            call = self._calls[key] = asyncio.create_task(self._call(payment, key))
+            call = self._calls[key] = asyncio.create_task(
+                self._limited(payment, lambda: self._question(payment))
+            )
             call.add_done_callback(lambda _: self._calls.pop(key, None))
         return await asyncio.shield(call)
 
-    async def _call(self, payment: Payment, key: str) -> Answer | None:
+    async def _question(self, payment: Payment) -> Answer:
+        wanted, reference = _wanted(payment), payment.pending
+        if isinstance(wanted, Refund):
+            if reference is None:
+                return await self._provider.refund(wanted)
+        elif reference is None:
+            return await self._provider.charge(wanted)
+        elif payment.undo or (wanted.expires_at and self._clock() > wanted.expires_at + EXPIRY_MARGIN):
+            return await self._provider.cancel(wanted, reference)
+        return await self._provider.fetch(wanted, reference)
+
+    async def _limited(self, payment: Payment, call: Callable[[], Awaitable[Answer]]) -> Answer | None:
         try:
             async with asyncio.timeout(self._call_timeout):
-                if payment.status == "charging":
-                    return await self._provider.charge(
-                        Charge(key, payment.amount, payment.currency, payment.payment_method)
-                    )
-                return await self._provider.refund(
-                    Refund(
-                        key, str(payment.charge_id), payment.amount, payment.currency, payment.payment_method
-                    )
-                )
+                return await call()
         except TimeoutError:
-            log.warning("provider_silent", order_id=payment.order_id, key=key)
-        except ProviderDown as error:
-            log.warning("provider_down", order_id=payment.order_id, key=key, reason=str(error))
+            log.warning("provider_silent", order_id=payment.order_id, status=payment.status)
+        except NoAnswer as error:
+            log.warning("provider_undecided", order_id=payment.order_id, reason=repr(error))
         return None
 
     def _unanswered(self, payment: Payment) -> Step[Payment, datetime]:
@@ -172,7 +210,7 @@ class PaymentWorker(Worker[Payment, datetime]):
         """
         charging = payment.status == "charging"
         name = "charge_answered" if charging else "refund_answered"
-        said = (answer,) if charging else (answer, payment.refund_attempt)
+        said = (answer,) if charging else (answer, payment.refund_attempt, self._retries)
         rule = TRANSITIONS[name]
         return Step(
             key=payment.order_id,
@@ -183,3 +221,43 @@ class PaymentWorker(Worker[Payment, datetime]):
             continues=True,
             relayed=True,
         )
+
+
+def _wanted(payment: Payment) -> Charge | Refund:
+    """Return what the provider is to do."""
+    if payment.status == "charging":
+        return Charge(
+            payment.charge_key, payment.amount, payment.currency, payment.payment_method, payment.expires_at
+        )
+    return Refund(
+        payment.refund_key,
+        str(payment.charge_id),
+        payment.amount,
+        payment.currency,
+        payment.payment_method,
+    )
+
+
+def _meant(payment: Payment, attempt: int, reference: str) -> Payment | None:
+    """Return the payment as if this were asked of the provider: its charge (0), or an attempt to refund it;
+    None if there is nothing to learn."""
+    if attempt:
+        waits = payment.status in ("refunding", "refundFailed") and payment.refund_attempt == attempt
+        return payment if waits else None
+    if payment.status in ("charging", "declined", "void"):
+        return payment.model_copy(update={"status": "charging"})
+    if payment.charge_id != reference:
+        log.error("charged_twice", order_id=payment.order_id, charge=payment.charge_id, another=reference)
+    return None
+
+
+def _is_due(payment: Payment, refunds: bool) -> bool:
+    """Tell whether a message has the provider asked now."""
+    return payment.status == "charging" or (
+        refunds and payment.status == "refunding" and payment.refund_attempt == 1
+    )
+
+
+def _to_be_undone(before: Payment, after: Payment) -> bool:
+    """Tell whether a charge has just been made that is to be paid back."""
+    return before.status == "charging" and after.status == "refunding"

@@ -31,6 +31,8 @@ KINDS = (
     "decline",
     "late approval",
     "refuse refund",
+    "pending",
+    "pending refund",
 )
 RARE = (
     "split",
@@ -42,6 +44,8 @@ RARE = (
     "decline",
     "late approval",
     "refuse refund",
+    "pending",
+    "pending refund",
 )
 """Kinds with few occasions to strike: they strike more often when there is one."""
 LONG = 320.0

@@ -14,8 +14,9 @@ from inventory_service.stock import Place
 from messaging.message import Message
 from messaging.topology import exchange_of
 from messaging.verdict import Unavailable
-from payment_service.provider import Charge, ChargeAnswer
+from payment_service.provider import Charge, ChargeAnswer, Notice, Refund
 from reactor.step import NotYet, Refused
+from simulation.adversary import LONG
 from simulation.people import LONG_HOLDS, TRIES, People
 from simulation.services import Outside, Replica
 
@@ -117,6 +118,32 @@ class Hands:
         answer = self._outside.ledger.approve(charge)
         for _ in range(self._dice.choice((1, 2))):
             await self._insist(PAYMENT, lambda replica: self._answer(replica, charge, answer), for_ever=True)
+
+    async def decide_later(self, asked: Charge | Refund, reference: str) -> None:
+        """Decide what was put off, at once or much later, and give notice of it as webhooks do: too early,
+        late, several times or never, and of what nobody here has heard of."""
+        dice = self._dice
+        wait = dice.choice((0, 0.01, 1, 12)) * dice.random()
+        if self._outside.adversary.patient:
+            self._outside.adversary.patient, wait = False, LONG
+        key = asked.key if dice.random() < 0.95 else f"{asked.key}9"
+        times = [
+            dice.choice((0.0, wait, wait + 2.0)) * dice.random() for _ in range(dice.choice((0, 0, 1, 2)))
+        ]
+        if times:
+            times.append(wait)
+        notices = (self._give_notice(Notice(key, reference), after) for after in times)
+        await asyncio.gather(self._decide(asked, reference, wait), *notices)
+
+    async def _decide(self, asked: Charge | Refund, reference: str, after: float) -> None:
+        await asyncio.sleep(after)
+        answer = self._outside.ledger.decide(asked, reference)
+        self._people.note(f"the provider decides on {asked.key}: {answer}")
+
+    async def _give_notice(self, notice: Notice, after: float) -> None:
+        await asyncio.sleep(after)
+        self._outside.adversary.count("notice")
+        await self._insist(PAYMENT, lambda replica: replica.payments.hear(notice))
 
     async def _answer(self, replica: Replica, charge: Charge, answer: ChargeAnswer) -> None:
         payment = await replica.payments.store.get(charge.key.removeprefix("order-"))

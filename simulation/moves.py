@@ -6,8 +6,8 @@ from typing import Any, cast
 
 from events.catalogue import SERVICES, PaymentRefundRequested, PaymentRequested
 from payment_service.payment import Payment
-from payment_service.provider import Approved, Declined, Refunded, RefundRefused
-from payment_service.worker import Answer, PaymentWorker
+from payment_service.provider import Answer, Approved, Declined, Pending, Refunded, RefundRefused
+from payment_service.worker import PaymentWorker
 from reactor.step import Step
 from simulation.one_order import Ground, Move, State, without
 from simulation.solo import MIDNIGHT, Effect
@@ -17,6 +17,7 @@ ANSWERS: dict[str, Answer] = {
     "declined": Declined("declined"),
     "refunded": Refunded("re-1"),
     "refused": RefundRefused("refused"),
+    "pending": Pending("later-1"),
 }
 
 
@@ -36,6 +37,8 @@ class OneOrder(Ground):
         yield from self._over_http(state)
         if self.may(state, "late"):
             yield from self._late_answers(state)
+        if self.struck(state, "pending"):
+            yield from self._stale_answers(state)
         if self.may(state, "wipe"):
             yield from self._wipes(state)
         if self.struck(state, "wipe") and not state.flight:
@@ -85,27 +88,38 @@ class OneOrder(Ground):
                 state.payment, "refund_by_hand", occasion=f"-{payment.refund_attempt}"
             )
             yield from self._transition(state, 2, effect, "somebody has the payment REFUNDED", fair=False)
-        if not payment.under_way:
-            return
+        if payment.under_way or payment.status == "refundFailed":
+            yield from self._decisions(state, payment)
+
+    def _decisions(self, state: State, payment: Payment) -> Iterator[Move]:
+        """The provider decides on what it is asked, and the payment service hears of it.
+
+        A refund that it has refused it may refuse for ever.
+        """
         charging = payment.status == "charging"
         key = payment.charge_key if charging else payment.refund_key
-        decided = next((verdict for verdict in self.providers[state.provider] if verdict[0] == key), None)
-        if decided:
-            effect = self._answered(state, payment, decided[1])
-            yield from self._transition(state, 2, effect, f"payment_service saves: {decided[1]}", fair=True)
+        decided = next((word for known, word, _ in self.providers[state.provider] if known == key), None)
+        if decided and not (decided == "pending" and payment.pending):
+            effect = self._answered(state, payment, decided)
+            yield from self._transition(state, 2, effect, f"payment_service saves: {decided}", fair=True)
+        if decided and decided != "pending":
             return
         for word in ("approved", "declined") if charging else ("refunded", "refused"):
-            left = state.left
-            if word == "refused":
-                if not self.may(state, "refuse"):
-                    continue
+            if word != "refused":
+                yield self._decision(state, payment, key, word, fair=payment.under_way, left=state.left)
+            elif self.may(state, "refuse"):
                 left = self.spent(state, "refuse")
-            provider = self.decided(state, key, word, payment.amount)
-            yield Move(
-                word != "refused",
-                (f"the provider decides on {key}: {word}", ()),
-                state._replace(provider=provider, left=left),
-            )
+                yield self._decision(state, payment, key, word, fair=False, left=left)
+        if decided is None and self.may(state, "pending"):
+            left = self.spent(state, "pending")
+            yield self._decision(state, payment, key, "pending", fair=False, left=left)
+
+    def _decision(
+        self, state: State, payment: Payment, key: str, word: str, *, fair: bool, left: tuple[int, ...]
+    ) -> Move:
+        provider = self.decided(state, key, word, payment.amount)
+        label = (f"the provider decides on {key}: {word}", ())
+        return Move(fair, label, state._replace(provider=provider, left=left))
 
     def _late_answers(self, state: State) -> Iterator[Move]:
         """What a provider does at its worst: nothing, the same again, or the opposite."""
@@ -134,6 +148,22 @@ class OneOrder(Ground):
             effect = self._answered(state, asked, "approved")
             saved = list(self._transition(changed, 2, effect, text, fair=False))
             yield from saved or [Move(False, (text, ()), changed)]
+
+    def _stale_answers(self, state: State) -> Iterator[Move]:
+        """What was said at first of something pending is saved when it has long been decided."""
+        payment = self.payments.state(state.payment)
+        if payment is None or payment.pending:
+            return
+        for key, word, _ in self.providers[state.provider]:
+            charge = key == payment.charge_key
+            attempt = 0 if charge else int(key.rpartition("-")[2])
+            asked = payment.model_copy(
+                update={"status": "charging" if charge else "refunding", "refund_attempt": attempt}
+            )
+            if word != "pending":
+                effect = self._answered(state, asked, "pending")
+                text = f"payment_service saves TOO LATE that {key} is pending"
+                yield from self._transition(state, 2, effect, text, fair=False)
 
     def _people_and_clocks(self, state: State) -> Iterator[Move]:
         if self.may(state, "cancel"):

@@ -28,6 +28,7 @@ from inventory_service.worker import InventoryWorker
 from order_service.order import Order
 from order_service.worker import OrderWorker
 from payment_service.payment import Payment
+from payment_service.reactions import Retries
 from payment_service.worker import PaymentWorker
 from simulation.numbered import Numbered
 from simulation.solo import NOON, ORDER_ID, Effect, Levels, Solo
@@ -39,7 +40,8 @@ FAULTS = {
     "expiry": "the hold runs out",
     "deadline": "the order's deadline passes",
     "late": "the provider is silent, or answers again, or approves what it had declined",
-    "refuse": "the provider refuses a refund, which a person may settle later",
+    "refuse": "the provider refuses a refund, at one time, or until a person has it tried again, or for ever",
+    "pending": "the provider puts off its decision on a charge or a refund, and may say so too late",
     "same": "the request is published by hand as well",
     "other": "a request for something else is published by hand under the same order id",
     "release": "the release of its stock is published by hand",
@@ -55,9 +57,10 @@ FAULTS = {
 OWNED: Levels = (("tea", 2, 0, 0, 0), ("coffee", 1, 0, 0, 0))
 PRICES = {"tea": Decimal(25), "coffee": Decimal(9)}
 CALL_TIMEOUT = 5.0
+RETRIES = Retries(attempts=1)
 
 Verdict = tuple[str, str, Decimal]
-"""What the provider has decided: key, `approved`, `declined`, `refunded` or `refused`, amount."""
+"""What the provider has decided: key, `approved`, `declined`, `refunded`, `refused` or `pending`, amount."""
 Label = tuple[str, tuple[int, ...]]
 """What happens, with a pair of braces for each of the events it happens to."""
 
@@ -99,7 +102,7 @@ class Services:
         self.reservations: Solo[Reservation] = Solo(INVENTORY, InventoryWorker, self.events, self.levels)
         self.payments: Solo[Payment] = Solo(
             PAYMENT,
-            lambda store, relay, clock: PaymentWorker(store, relay, nobody, clock, CALL_TIMEOUT),
+            lambda store, relay, clock: PaymentWorker(store, relay, nobody, clock, CALL_TIMEOUT, RETRIES),
             self.events,
             self.levels,
         )

@@ -1,15 +1,17 @@
 """A payment provider that does what providers do at their worst, and keeps books of its own."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
 from payment_service.provider import (
+    Answer,
     Approved,
     Charge,
     ChargeAnswer,
     Declined,
+    Pending,
     ProviderDown,
     Refund,
     RefundAnswer,
@@ -29,6 +31,8 @@ class Ledger:
     now: Callable[[], float]
     regret: Callable[[Charge], None]
     """Called when it declines a charge that it will approve after all."""
+    put_off: Callable[[Charge | Refund, str], None]
+    """Called when it will decide later, with its reference."""
 
     def __post_init__(self) -> None:
         self.charges: dict[str, tuple[Charge, ChargeAnswer]] = {}
@@ -37,21 +41,25 @@ class Ledger:
         """What was asked of the provider that must never be."""
         self.approved_late: set[str] = set()
         """The keys of the charges that were declined at first."""
+        self.first_answers: dict[str, Pending] = {}
+        """What was said at first of what was decided later."""
         self.down_until = 0.0
 
     def charge(self, charge: Charge) -> ChargeAnswer:
-        """Decide, or say again what was decided."""
+        """Decide, or say again what was decided, or what was said at first."""
         known = self.charges.get(charge.key)
         if known is None:
             late = self.adversary.strikes("late approval")
             declined = late or self.adversary.strikes("decline")
-            answer = Declined("declined") if declined else Approved(f"ch-{len(self.charges)}")
+            answer: ChargeAnswer = Declined("declined") if declined else Approved(f"ch-{len(self.charges)}")
             if late:
                 self.regret(charge)
+            elif self.adversary.strikes("pending"):
+                answer = self._later(charge)
             known = self.charges[charge.key] = (charge, answer)
         if known[0] != charge:
             self.broken.append(f"one key for two charges: {known[0]} and {charge}")
-        return known[1]
+        return self._perhaps_stale(charge.key) or known[1]
 
     def approve(self, charge: Charge) -> ChargeAnswer:
         """Approve what was declined."""
@@ -61,15 +69,60 @@ class Ledger:
         return answer
 
     def refund(self, refund: Refund) -> RefundAnswer:
-        """Decide, or say again what was decided."""
+        """Decide, or say again what was decided, or what was said at first."""
         known = self.refunds.get(refund.key)
         if known is None:
-            refused = self.adversary.strikes("refuse refund")
-            answer = RefundRefused("refused") if refused else Refunded(f"re-{len(self.refunds)}")
+            answer: RefundAnswer
+            if self.adversary.strikes("pending refund"):
+                answer = self._later(refund)
+            else:
+                answer = self._decided_refund(f"re-{len(self.refunds)}")
             known = self.refunds[refund.key] = (refund, answer)
         if known[0] != refund:
             self.broken.append(f"one key for two refunds: {known[0]} and {refund}")
-        return known[1]
+        return self._perhaps_stale(refund.key) or known[1]
+
+    def decide(self, asked: Charge | Refund, reference: str) -> Answer:
+        """Decide what was put off, if nobody has yet; return what was decided."""
+        if isinstance(asked, Charge):
+            if isinstance(self.charges[asked.key][1], Pending):
+                declined = self.adversary.strikes("decline")
+                decision: ChargeAnswer = Declined("expired") if declined else Approved(reference)
+                self.charges[asked.key] = (asked, decision)
+        elif isinstance(self.refunds[asked.key][1], Pending):
+            self.refunds[asked.key] = (asked, self._decided_refund(reference))
+        return self.state(asked, reference)
+
+    def state(self, asked: Charge | Refund, reference: str) -> Answer:
+        """Return what has been decided of what is known by this reference."""
+        book: Mapping[str, tuple[Charge | Refund, Answer]]
+        book = self.charges if isinstance(asked, Charge) else self.refunds
+        known, answer = book[asked.key]
+        if known != asked:
+            self.broken.append(f"asked for {reference} as {asked}, which is {known}")
+        return answer
+
+    def cancel(self, charge: Charge, reference: str) -> ChargeAnswer:
+        """Decline what is undecided, unless it is too late for that."""
+        if isinstance(self.charges[charge.key][1], Pending):
+            if self.adversary.dice.random() < 0.2:
+                self.decide(charge, reference)
+            else:
+                self.charges[charge.key] = (charge, Declined("cancelled"))
+        return self.charges[charge.key][1]
+
+    def _later(self, asked: Charge | Refund) -> Pending:
+        answer = self.first_answers[asked.key] = Pending(f"later-{asked.key}")
+        self.put_off(asked, answer.reference)
+        return answer
+
+    def _perhaps_stale(self, key: str) -> Pending | None:
+        """Return what was said at first: whoever keeps answers by their key may say that again for ever."""
+        first = self.first_answers.get(key)
+        return first if first and self.adversary.dice.random() < 0.5 else None
+
+    def _decided_refund(self, refund_id: str) -> RefundAnswer:
+        return RefundRefused("refused") if self.adversary.strikes("refuse refund") else Refunded(refund_id)
 
     def charged(self, order_id: str) -> list[Charge]:
         """Return the charges made for an order."""
@@ -110,6 +163,20 @@ class ProviderDoor:
         await self._before(refund.key)
         answer = self._ledger.refund(refund)
         await self._after(f"{refund.key}: {answer}")
+        return answer
+
+    async def fetch(self, asked: Charge | Refund, reference: str) -> Answer:
+        """See `Provider`."""
+        await self._before(asked.key)
+        answer = self._ledger.state(asked, reference)
+        await self._after(f"{asked.key}: {answer}")
+        return answer
+
+    async def cancel(self, charge: Charge, reference: str) -> ChargeAnswer:
+        """See `Provider`."""
+        await self._before(charge.key)
+        answer = self._ledger.cancel(charge, reference)
+        await self._after(f"{charge.key}: {answer}")
         return answer
 
     async def check(self) -> None:

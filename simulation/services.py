@@ -21,6 +21,7 @@ from order_service.store import OrderStore
 from order_service.worker import OrderWorker
 from payment_service import reactions as payment_reactions
 from payment_service.payment import Payment
+from payment_service.reactions import Retries
 from payment_service.store import PaymentStore
 from payment_service.worker import PaymentWorker
 from reactor.nudge import Nudge
@@ -54,6 +55,7 @@ class Pace:
 
     sweep: float
     patience: float
+    refund_attempts: int = 1
     nudge: bool = False
     """Whether those are nudged that do not move, as after a broker has lost everything."""
 
@@ -229,7 +231,9 @@ class Replica:
             payments = cast(PaymentStore, MemoryStore(table, Payment, clock, process))
             self._relay = Relay(PAYMENT, self._link, payments, clock, outside.pace.patience)
             provider = ProviderDoor(outside.ledger, process)
-            worker = PaymentWorker(payments, self._relay, provider, clock, CALL_TIMEOUT)
+            worker = PaymentWorker(
+                payments, self._relay, provider, clock, CALL_TIMEOUT, Retries(outside.pace.refund_attempts)
+            )
             self._sweep, self._available = worker.finish_left_over, worker.available
         worker._engine._dice = Random(outside.adversary.dice.random())  # noqa: S311 (reproducible)
         return worker

@@ -9,10 +9,10 @@ from typing import Any
 
 import structlog
 
-from events.catalogue import INVENTORY, ORDER, PAYMENT, SERVICES
+from events.catalogue import INVENTORY, ORDER, SERVICES
 from events.fields import Location
 from inventory_service.stock import Warehouse
-from payment_service.provider import Charge
+from payment_service.provider import Charge, Refund
 from simulation.adversary import Adversary
 from simulation.broker import MemoryBroker
 from simulation.clock import VirtualLoop
@@ -86,6 +86,7 @@ class World:
             self._pace = Pace(sweep=15.0, patience=30.0)
         self._skews = {service: dice.choice((0.0, 0.0, dice.uniform(-2, 2))) for service in SERVICES}
         self._pace.nudge = dice.random() < 0.1
+        self._pace.refund_attempts = dice.choice((1, 1, 2, 3))
         self._replicas: dict[str, Replica] = {}
         self._actors: list[asyncio.Task[None]] = []
 
@@ -93,7 +94,7 @@ class World:
         """Play the schedule to its end."""
         broker = MemoryBroker(self._adversary)
         broker.declare(list(TOPOLOGIES.values()))
-        ledger = Ledger(self._adversary, self._loop.time, self._regret)
+        ledger = Ledger(self._adversary, self._loop.time, self._regret, self._put_off)
         self._outside = Outside(self._adversary, broker, ledger, self._pace)
         self._fill_shelves()
         for service in SERVICES:
@@ -109,8 +110,6 @@ class World:
         self._note("no more faults")
         await self._until_all_have_done()
         quiet = await self._until_quiet()
-        if self._dice.random() < 0.5 and await self._settle_refunds(people):
-            quiet = await self._until_quiet()
         found = [] if quiet else [f"not quiet {LONGEST_CALM:g} s after the last fault: {self._restless()}"]
         await self._until_all_have_done()
         wrong = [repr(error) for actor in self._actors if (error := actor.exception())]
@@ -122,6 +121,9 @@ class World:
 
     def _regret(self, charge: Charge) -> None:
         self._play(self._hands.approve_late(charge, self._dice.choice((0.01, 1, 12)) * self._dice.random()))
+
+    def _put_off(self, asked: Charge | Refund, reference: str) -> None:
+        self._play(self._hands.decide_later(asked, reference))
 
     def _orders(self) -> list[Coroutine[Any, Any, None]]:
         dice, people = self._dice, self._people
@@ -212,14 +214,6 @@ class World:
             if replica.service == service and not replica.process.dead
         ]
         return self._dice.choice(running) if running else None
-
-    async def _settle_refunds(self, people: People) -> bool:
-        refused = [
-            key for key, row in self._outside.tables[PAYMENT].items() if row.state.status == "refundFailed"
-        ]
-        for order_id in refused:
-            await people.settle(order_id, 0)
-        return bool(refused)
 
     async def _until_the_storm_is_over(self) -> None:
         for _ in range(int(self._window)):

@@ -44,6 +44,7 @@ async def system_of_processes(
         "RABBITMQ_URL": at(system_broker, OPERATOR).url,
         "RABBITMQ_MANAGEMENT_URL": broker_node.management_url,
         **{url_variable(service, RABBITMQ): at(system_broker, service).url for service in SERVICES},
+        "PAYMENT_REFUND_ATTEMPTS": "1",
         **fresh_settings(),
     }
     stack = Stack(tmp_path_factory.mktemp("system"), env=env)

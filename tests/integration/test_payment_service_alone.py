@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -49,6 +50,7 @@ def service(
 ) -> Iterator[Alone]:
     directory = tmp_path_factory.mktemp("payment")
     settings = {"call_timeout": "0.3", "sweep_every": "0.1", "sim_decline_above": DECLINE_ABOVE}
+    settings |= {"refund_attempts": "2", "refund_pause": "0.2"}
     with alone(PAYMENT, module_broker.url, database.url, directory, **settings) as service:
         yield service
 
@@ -177,6 +179,10 @@ async def test_a_payment_is_approved(till: Till) -> None:
         "amount": "25.00",
         "currency": "USD",
         "idempotencyKey": f"order-{asked.order_id}",
+        "expiresAt": None,
+        "pending": None,
+        "actions": [],
+        "tryAt": None,
         "refundId": None,
         "refundedAmount": "0.00",
         "refundAttempt": 0,
@@ -303,23 +309,84 @@ async def test_during_an_outage_nothing_is_read_and_afterwards_all_is_done(
     assert service.ready
 
 
-async def test_a_refund_that_the_provider_refuses_is_settled_by_hand(till: Till) -> None:
-    order_id = await till.charge(method="sim:refuse-refund:1", currency="PLN")
+async def test_a_refund_that_the_provider_refuses_is_tried_again_until_it_does_not(till: Till) -> None:
+    order_id = await till.charge(method="sim:refuse-refund:4", currency="PLN")
     asked = refund(order_id, uuid4().hex, currency="PLN")
     await till.tell(asked)
     failed = await till.order.receive_a(PaymentRefundFailed, order_id)
-    assert (failed.reason, failed.attempts, failed.payment_id) == ("refused", 1, order_id)
-    assert till.payment(order_id)["status"] == "refundFailed"
-    assert till.books("PLN") == ("25.00", "0.00")
-    settled = till.http.post(f"/payments/{order_id}/refund")
-    assert settled.status_code == 202
-    assert (settled.json()["status"], settled.json()["refundedAmount"]) == ("refunded", "25.00")
+    assert (failed.reason, failed.attempts, failed.payment_id) == ("refused", 2, order_id)
     refunded = await till.order.receive_a(PaymentRefunded, order_id)
     assert (refunded.amount, refunded.causation_id) == (PRICE, asked.event_id)
-    assert refunded.refund_id == till.payment(order_id)["refundId"]
+    payment = till.payment(order_id)
+    assert (payment["status"], payment["refundAttempt"]) == ("refunded", 5)
+    assert refunded.refund_id == payment["refundId"]
     assert till.books("PLN") == ("25.00", "25.00")
     await till.tell(asked)
     assert [await till.order.receive() for _ in range(2)] == [failed, refunded]
+
+
+async def test_a_refund_that_the_provider_refuses_is_settled_by_hand_and_never_twice(till: Till) -> None:
+    order_id = await till.charge(method="sim:refuse-refund:14")
+    await till.tell(refund(order_id))
+    await till.order.receive_a(PaymentRefundFailed, order_id)
+    # Each is an attempt, made at once: waiting for the next ones would take more than an hour.
+    await until(
+        lambda: till.http.post(f"/payments/{order_id}/refund").json()["status"] == "refunded", "it is settled"
+    )
+    refunded = await till.order.receive_a(PaymentRefunded, order_id)
+    again = till.http.post(f"/payments/{order_id}/refund")
+    assert (again.status_code, again.json()["status"]) == (202, "refunded")
+    assert refunded.refund_id == again.json()["refundId"]
+
+
+# The provider decides later
+
+
+@pytest.mark.parametrize("heard", ["", ":unheard"], ids=["told", "asked"])
+async def test_a_pending_payment_is_decided_later(till: Till, heard: str) -> None:
+    asked = request(f"sim:pending:2{heard}", event_id=uuid4().hex)
+    await till.tell(asked)
+    await until(lambda: bool(till.payment(asked.order_id).get("actions")), "the customer can act")
+    payment = till.payment(asked.order_id)
+    assert payment["status"] == "charging"
+    assert payment["pending"]
+    actions: Any = payment["actions"]
+    assert [action["kind"] for action in actions] == ["redirect"]
+    completed = await till.order.receive_a(PaymentCompleted, asked.order_id)
+    assert completed.causation_id == asked.event_id
+    payment = till.payment(asked.order_id)
+    assert (payment["status"], payment["pending"], payment["actions"]) == ("charged", None, [])
+
+
+async def test_a_pending_payment_that_is_cancelled_is_never_charged(till: Till) -> None:
+    asked = request("sim:pending:3600", currency="THB")
+    await till.tell(asked)
+    await until(lambda: bool(till.payment(asked.order_id).get("pending")), "it is pending")
+    await till.tell(refund(asked.order_id, currency="THB"))
+    assert (await till.order.receive_a(PaymentRefunded, asked.order_id)).amount == NOTHING
+    payment = till.payment(asked.order_id)
+    assert (payment["status"], payment["reason"]) == ("declined", "cancelled")
+    assert till.books("THB") == ("0.00", "0.00")
+
+
+async def test_a_payment_that_expires_fails(till: Till) -> None:
+    asked = request("sim:expire:0.2")
+    await till.tell(asked)
+    assert (await till.order.receive_a(PaymentFailed, asked.order_id)).reason == "expired"
+
+
+async def test_a_pending_refund_is_decided_later(till: Till) -> None:
+    order_id = await till.charge(method="sim:pending-refund:0.5:unheard")
+    await till.tell(refund(order_id))
+    await until(lambda: bool(till.payment(order_id)["pending"]), "the refund is pending")
+    assert (await till.order.receive_a(PaymentRefunded, order_id)).amount == PRICE
+
+
+async def test_a_provider_that_answers_twice_charges_once(till: Till) -> None:
+    order_id = await till.charge(method="sim:twice", currency="VND")
+    await till.nothing_came()
+    assert till.payment(order_id)["status"] == "charged"
+    assert till.books("VND") == ("25.00", "0.00")
 
 
 async def test_an_answer_that_cannot_be_published_yet_is_published_later(till: Till) -> None:

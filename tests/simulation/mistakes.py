@@ -33,7 +33,8 @@ from messaging.message import Delivery, Message
 from messaging.verdict import Unavailable
 from order_service.order import Order
 from payment_service.payment import Payment
-from payment_service.provider import ChargeAnswer, Declined, RefundAnswer
+from payment_service.provider import ChargeAnswer, Declined, Pending, RefundAnswer, RefundRefused
+from payment_service.worker import PaymentWorker
 from reactor.nudge import Nudge
 from reactor.relay import Relay
 from reactor.step import Entry, Reaction, Record, Rule
@@ -43,6 +44,7 @@ from simulation.store import MemoryAggregates, Row
 
 Patch = pytest.MonkeyPatch
 ANYTHING = EVENT_TYPES.values()
+PURSUE = PaymentWorker._pursue
 
 
 def put(patch: Patch, table: dict[Any, Rule], key: object, react: Callable[..., Any]) -> None:
@@ -205,8 +207,50 @@ def record_an_answer_beside_its_request(patch: Patch) -> None:
 
 
 def take_any_refusal_for_the_answer(patch: Patch) -> None:
-    def answered(payment: Payment, answer: RefundAnswer, attempt: int, now: datetime) -> Reaction[Payment]:
-        return payments.refund_answered(payment, answer, payment.refund_attempt, now)
+    def answered(
+        payment: Payment, answer: RefundAnswer, attempt: int, retries: payments.Retries, now: datetime
+    ) -> Reaction[Payment]:
+        return payments.refund_answered(payment, answer, payment.refund_attempt, retries, now)
+
+    put(patch, payments.TRANSITIONS, "refund_answered", answered)
+
+
+def refund_under_a_new_key_after_silence(patch: Patch) -> None:
+    def unanswered(payment: Payment | None, now: datetime) -> Reaction[Payment]:
+        reaction = payments.unanswered(payment, now)
+        if reaction.state is None or reaction.state.status != "refunding":
+            return reaction
+        another = {"refund_attempt": reaction.state.refund_attempt + 1}
+        return Reaction(reaction.state.model_copy(update=another))
+
+    put(patch, payments.TRANSITIONS, "unanswered", unanswered)
+
+
+def take_pending_for_declined(patch: Patch) -> None:
+    def answered(payment: Payment | None, answer: ChargeAnswer, now: datetime) -> Reaction[Payment]:
+        said = Declined("pending") if isinstance(answer, Pending) else answer
+        reaction = payments.charge_answered(payment, said, now)
+        if payment and payment.status == "declined":
+            return Reaction(payment)
+        return reaction
+
+    put(patch, payments.TRANSITIONS, "charge_answered", answered)
+
+
+def never_ask_about_what_is_pending(patch: Patch) -> None:
+    async def pursue(self: PaymentWorker, payment: Payment) -> Payment:
+        return payment if payment.pending else await PURSUE(self, payment)
+
+    patch.setattr(PaymentWorker, "_pursue", pursue)
+
+
+def refund_what_is_pending_with_another_key(patch: Patch) -> None:
+    def answered(
+        payment: Payment, answer: RefundAnswer, attempt: int, retries: payments.Retries, now: datetime
+    ) -> Reaction[Payment]:
+        if isinstance(answer, Pending):
+            return payments.refund_answered(payment, RefundRefused("pending"), attempt, retries, now)
+        return payments.refund_answered(payment, answer, attempt, retries, now)
 
     put(patch, payments.TRANSITIONS, "refund_answered", answered)
 

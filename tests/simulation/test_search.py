@@ -29,11 +29,14 @@ from tests.simulation.mistakes import (
     miss_the_deadline_of_what_is_paid,
     nudge_only_one_request,
     record_an_answer_beside_its_request,
+    refund_under_a_new_key_after_silence,
+    refund_what_is_pending_with_another_key,
     release_nothing_at_the_deadline,
     release_what_is_allocated,
     repeat_an_adopted_request,
     take_any_refusal_for_the_answer,
     take_other_content,
+    take_pending_for_declined,
     take_silence_for_a_refusal,
 )
 
@@ -62,6 +65,9 @@ def test_no_fault_no_class_and_no_pair_of_them_breaks_anything() -> None:
         "deadline,late,wipe",
         "expiry,rival,crash",
         "expiry,wipe,adopt",
+        "cancel,pending,late",
+        "cancel,pending,refuse",
+        "expiry,pending,crash",
     ],
 )
 def test_three_at_a_time_break_nothing_either(faults: str) -> None:
@@ -107,8 +113,11 @@ def test_a_fault_named_twice_strikes_twice() -> None:
         (keep_what_is_approved_late, "late", 11),
         (forget_to_undo_what_is_under_way, "cancel", 12),
         (record_an_answer_beside_its_request, "wipe", 7),
-        (take_any_refusal_for_the_answer, "cancel,late,refuse", 15),
+        (take_any_refusal_for_the_answer, "cancel,late,refuse", 13),
         (charge_under_a_new_key, "late", 7),
+        (refund_under_a_new_key_after_silence, "cancel,late", 11),
+        (take_pending_for_declined, "pending", 11),
+        (refund_what_is_pending_with_another_key, "cancel,pending", 12),
     ],
 )
 def test_a_mistake_is_found_by_the_shortest_way_to_it(

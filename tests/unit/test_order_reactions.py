@@ -52,8 +52,9 @@ AWAITS_RELEASE = compensating(release="awaited")
 AWAITS_PAYMENT = compensating(payment="awaited")
 AWAITS_REFUND = compensating(payment="completed", payment_id="p-1", refund="awaited")
 AWAITS_ALL = compensating(release="awaited", refund="awaited", payment="awaited")
-REFUND_PENDING = AWAITS_REFUND.model_copy(update={"status": "refundPending"})
-REFUND_PENDING_AND_ALL = AWAITS_ALL.model_copy(update={"status": "refundPending"})
+RESTS = {"status": "refundPending", "refund_failure": "refused"}
+REFUND_PENDING = AWAITS_REFUND.model_copy(update=RESTS)
+REFUND_PENDING_AND_ALL = AWAITS_ALL.model_copy(update=RESTS)
 STATES = {
     "pending": PENDING,
     "reserved": RESERVED,
@@ -166,6 +167,7 @@ class TestPending:
                 amount=PRICE,
                 currency="USD",
                 idempotency_key="order-o-1",
+                expires_at=LATER + timedelta(minutes=1),
             )
         ]
 

@@ -19,13 +19,34 @@ from events.catalogue import (
     PaymentRequested,
 )
 from payment_service.payment import Payment
-from payment_service.provider import Approved, ChargeAnswer, Declined, RefundAnswer, Refunded, RefundRefused
-from payment_service.reactions import LONGEST_PATIENCE, PATIENCE, REACTIONS, TRANSITIONS
+from payment_service.provider import (
+    Action,
+    Approved,
+    ChargeAnswer,
+    Declined,
+    Pending,
+    RefundAnswer,
+    Refunded,
+    RefundRefused,
+)
+from payment_service.reactions import (
+    LONGEST_PATIENCE,
+    LONGEST_REFUND_PAUSE,
+    PATIENCE,
+    REACTIONS,
+    TRANSITIONS,
+    Retries,
+)
 from reactor.step import NotYet, Reaction, Refused
 from tests.unit.builders import NOW, PRICE, event, payment, types
 
+REDIRECT = Action(kind="redirect", name="web_url", value="https://pay.example/1")
+LATER = Pending("pr-1", (REDIRECT,))
+
 CHARGING = payment()
+PENDING = payment(pending_charge="pr-1", actions=(REDIRECT,), try_at=NOW + PATIENCE, silences=1)
 TO_BE_UNDONE = payment(undo=True, refund_under="e-refund")
+PENDING_TO_BE_UNDONE = PENDING.model_copy(update={"undo": True, "refund_under": "e-refund"})
 CHARGED = payment(status="charged", charge_id="ch-1", try_at=None)
 DECLINED = payment(status="declined", reason="declined", try_at=None)
 VOID = payment(
@@ -37,23 +58,32 @@ REFUNDING = payment(
 REFUNDED = REFUNDING.model_copy(
     update={"status": "refunded", "refund_id": "re-1", "refunded_amount": PRICE, "try_at": None}
 )
-REFUND_FAILED = REFUNDING.model_copy(update={"status": "refundFailed", "reason": "refused", "try_at": None})
+REFUND_PENDING = REFUNDING.model_copy(update={"pending_refund": "rfd-1", "silences": 1})
+REFUND_TRIED_AGAIN = REFUNDING.model_copy(update={"refund_attempt": 2, "reason": "refused"})
+REFUND_FAILED = REFUND_TRIED_AGAIN.model_copy(update={"status": "refundFailed", "refund_failure_told": True})
 REFUNDING_BY_ITSELF = REFUNDING.model_copy(update={"refund_under": None})
 REFUNDED_BY_ITSELF = REFUNDED.model_copy(update={"refund_under": None})
 REFUND_FAILED_BY_ITSELF = REFUND_FAILED.model_copy(update={"refund_under": None})
 STATES = {
     "charging": CHARGING,
+    "pending": PENDING,
     "to be undone": TO_BE_UNDONE,
+    "pending to be undone": PENDING_TO_BE_UNDONE,
     "charged": CHARGED,
     "declined": DECLINED,
     "void": VOID,
     "refunding": REFUNDING,
+    "refund pending": REFUND_PENDING,
+    "refund tried again": REFUND_TRIED_AGAIN,
     "refunded": REFUNDED,
     "refundFailed": REFUND_FAILED,
     "refunding by itself": REFUNDING_BY_ITSELF,
     "refunded by itself": REFUNDED_BY_ITSELF,
     "refundFailed by itself": REFUND_FAILED_BY_ITSELF,
 }
+
+CHARGING_STATES = {"charging", "pending", "to be undone", "pending to be undone"}
+RETRIES = Retries(attempts=3, first_pause=PATIENCE)
 
 APPROVED = Approved("ch-1")
 REFUSED = RefundRefused("refused")
@@ -75,7 +105,8 @@ def charge_answered(before: Payment | None, answer: ChargeAnswer) -> Reaction[Pa
 
 
 def refund_answered(before: Payment | None, answer: RefundAnswer) -> Reaction[Payment]:
-    return TRANSITIONS["refund_answered"](before, answer, before.refund_attempt if before else 1, NOW)
+    attempt = before.refund_attempt if before else 1
+    return TRANSITIONS["refund_answered"](before, answer, attempt, RETRIES, NOW)
 
 
 def after(reaction: Reaction[Payment]) -> Payment:
@@ -92,10 +123,12 @@ NOTHING_PAID_BACK = PaymentRefunded(order_id="o-1", amount=0, currency="USD", pa
 
 class TestRequest:
     def test_a_charge_is_begun_and_nothing_said_of_it_yet(self) -> None:
-        reaction = react(None, PaymentRequested, payment_method="sim:approve")
+        until = NOW + timedelta(hours=2)
+        reaction = react(None, PaymentRequested, payment_method="sim:approve", expires_at=until)
         assert reaction == Reaction(
             payment(
                 payment_method="sim:approve",
+                expires_at=until,
                 requested_under="e-PaymentRequested",
                 try_at=NOW + PATIENCE,
             )
@@ -138,8 +171,33 @@ class TestChargeAnswered:
             under="e-request",
         )
 
-    def test_approved_to_be_undone_is_refunded_and_not_announced(self) -> None:
-        reaction = charge_answered(TO_BE_UNDONE, APPROVED)
+    def test_put_off_is_kept_with_what_the_customer_has_to_do_and_nothing_is_said_of_it(self) -> None:
+        reaction = charge_answered(CHARGING, LATER)
+        assert reaction == Reaction(PENDING)
+        assert after(reaction).under_way
+
+    def test_put_off_again_is_asked_about_after_ever_longer_pauses(self) -> None:
+        pauses, pending = [], CHARGING
+        for _ in range(12):
+            pending = after(charge_answered(pending, LATER))
+            assert pending.try_at is not None
+            pauses.append((pending.try_at - NOW) / PATIENCE)
+        assert pauses[:4] == [1, 2, 4, 8]
+        assert pauses[-1] * PATIENCE == LONGEST_PATIENCE
+
+    @pytest.mark.parametrize("answer", [APPROVED, Declined("expired")], ids=["approved", "declined"])
+    def test_decided_after_all_is_as_if_it_were_decided_at_once(self, answer: ChargeAnswer) -> None:
+        at_once, later = charge_answered(CHARGING, answer), charge_answered(PENDING, answer)
+        assert after(later) == after(at_once).model_copy(update={"silences": 1})
+        assert (later.emits, later.under) == (at_once.emits, at_once.under)
+
+    @pytest.mark.parametrize("name", sorted(set(STATES) - CHARGING_STATES))
+    def test_put_off_said_too_late_changes_nothing(self, name: str) -> None:
+        assert charge_answered(STATES[name], LATER) == Reaction(STATES[name])
+
+    @pytest.mark.parametrize("before", [TO_BE_UNDONE, PENDING_TO_BE_UNDONE], ids=["asked", "pending"])
+    def test_approved_to_be_undone_is_refunded_and_not_announced(self, before: Payment) -> None:
+        reaction = charge_answered(before, APPROVED)
         assert (after(reaction).status, after(reaction).charge_id) == ("refunding", "ch-1")
         assert after(reaction).refund_key == "refund-o-1-1"
         assert not reaction.emits
@@ -167,11 +225,11 @@ class TestChargeAnswered:
         assert after(reaction).try_at == NOW + PATIENCE
         assert not reaction.emits
 
-    @pytest.mark.parametrize("name", sorted(set(STATES) - {"charging", "to be undone", "declined", "void"}))
+    @pytest.mark.parametrize("name", sorted(set(STATES) - CHARGING_STATES - {"declined", "void"}))
     def test_approved_again_changes_nothing(self, name: str) -> None:
         assert charge_answered(STATES[name], APPROVED) == Reaction(STATES[name])
 
-    @pytest.mark.parametrize("name", sorted(set(STATES) - {"charging", "to be undone"}))
+    @pytest.mark.parametrize("name", sorted(set(STATES) - CHARGING_STATES))
     def test_declined_late_changes_nothing(self, name: str) -> None:
         assert charge_answered(STATES[name], Declined("late")) == Reaction(STATES[name])
 
@@ -189,8 +247,14 @@ class TestRefundRequest:
     def test_while_the_charge_is_under_way_it_is_kept_for_later(self) -> None:
         reaction = react(CHARGING, PaymentRefundRequested)
         assert reaction == Reaction(
-            payment(undo=True, refund_under="e-PaymentRefundRequested"),
+            payment(undo=True, refund_under="e-PaymentRefundRequested", try_at=NOW + PATIENCE)
         )
+
+    def test_while_the_charge_is_pending_the_provider_is_soon_told(self) -> None:
+        long_pending = PENDING.model_copy(update={"try_at": NOW + LONGEST_PATIENCE, "silences": 9})
+        state = after(react(long_pending, PaymentRefundRequested))
+        assert (state.undo, state.try_at, state.silences) == (True, NOW + PATIENCE, 0)
+        assert state.pending == "pr-1"
 
     def test_of_a_charge_begins_the_refund(self) -> None:
         reaction = react(CHARGED, PaymentRefundRequested)
@@ -234,27 +298,68 @@ class TestRefundAnswered:
             REFUNDED, [PAID_BACK_EVENT], under="e-refund"
         )
 
-    def test_refused_needs_a_person(self) -> None:
-        assert refund_answered(REFUNDING, REFUSED) == Reaction(
-            REFUND_FAILED,
-            [PaymentRefundFailed(order_id="o-1", reason="refused", attempts=1, payment_id="o-1")],
-            under="e-refund",
-        )
+    def test_put_off_is_asked_about_later(self) -> None:
+        assert refund_answered(REFUNDING, Pending("rfd-1")) == Reaction(REFUND_PENDING)
+
+    @pytest.mark.parametrize("answer", [PAID_BACK, REFUSED], ids=["paid back", "refused"])
+    def test_decided_after_all_is_as_if_it_were_decided_at_once(self, answer: RefundAnswer) -> None:
+        at_once, later = refund_answered(REFUNDING, answer), refund_answered(REFUND_PENDING, answer)
+        assert after(later).model_copy(update={"silences": 0}) == after(at_once)
+        assert later.emits == at_once.emits
+
+    def test_refused_is_tried_again_later_with_another_key(self) -> None:
+        reaction = refund_answered(REFUNDING, REFUSED)
+        assert reaction == Reaction(REFUND_TRIED_AGAIN)
+        assert after(reaction).refund_key == "refund-o-1-2"
+
+    def test_without_an_answer_it_is_tried_again_with_the_same_key(self) -> None:
+        silent = after(TRANSITIONS["unanswered"](REFUND_TRIED_AGAIN, NOW))
+        assert (silent.status, silent.refund_key) == ("refunding", "refund-o-1-2")
+
+    def test_refused_too_often_a_person_is_told_once_and_it_is_tried_on_ever_more_rarely(
+        self,
+    ) -> None:
+        state, told, pauses = REFUNDING, list[Event](), []
+        for _ in range(14):
+            reaction = refund_answered(state, REFUSED)
+            state = after(reaction)
+            told += reaction.emits
+            assert state.try_at is not None
+            assert (state.status == "refundFailed") == (state.refund_attempt > RETRIES.attempts) == bool(told)
+            pauses.append((state.try_at - NOW) / PATIENCE)
+        assert told == [
+            PaymentRefundFailed(order_id="o-1", reason="refused", attempts=RETRIES.attempts, payment_id="o-1")
+        ]
+        assert pauses[:4] == [1, 2, 4, 8]
+        assert pauses[-1] * PATIENCE == LONGEST_REFUND_PAUSE
+        assert types(refund_answered(state, PAID_BACK)) == ["PaymentRefunded"]
 
     def test_what_is_refunded_by_itself_answers_the_charge_request(self) -> None:
         assert refund_answered(REFUNDING_BY_ITSELF, PAID_BACK).under == "e-request"
 
-    @pytest.mark.parametrize("name", sorted(set(STATES) - {"refunding", "refunding by itself"}))
-    @pytest.mark.parametrize("answer", [PAID_BACK, REFUSED], ids=["paid back", "refused"])
+    @pytest.mark.parametrize("name", sorted(name for name in STATES if STATES[name].charge_id is None))
+    @pytest.mark.parametrize("answer", [PAID_BACK, REFUSED, Pending("rfd-1")], ids=lambda one: str(one))
     def test_at_any_other_time_it_changes_nothing(self, name: str, answer: RefundAnswer) -> None:
         assert refund_answered(STATES[name], answer) == Reaction(STATES[name])
+
+    @pytest.mark.parametrize("before", [CHARGED, REFUNDED], ids=["charged", "refunded"])
+    @pytest.mark.parametrize("answer", [PAID_BACK, REFUSED, Pending("rfd-1")], ids=lambda one: str(one))
+    def test_before_or_after_the_refund_it_changes_nothing(
+        self, before: Payment, answer: RefundAnswer
+    ) -> None:
+        assert refund_answered(before, answer) == Reaction(before)
 
     @pytest.mark.parametrize("answer", [PAID_BACK, REFUSED], ids=["paid back", "refused"])
     def test_what_is_said_late_of_an_earlier_attempt_does_not_answer_a_later_one(
         self, answer: RefundAnswer
     ) -> None:
-        again = after(TRANSITIONS["refund_by_hand"](REFUND_FAILED, NOW))
-        assert TRANSITIONS["refund_answered"](again, answer, 1, NOW) == Reaction(again)
+        for again in (
+            REFUND_TRIED_AGAIN,
+            REFUND_FAILED,
+            after(TRANSITIONS["refund_by_hand"](REFUND_FAILED, NOW)),
+        ):
+            late = TRANSITIONS["refund_answered"](again, answer, 1, RETRIES, NOW)
+            assert late == Reaction(again)
 
     def test_of_an_unknown_payment_it_waits(self) -> None:
         with pytest.raises(NotYet):
@@ -302,6 +407,11 @@ class TestByHand:
     def test_what_belongs_to_a_saga_is_not_refunded(self, name: str) -> None:
         with pytest.raises(Refused, match="belongs to a saga"):
             TRANSITIONS["refund_by_hand"](STATES[name], NOW)
+
+    def test_whoever_has_settled_it_may_say_so_again(self) -> None:
+        begun = after(TRANSITIONS["refund_by_hand"](REFUND_FAILED, NOW))
+        for before in (begun, after(refund_answered(begun, PAID_BACK))):
+            assert TRANSITIONS["refund_by_hand"](before, NOW) == Reaction(before)
 
     def test_what_does_not_exist_is_not_refunded(self) -> None:
         with pytest.raises(NotYet):
@@ -369,7 +479,7 @@ def settle(
 ) -> tuple[Payment, list[str]]:
     """Let the provider answer all it owes; return the payment, and the types of all that was published."""
     published = types(reaction)
-    while after(reaction).under_way:
+    while after(reaction).due_at:
         if after(reaction).status == "charging":
             reaction = charge_answered(after(reaction), charge)
         else:
@@ -380,6 +490,7 @@ def settle(
 
 CHANGES = {
     "charging": {PaymentRefundRequested},
+    "pending": {PaymentRefundRequested},
     "charged": {PaymentRefundRequested},
     "refundFailed by itself": {PaymentRefundRequested},
 }
@@ -417,7 +528,7 @@ def test_every_event_a_rule_names_is_published_in_some_state(kind: type[Event]) 
     ("name", "answers"),
     [
         ("charge_answered", [(APPROVED,), (Declined("no_funds"),)]),
-        ("refund_answered", [(PAID_BACK, 1), (REFUSED, 1)]),
+        ("refund_answered", [(PAID_BACK, 1, Retries(1)), (REFUSED, 1, Retries(1))]),
     ],
 )
 def test_every_event_an_answer_may_lead_to_is_published_in_some_state(
@@ -451,10 +562,16 @@ def test_an_intent_waits_for_a_sweeper_and_nothing_else_does() -> None:
         charge_answered(DECLINED, APPROVED),
         refund_answered(REFUNDING, PAID_BACK),
         refund_answered(REFUNDING, REFUSED),
+        charge_answered(CHARGING, LATER),
+        charge_answered(PENDING, APPROVED),
+        charge_answered(PENDING, Declined("x")),
+        refund_answered(REFUND_PENDING, PAID_BACK),
+        refund_answered(REFUND_FAILED, REFUSED),
         TRANSITIONS["refund_by_hand"](REFUND_FAILED, NOW),
     ]
     for reaction in results:
-        assert (after(reaction).try_at is not None) == after(reaction).under_way
+        waits = after(reaction).under_way or after(reaction).status == "refundFailed"
+        assert (after(reaction).due_at is not None) == waits
 
 
 class TestAnyOrder:
@@ -482,16 +599,18 @@ DEEDS: dict[str, Deed] = {
     "refund": lambda before: react(before, PaymentRefundRequested),
     "another refund": lambda before: react(before, PaymentRefundRequested, event_id="e-3"),
     "approved": lambda before: charge_answered(before, APPROVED),
+    "put off": lambda before: charge_answered(before, LATER),
     "declined": lambda before: charge_answered(before, Declined("no_funds")),
     "paid back": lambda before: refund_answered(before, PAID_BACK),
     "refused": lambda before: refund_answered(before, REFUSED),
+    "refund put off": lambda before: refund_answered(before, Pending("rfd-1")),
     "by hand": lambda before: TRANSITIONS["refund_by_hand"](before, NOW + timedelta(days=1)),
 }
 PROVIDER_MAY = {
     "approved": ("charging", "declined"),
     "declined": ("charging",),
-    "paid back": ("refunding",),
-    "refused": ("refunding",),
+    "paid back": ("refunding", "refundFailed"),
+    "refused": ("refunding", "refundFailed"),
 }
 """When the provider may give which answer; an approval may also come after a refusal."""
 
@@ -513,8 +632,6 @@ def test_whatever_comes_what_was_charged_and_not_kept_is_paid_back(names: list[s
         return
     assert len(amounts) == 1
     settled, _ = settle(Reaction(state))
-    if settled.status == "refundFailed":
-        settled, _ = settle(TRANSITIONS["refund_by_hand"](settled, NOW))
     if asked_back:
         assert settled.status in ("declined", "void", "refunded")
     kept = settled.amount - settled.refunded_amount if settled.charge_id else 0

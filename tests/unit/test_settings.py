@@ -1,5 +1,6 @@
 """Settings come from the environment; a wrong one is named, and never shown."""
 
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import pytest
 
 from inventory_service.settings import InventorySettings
 from order_service.settings import OrderSettings
+from payment_service.reactions import Retries
 from payment_service.settings import PaymentSettings
+from payment_service.simulated import Rule
 from runtime.settings import ServiceSettings, read, read_to_serve
 
 KINDS: dict[str, type[ServiceSettings]] = {
@@ -81,9 +84,18 @@ def test_the_simulated_provider_is_told_how_to_behave(monkeypatch: pytest.Monkey
     monkeypatch.setenv("PAYMENT_SIM_DECLINE_RATE", "0.25")
     monkeypatch.setenv("PAYMENT_SIM_DECLINE_ABOVE", "99.90")
     monkeypatch.setenv("PAYMENT_SIM_SEED", "7")
+    monkeypatch.setenv("PAYMENT_SIM_RULES", "above:1000=decline, rate:0.1=timeout:1:delay:2")
     behaviour = read(PaymentSettings).behaviour()
     assert (behaviour.delay, behaviour.decline_rate, behaviour.seed) == (0.5, 0.25, 7)
     assert behaviour.decline_above == Decimal("99.90")
+    assert behaviour.rules == (Rule("above", "1000", "decline"), Rule("rate", "0.1", "timeout:1:delay:2"))
+
+
+def test_refused_refunds_are_tried_again_as_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read(PaymentSettings).retries() == Retries()
+    monkeypatch.setenv("PAYMENT_REFUND_ATTEMPTS", "7")
+    monkeypatch.setenv("PAYMENT_REFUND_PAUSE", "0.5")
+    assert read(PaymentSettings).retries() == Retries(7, timedelta(seconds=0.5))
 
 
 WRONG: dict[str, tuple[type[ServiceSettings], str, str]] = {
@@ -96,6 +108,8 @@ WRONG: dict[str, tuple[type[ServiceSettings], str, str]] = {
     "a hold of nothing": (InventorySettings, "INVENTORY_HOLD_SECONDS", "0"),
     "a patience for ever": (PaymentSettings, "PAYMENT_RELAY_PATIENCE", "inf"),
     "more than every charge declined": (PaymentSettings, "PAYMENT_SIM_DECLINE_RATE", "1.5"),
+    "no attempt at a refund": (PaymentSettings, "PAYMENT_REFUND_ATTEMPTS", "0"),
+    "a rule that is none": (PaymentSettings, "PAYMENT_SIM_RULES", "rate:0.1=s3cret"),
     "a time-out that is none": (PaymentSettings, "PAYMENT_CALL_TIMEOUT", "nan"),
 }
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from dataclasses import replace
 from decimal import Decimal
+from hashlib import sha256
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,12 +15,14 @@ from payment_service.provider import (
     Charge,
     ChargeAnswer,
     Declined,
+    Notice,
+    Pending,
     ProviderDown,
     Refund,
     Refunded,
     RefundRefused,
 )
-from payment_service.simulated import LONGEST_WAIT, Behaviour, SimulatedProvider
+from payment_service.simulated import LONGEST_WAIT, Behaviour, SimulatedProvider, read_rule
 
 START = 1_000.0
 
@@ -43,7 +46,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     # Only for the provider: other tasks of the tests' event loop sleep, too.
-    its_asyncio = SimpleNamespace(sleep=clock.sleep, Event=asyncio.Event)
+    its_asyncio = SimpleNamespace(sleep=clock.sleep, Event=asyncio.Event, create_task=asyncio.create_task)
     monkeypatch.setattr("payment_service.simulated.asyncio", its_asyncio)
     return clock
 
@@ -175,6 +178,125 @@ class TestOutage:
         clock.now = START + 6
         with pytest.raises(ProviderDown):
             await simulated.check()
+
+
+async def notices(simulated: SimulatedProvider, call: Coroutine[Any, Any, object]) -> list[Notice]:
+    """Make a call; return the notices that it leads to, whenever they are given."""
+    heard: list[Notice] = []
+
+    async def listener(notice: Notice) -> None:
+        heard.append(notice)
+
+    simulated.listen(listener)
+    await call
+    await asyncio.gather(*simulated._notices)
+    return heard
+
+
+class TestPending:
+    @pytest.mark.parametrize(
+        ("method", "end"),
+        [
+            ("sim:pending:60", Approved(f"ch-{sha256(b'order-o-1').hexdigest()[:24]}")),
+            ("sim:expire:60", Declined("expired")),
+        ],
+    )
+    async def test_it_is_decided_after_so_long_whichever_process_asks(
+        self, clock: Clock, method: str, end: ChargeAnswer
+    ) -> None:
+        put_off = await provider(clock).charge(charge(method))
+        assert isinstance(put_off, Pending)
+        (action,) = put_off.actions
+        assert (action.kind, action.value.partition("://")[0]) == ("redirect", "https")
+        another = provider(clock)
+        clock.now += 59.9
+        assert await another.fetch(charge(method), put_off.reference) == put_off
+        clock.now += 0.1
+        assert await another.fetch(charge(method), put_off.reference) == end
+
+    async def test_asked_again_it_is_not_put_off_any_longer(self, clock: Clock) -> None:
+        simulated = provider(clock)
+        first = await simulated.charge(charge("sim:pending:60"))
+        clock.now += 30
+        assert await simulated.charge(charge("sim:pending:60")) == first
+
+    async def test_cancelled_it_is_not_charged_unless_it_was_before(self, clock: Clock) -> None:
+        simulated = provider(clock)
+        put_off = await simulated.charge(charge("sim:pending:60"))
+        assert isinstance(put_off, Pending)
+        assert await simulated.cancel(charge("sim:pending:60"), put_off.reference) == Declined("cancelled")
+        clock.now += 60
+        paid = await simulated.cancel(charge("sim:pending:60"), put_off.reference)
+        assert isinstance(paid, Approved)
+
+    @pytest.mark.parametrize(
+        ("method", "end"),
+        [
+            ("sim:pending-refund:60", Refunded(f"re-{sha256(b'refund-o-1-1').hexdigest()[:24]}")),
+            ("sim:pending-refund:60:refuse-refund:1", RefundRefused("refused")),
+        ],
+    )
+    async def test_a_refund_is_decided_after_so_long(self, clock: Clock, method: str, end: object) -> None:
+        simulated = provider(clock)
+        assert isinstance(await simulated.charge(charge(method)), Approved)
+        put_off = await simulated.refund(refund(method))
+        assert isinstance(put_off, Pending)
+        assert put_off.actions == ()
+        assert await simulated.fetch(refund(method), put_off.reference) == put_off
+        clock.now += 60
+        assert await simulated.fetch(refund(method), put_off.reference) == end
+
+    async def test_notice_is_given_once_it_is_decided(self, clock: Clock) -> None:
+        simulated = provider(clock)
+        (notice,) = await notices(simulated, simulated.charge(charge("sim:pending:60")))
+        assert (notice.key, clock.now) == ("order-o-1", START + 60)
+        assert isinstance(await simulated.fetch(charge("sim:pending:60"), notice.reference), Approved)
+        assert await notices(simulated, simulated.charge(charge("sim:pending:60"))) == []
+
+    async def test_no_notice_is_given_where_that_is_wished(self, clock: Clock) -> None:
+        simulated = provider(clock)
+        assert await notices(simulated, simulated.charge(charge("sim:pending:60:unheard"))) == []
+
+    async def test_it_may_say_twice_that_it_has_approved(self, clock: Clock) -> None:
+        simulated = provider(clock)
+        (notice,) = await notices(simulated, simulated.charge(charge("sim:twice")))
+        assert await simulated.fetch(charge("sim:twice"), notice.reference) == await simulated.charge(
+            charge("sim:twice")
+        )
+
+
+class TestRules:
+    async def test_the_first_rule_that_fits_decides(self, clock: Clock) -> None:
+        rules = tuple(map(read_rule, ("above:100=decline", "order:o-9*=delay:3", "rate:1=delay:1")))
+        simulated = provider(clock, rules=rules)
+        assert await simulated.charge(charge(amount="100.01")) == Declined("declined")
+        assert isinstance(await simulated.charge(charge(key="order-o-99")), Approved)
+        assert isinstance(await simulated.charge(charge(key="order-o-2")), Approved)
+        assert clock.asked == [0, 3, 1]
+
+    async def test_what_the_order_says_comes_first(self, clock: Clock) -> None:
+        simulated = provider(clock, rules=(read_rule("rate:1=decline"),))
+        assert isinstance(await simulated.charge(charge("sim:approve")), Approved)
+        assert isinstance(await simulated.charge(charge("tok_123", key="order-2")), Declined)
+
+    async def test_the_seed_decides_whom_a_rate_fits(self, clock: Clock) -> None:
+        first, again, other = [
+            await answers_to_many(provider(clock, rules=(read_rule("rate:0.25=decline"),), seed=seed))
+            for seed in (7, 7, 8)
+        ]
+        assert first == again != other
+        assert 70 <= first.count(Declined("declined")) <= 130
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *("", "decline", "rate:0.1", "rate:0.1=", "rate:0.1=explode", "order:=decline"),
+            *("rate:2=decline", "rate:nan=decline", "above:much=decline", "colour:red=decline"),
+        ],
+    )
+    def test_what_is_no_rule_is_refused(self, text: str) -> None:
+        with pytest.raises(ValueError, match="a rule is CONDITION"):
+            read_rule(text)
 
 
 class TestRefund:
