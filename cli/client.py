@@ -135,6 +135,14 @@ class Services:
         """Ask for an order to be cancelled; return it."""
         return await self._call("POST", self._at.order, f"/orders/{quote(order_id, safe='')}/cancel")
 
+    async def payment(self, payment_id: str) -> Json:
+        """Return a payment."""
+        return await self._call("GET", self._at.payment, f"/payments/{quote(payment_id, safe='')}")
+
+    async def refund(self, payment_id: str) -> Json:
+        """Have a payment refunded: one of no saga, or one whose refund was refused; return the payment."""
+        return await self._call("POST", self._at.payment, f"/payments/{quote(payment_id, safe='')}/refund")
+
     async def nudge(self, order_id: str | None = None) -> list[Json]:
         """Have what an order, or every order, waits for asked again; return what was published."""
         path = "/nudge" if order_id is None else f"/orders/{quote(order_id, safe='')}/nudge"

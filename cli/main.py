@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from cli import database_command, dead_letters, definitions, order, stock
+from cli import database_command, dead_letters, definitions, order, payments, stock
 from cli.audit import EPILOG as AUDIT_EPILOG
 from cli.audit import audit_command
 from cli.chaos import EPILOG as CHAOS_EPILOG
@@ -59,6 +59,7 @@ app.add_typer(order.app, name="order")
 app.command(epilog=PUBLISH_EPILOG, short_help="Publish one event by hand, checked first.")(publish)
 app.command(epilog=NUDGE_EPILOG, short_help="Ask again for what orders wait for.")(nudge)
 app.add_typer(stock.app, name="stock")
+app.add_typer(payments.app, name="payments")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(definitions.app, name="broker")
 app.add_typer(database_command.app, name="database")

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from audit.judge import Report as Audit
 from audit.rules import Finding
-from cli import demo, endpoints, main, nudge, order, publish, seed, stock
+from cli import demo, endpoints, main, nudge, order, payments, publish, seed, stock
 from cli.books import Books, Level, money_problems, stock_problems
 from cli.burst import Burst
 from cli.client import CommandError, Json, Services
@@ -57,6 +57,9 @@ COMMANDS = [
     ["stock", "set"],
     ["stock", "export"],
     ["stock", "import"],
+    ["payments"],
+    ["payments", "show"],
+    ["payments", "refund"],
     ["dead-letters"],
     ["dead-letters", "list"],
     ["dead-letters", "show"],
@@ -102,7 +105,7 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], None]:
 
     def install(handler: Answer) -> None:
         fake = partial(Services, transport=httpx.MockTransport(handler))
-        for module in (nudge, order, publish, seed, stock):
+        for module in (nudge, order, payments, publish, seed, stock):
             monkeypatch.setattr(module, "Services", fake)
 
     return install
@@ -154,6 +157,8 @@ class TestHelp:
             "stock set",
             "seed",
             "nudge",
+            "payments show",
+            "payments refund",
             "dead-letters replay",
         ],
     )
@@ -369,6 +374,65 @@ class TestOrderCommands:
         async with Services(endpoints.DEFAULTS, transport) as services:
             with pytest.raises(CommandError, match=r":8001 answered 503 .*waiting for payment\.events"):
                 await services.ready(within=0.1)
+
+
+PAYMENT: Json = {
+    "paymentId": "o-1",
+    "status": "charging",
+    "amount": "25.00",
+    "currency": "USD",
+    "userId": "u-1",
+    "reason": None,
+    "pending": "pr-1",
+    "actions": [{"kind": "redirect", "name": "web_url", "value": "https://pay.example/1"}],
+    "refundAttempt": 0,
+}
+
+
+class TestPayments:
+    def test_show_tells_what_the_customer_has_to_do(self, answer: Callable[[Answer], None]) -> None:
+        answer(lambda request: httpx.Response(200, json=PAYMENT))
+        result = runner.invoke(main.app, ["payments", "show", "o-1"])
+        assert result.exit_code == 0
+        assert "status:    charging" in result.stdout
+        assert "to do:     redirect web_url: https://pay.example/1" in result.stdout
+        as_json = runner.invoke(main.app, ["payments", "show", "o-1", "--json"])
+        assert json.loads(as_json.stdout) == PAYMENT
+
+    @pytest.mark.parametrize(
+        ("states", "code", "told"),
+        [
+            (["refunded"], 0, ""),
+            (["refundFailed"], 1, "refuses the refund: balance too low"),
+            (["refunding"] * 99, 1, "saga payments show o-1"),
+            (["refunding", "refunding", "refunded"], 0, ""),
+        ],
+        ids=["settled", "refused", "not decided in time", "decided in time"],
+    )
+    def test_refund_succeeds_only_when_the_customer_has_the_money(
+        self, states: list[str], code: int, told: str, answer: Callable[[Answer], None]
+    ) -> None:
+        asked, left = list[str](), iter(states)
+
+        def services(request: httpx.Request) -> httpx.Response:
+            asked.append(f"{request.method} {request.url.path}")
+            status = next(left)
+            return httpx.Response(202, json={**PAYMENT, "status": status, "reason": "balance too low"})
+
+        answer(services)
+        result = runner.invoke(main.app, ["payments", "refund", "o-1", "--wait", "1", "--json"])
+        assert result.exit_code == code
+        assert json.loads(result.stdout)["status"] == states[len(asked) - 1]
+        assert told in result.stderr
+        assert asked[0] == "POST /payments/o-1/refund"
+        assert set(asked[1:]) <= {"GET /payments/o-1"}
+
+    def test_what_may_not_be_refunded_is_told_in_one_line(self, answer: Callable[[Answer], None]) -> None:
+        problem = {"title": "Conflict", "status": 409, "detail": "the payment belongs to a saga"}
+        answer(lambda request: httpx.Response(409, json=problem))
+        result = runner.invoke(main.app, ["payments", "refund", "o-1"])
+        assert result.exit_code == 1
+        assert one_line(result.stderr) == "saga: Conflict: the payment belongs to a saga\n"
 
 
 class TestPublish:

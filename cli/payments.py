@@ -1,0 +1,90 @@
+"""`saga payments`: look at a payment, and settle a refund that the provider has refused."""
+
+import asyncio
+import json
+from time import monotonic
+from typing import Annotated
+
+import typer
+
+from cli.client import POLL_SECONDS, CommandError, Json, Services, run
+from cli.endpoints import find
+
+app = typer.Typer(help="Look at payments, and settle refunds.", no_args_is_help=True)
+
+PaymentId = Annotated[str, typer.Argument(metavar="ID", help="The payment's id, which is its order's.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the payment as JSON.")]
+
+
+@app.command(epilog="Example: saga payments show 3f2a9c --json")
+def show(payment_id: PaymentId, as_json: AsJson = False) -> None:
+    """Print a payment: its status, why, and what the customer has to do for it."""
+    run(_show(payment_id, as_json))
+
+
+@app.command(epilog="Example: saga payments refund 3f2a9c --wait 10")
+def refund(
+    payment_id: PaymentId,
+    wait: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Wait so long for a provider that decides later.")
+    ] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Have a refused refund tried again now, or pay back a payment of no order.
+
+    The exit code is 0 only if the customer has the money. Repeating it is safe: nobody is paid back twice.
+    """
+    run(_refund(payment_id, wait, as_json))
+
+
+def describe(payment: Json) -> list[str]:
+    """Render a payment as plain text, a line a field."""
+    fields = {
+        "payment": payment["paymentId"],
+        "status": payment["status"],
+        "reason": payment.get("reason"),
+        "amount": f"{payment.get('amount', '')} {payment.get('currency', '')}".strip(),
+        "customer": payment.get("userId"),
+        "expires": payment.get("expiresAt"),
+        "charge": payment.get("chargeId"),
+        "refund": payment.get("refundId"),
+        "pending": payment.get("pending"),
+        "attempt": payment.get("refundAttempt"),
+        "next try": payment.get("tryAt"),
+    }
+    actions = [
+        f"{action['kind']} {action['name']}: {action['value']}" for action in payment.get("actions") or ()
+    ]
+    lines = [f"{name + ':':<10} {value}" for name, value in fields.items() if value]
+    return [*lines, *(f"{'to do:':<10} {action}" for action in actions)]
+
+
+def _print(payment: Json, as_json: bool) -> None:
+    typer.echo(json.dumps(payment) if as_json else "\n".join(describe(payment)))
+
+
+async def _show(payment_id: str, as_json: bool) -> None:
+    async with Services(find()) as services:
+        payment = await services.payment(payment_id)
+    _print(payment, as_json)
+
+
+async def _refund(payment_id: str, wait: float, as_json: bool) -> None:
+    async with Services(find()) as services:
+        payment = await services.refund(payment_id)
+        deadline = monotonic() + wait
+        while payment["status"] == "refunding" and monotonic() < deadline:
+            await asyncio.sleep(POLL_SECONDS)
+            payment = await services.payment(payment_id)
+    _print(payment, as_json)
+    if payment["status"] != "refunded":
+        raise CommandError(_unsettled(payment))
+
+
+def _unsettled(payment: Json) -> str:
+    if payment["status"] == "refundFailed":
+        return f"the provider refuses the refund: {payment.get('reason')}; mend the cause, then try again"
+    return (
+        "the provider has not decided on the refund yet; "
+        f"see what becomes of it with `saga payments show {payment['paymentId']}`"
+    )
