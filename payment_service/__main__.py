@@ -2,15 +2,21 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
 
 from events.catalogue import PAYMENT
 from payment_service.api import payment_api
 from payment_service.payment import Payment
+from payment_service.provider import Provider
 from payment_service.reactions import REACTIONS, TRANSITIONS
 from payment_service.settings import PaymentSettings
 from payment_service.simulated import SimulatedProvider
 from payment_service.store import PaymentStore
 from payment_service.worker import PaymentWorker
+from payment_service.xendit import XenditProvider
 from reactor.mongo import connect, database
 from reactor.relay import Relay
 from reactor.worker import topology
@@ -26,23 +32,38 @@ async def main(settings: PaymentSettings) -> None:
     store = PaymentStore(database(client, settings.database)["payments"], Payment, utc_now)
     rabbit = broker(settings, topology(PAYMENT, REACTIONS, TRANSITIONS, settings.retry_delays))
     relay = Relay(PAYMENT, rabbit, store, utc_now, settings.relay_patience)
-    provider = SimulatedProvider(settings.behaviour(), time.time)
-    worker = PaymentWorker(store, relay, provider, utc_now, settings.call_timeout, settings.retries())
-    provider.listen(worker.hear)
-    await run(
-        Service(
-            settings=settings,
-            app=payment_api(worker),
-            rabbit=rabbit,
-            handle=worker.handle,
-            available=worker.available,
-            outbox=store,
-            relay=relay,
-            prepare=store.prepare,
-            sweeps=[worker.finish_left_over],
+    async with _provider(settings) as provider:
+        worker = PaymentWorker(store, relay, provider, utc_now, settings.call_timeout, settings.retries())
+        if isinstance(provider, SimulatedProvider):
+            provider.listen(worker.hear)
+        await run(
+            Service(
+                settings=settings,
+                app=payment_api(worker, settings.xendit_callback_token),
+                rabbit=rabbit,
+                handle=worker.handle,
+                available=worker.available,
+                outbox=store,
+                relay=relay,
+                prepare=store.prepare,
+                sweeps=[worker.finish_left_over],
+            )
         )
-    )
     client.close()
+
+
+@asynccontextmanager
+async def _provider(settings: PaymentSettings) -> AsyncIterator[Provider]:
+    key = settings.xendit_secret_key
+    if settings.provider == "simulated" or key is None:
+        yield SimulatedProvider(settings.behaviour(), time.time)
+        return
+    # A little shorter than the whole call may take, so that silence is seen to be Xendit's.
+    limit = settings.call_timeout * 0.9
+    async with httpx.AsyncClient(
+        base_url=settings.xendit_url, auth=(key.get_secret_value(), ""), timeout=limit
+    ) as http:
+        yield XenditProvider(http, settings.shop(), time.monotonic)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,21 @@
 """The HTTP API of the payment service."""
 
-from typing import Annotated, Any
+from hmac import compare_digest
+from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Header, Request, Response
 from fastapi import Path as PathParameter
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, SecretStr
 from pydantic.alias_generators import to_camel
 
 from events.catalogue import DEFAULT_CURRENCY, PAYMENT, PaymentRequested
+from events.codec import MAX_BYTES, InvalidEvent, parse_json
 from events.fields import ID_PATTERN, Currency, Id, Model, Money, PaymentMethod, Price, Timestamp
 from events.identity import transition_id
 from payment_service.payment import Payment, Status
 from payment_service.provider import Action
 from payment_service.worker import PaymentWorker
+from payment_service.xendit_messages import read_notice
 from reactor.step import NotYet, Refused
 from runtime.http import Problem, create_app, needs
 
@@ -80,8 +83,14 @@ def view(payment: Payment) -> PaymentView:
     return PaymentView(payment_id=payment.order_id, **fields)
 
 
-def payment_api(worker: PaymentWorker) -> FastAPI:
-    """Return the application."""
+class Heard(Model):
+    """A webhook was heard."""
+
+    status: Literal["ok"] = "ok"
+
+
+def payment_api(worker: PaymentWorker, callback_token: SecretStr | None = None) -> FastAPI:
+    """Return the application; with the token that Xendit sends with its webhooks, it listens to them."""
     app = create_app("Payment service", "Charges customers and pays them back, once each.")
 
     @app.post(
@@ -131,7 +140,39 @@ def payment_api(worker: PaymentWorker) -> FastAPI:
             ]
         )
 
+    if callback_token:
+        _add_webhook(app, worker, callback_token)
     return app
+
+
+def _add_webhook(app: FastAPI, worker: PaymentWorker, token: SecretStr) -> None:
+    """Serve Xendit's webhooks; see https://docs.xendit.co/docs/handling-webhooks.
+
+    An answer other than 2xx makes it send the webhook again: what is not ours is heard like all others.
+    """
+    expected = token.get_secret_value().encode()
+
+    @app.post("/webhooks/xendit", summary="Xendit says that something has become of a payment or refund")
+    async def hear(request: Request, x_callback_token: Annotated[str, Header()] = "") -> Heard:
+        if not compare_digest(x_callback_token.encode(), expected):
+            raise Problem(403, "the x-callback-token is not ours")
+        try:
+            event = parse_json(await _body(request))
+        except InvalidEvent as error:
+            raise Problem(400, str(error)) from None
+        if notice := read_notice(event):
+            await worker.hear(notice)
+        return Heard()
+
+
+async def _body(request: Request) -> bytes:
+    """Return the body of a webhook, which is never long."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_BYTES:
+            raise Problem(413, f"longer than {MAX_BYTES} bytes")
+    return body
 
 
 def _same(payment: Payment, body: MakePayment) -> bool:

@@ -2,14 +2,21 @@
 
 from datetime import timedelta
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from payment_service.reactions import Retries
 from payment_service.simulated import Behaviour, Rule, read_rule
+from payment_service.xendit_messages import Shop
 from runtime.settings import Port, Seconds, ServiceSettings
+
+
+def _needed(value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+    if info.data.get("provider") == "xendit" and not (value and value.get_secret_value()):
+        raise ValueError("must be set for the provider xendit")
+    return value
 
 
 def _rules(value: object) -> object:
@@ -20,7 +27,8 @@ Rules = Annotated[tuple[Rule, ...], NoDecode, BeforeValidator(_rules)]
 
 
 class PaymentSettings(ServiceSettings):
-    """See `runtime.settings`; those beginning with `sim_` tell the simulated provider how to behave."""
+    """See `runtime.settings`; those beginning with `sim_` tell the simulated provider how to behave, those
+    beginning with `xendit_` are for Xendit (`docs/payments.md`)."""
 
     model_config = SettingsConfigDict(env_prefix="PAYMENT_", extra="ignore")
 
@@ -32,6 +40,21 @@ class PaymentSettings(ServiceSettings):
     """How often a refund may be refused before a person is told; it is tried again all the same."""
     refund_pause: Seconds = 10.0
     """Seconds after which a refused refund is tried again; then twice as long each time, up to an hour."""
+    provider: Literal["simulated", "xendit"] = "simulated"
+    xendit_secret_key: Annotated[SecretStr | None, AfterValidator(_needed)] = Field(
+        None, validate_default=True
+    )
+    xendit_callback_token: Annotated[SecretStr | None, AfterValidator(_needed)] = Field(
+        None, validate_default=True
+    )
+    """What Xendit sends with each webhook."""
+    xendit_url: Annotated[str, Field(pattern=r"^https?://[^/?#@]+$")] = "https://api.xendit.co"
+    xendit_return_url: Annotated[str, Field(pattern=r"^https://.{3,240}$")] | None = None
+    """The page that customers come back to."""
+    xendit_display_name: Annotated[str, Field(min_length=1, max_length=50)] | None = None
+    """The name that customers see on a bank transfer."""
+    xendit_country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
+    """Where payments in currencies of many countries take place."""
     sim_delay: Annotated[float, Field(ge=0)] = 0.0
     """Seconds each charge takes."""
     sim_decline_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -46,6 +69,10 @@ class PaymentSettings(ServiceSettings):
     def retries(self) -> Retries:
         """Return how a refused refund is tried again."""
         return Retries(self.refund_attempts, timedelta(seconds=self.refund_pause))
+
+    def shop(self) -> Shop:
+        """Return what Xendit is told of whoever sells."""
+        return Shop(self.xendit_return_url, self.xendit_display_name, self.xendit_country)
 
     def behaviour(self) -> Behaviour:
         """Return how the simulated provider is to behave."""

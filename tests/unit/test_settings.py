@@ -108,6 +108,9 @@ WRONG: dict[str, tuple[type[ServiceSettings], str, str]] = {
     "a hold of nothing": (InventorySettings, "INVENTORY_HOLD_SECONDS", "0"),
     "a patience for ever": (PaymentSettings, "PAYMENT_RELAY_PATIENCE", "inf"),
     "more than every charge declined": (PaymentSettings, "PAYMENT_SIM_DECLINE_RATE", "1.5"),
+    "a provider that is none": (PaymentSettings, "PAYMENT_PROVIDER", "s3cret"),
+    "an address that is none": (PaymentSettings, "PAYMENT_XENDIT_URL", "https://key:s3cret@api.xendit.co"),
+    "a page without TLS": (PaymentSettings, "PAYMENT_XENDIT_RETURN_URL", "http://s3cret.example"),
     "no attempt at a refund": (PaymentSettings, "PAYMENT_REFUND_ATTEMPTS", "0"),
     "a rule that is none": (PaymentSettings, "PAYMENT_SIM_RULES", "rate:0.1=s3cret"),
     "a time-out that is none": (PaymentSettings, "PAYMENT_CALL_TIMEOUT", "nan"),
@@ -140,6 +143,27 @@ def test_every_wrong_value_is_named_at_once(
         read(PaymentSettings)
     named = {line.partition(":")[0] for line in capsys.readouterr().err.splitlines()}
     assert named == {"PAYMENT_PORT", "PAYMENT_CALL_TIMEOUT"}
+
+
+def test_xendit_needs_its_secrets(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PAYMENT_PROVIDER", "xendit")
+    monkeypatch.setenv("PAYMENT_XENDIT_CALLBACK_TOKEN", "")
+    with pytest.raises(SystemExit):
+        read(PaymentSettings)
+    named = {line.partition(":")[0] for line in capsys.readouterr().err.splitlines()}
+    assert named == {"PAYMENT_XENDIT_SECRET_KEY", "PAYMENT_XENDIT_CALLBACK_TOKEN"}
+
+
+def test_xendits_secrets_are_read_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAYMENT_PROVIDER", "xendit")
+    monkeypatch.setenv("PAYMENT_XENDIT_SECRET_KEY", "xnd_s3cret")
+    monkeypatch.setenv("PAYMENT_XENDIT_CALLBACK_TOKEN", "s3cret")
+    settings = read(PaymentSettings)
+    assert settings.xendit_url == "https://api.xendit.co"
+    for shown in (repr(settings), str(settings), settings.model_dump_json()):
+        assert "s3cret" not in shown
 
 
 def test_secrets_are_not_shown_with_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,294 @@
+"""The payment service as a process that talks to (a stand-in for) Xendit, and listens to its webhooks."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from events.catalogue import (
+    ORDER,
+    PAYMENT,
+    PaymentCompleted,
+    PaymentFailed,
+    PaymentRefunded,
+    PaymentRefundFailed,
+)
+from tests.support.broker import Broker, until
+from tests.support.services import Alone, alone, check_problem, stand_in_for_others
+from tests.support.till import PRICE, Till, refund, request
+from tests.support.xendit import KEY, TOKEN, Json, StandIn, Trouble, send, stand_in
+
+CALL_TIMEOUT = 1.0
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[StandIn]:
+    with stand_in() as xendit:
+        yield xendit
+
+
+@pytest.fixture(scope="module")
+def service(
+    module_broker: Broker, mongodb_url: str, server: StandIn, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Alone]:
+    settings = {
+        "provider": "xendit",
+        "xendit_secret_key": KEY,
+        "xendit_callback_token": TOKEN,
+        "xendit_url": server.url,
+        "call_timeout": str(CALL_TIMEOUT),
+        "sweep_every": "0.1",
+        "refund_attempts": "2",
+        "refund_pause": "0.2",
+    }
+    directory = tmp_path_factory.mktemp("payment")
+    with alone(PAYMENT, module_broker.url, mongodb_url, directory, **settings) as service:
+        yield service
+    log = (directory / f"{PAYMENT}.log").read_text()
+    assert KEY not in log
+    assert TOKEN not in log
+
+
+@pytest.fixture
+def xendit(server: StandIn) -> StandIn:
+    """The stand-in, with empty books."""
+    server.clear()
+    return server
+
+
+@pytest.fixture
+async def till(module_broker: Broker, service: Alone, xendit: StandIn) -> AsyncIterator[Till]:
+    async with module_broker.connected() as client:
+        neighbours = await stand_in_for_others(client, PAYMENT)
+        service.wait_ready()
+        till = Till(service, client, neighbours[ORDER])
+        yield till
+        assert await client.depth(ORDER) == 0, "an event that the test did not expect"
+
+
+def asked(method: str = "GCASH") -> Any:
+    """Return a request to charge in the Philippines."""
+    return request(method, currency="PHP", event_id=uuid4().hex)
+
+
+async def pending(till: Till, xendit: StandIn, event: Any) -> Json:
+    """Have a payment asked for that Xendit puts off; return its payment request."""
+    await till.tell(event)
+    await until(lambda: bool(till.payment(event.order_id).get("pending")), "it is pending")
+    (made,) = xendit.of(f"order-{event.order_id}")
+    return made
+
+
+async def charged(till: Till) -> str:
+    """Have a payment charged at once; return its order's id."""
+    event = asked("pt-good-1")
+    await till.tell(event)
+    await till.order.receive_a(PaymentCompleted, event.order_id)
+    return str(event.order_id)
+
+
+def tell(till: Till, event: Json) -> None:
+    """Send a webhook, which is heard."""
+    assert send(str(till.http.base_url), event).status_code == 200
+
+
+async def test_a_payment_is_paid_by_the_customer_and_told_by_a_webhook(till: Till, xendit: StandIn) -> None:
+    event = asked()
+    made = await pending(till, xendit, event)
+    payment = till.payment(event.order_id)
+    assert (payment["status"], payment["pending"]) == ("charging", made["payment_request_id"])
+    assert payment["actions"] == [
+        {
+            "kind": "redirect",
+            "name": "web_url",
+            "value": f"https://pay.example/{made['payment_request_id']}",
+        }
+    ]
+    xendit.pay(made["payment_request_id"])
+    tell(till, xendit.payment_event(made))
+    completed = await till.order.receive_a(PaymentCompleted, event.order_id)
+    assert (completed.causation_id, completed.amount) == (event.event_id, PRICE)
+    assert till.payment(event.order_id)["chargeId"] == made["payment_request_id"]
+
+
+async def test_webhooks_may_come_repeatedly_and_in_any_order(till: Till, xendit: StandIn) -> None:
+    event = asked()
+    made = await pending(till, xendit, event)
+    tell(till, xendit.payment_event(made, "payment.authorization"))
+    failed_before = xendit.payment_event(made, "payment.failure")
+    xendit.pay(made["payment_request_id"])
+    captured = xendit.payment_event(made)
+    for webhook in (failed_before, captured, captured, failed_before):
+        tell(till, webhook)
+    await till.order.receive_a(PaymentCompleted, event.order_id)
+    calls = len(xendit.calls)
+    tell(till, captured)
+    assert len(xendit.calls) == calls, "what is settled is not asked about"
+    assert till.payment(event.order_id)["status"] == "charged"
+
+
+async def test_without_any_webhook_xendit_is_asked(till: Till, xendit: StandIn) -> None:
+    event = asked()
+    made = await pending(till, xendit, event)
+    xendit.pay(made["payment_request_id"])
+    await till.order.receive_a(PaymentCompleted, event.order_id)
+
+
+async def test_a_webhook_may_come_before_our_own_write(till: Till, xendit: StandIn) -> None:
+    # Nobody here has heard that the charge was made, and asking again is refused.
+    xendit.idempotent = False
+    xendit.trouble = [Trouble(silent=3 * CALL_TIMEOUT, after=True)]
+    event = asked()
+    await till.tell(event)
+    await until(lambda: bool(xendit.requests), "the charge is made")
+    assert till.payment(event.order_id)["pending"] is None
+    made = xendit.only()
+    xendit.pay(made["payment_request_id"])
+    tell(till, xendit.payment_event(made))
+    await till.order.receive_a(PaymentCompleted, event.order_id)
+    assert xendit.only() == made
+
+
+async def test_an_expired_payment_fails(till: Till, xendit: StandIn) -> None:
+    event = asked()
+    made = await pending(till, xendit, event)
+    xendit.expire(made["payment_request_id"])
+    tell(till, xendit.payment_event(made, "payment_request.expiry"))
+    assert (await till.order.receive_a(PaymentFailed, event.order_id)).reason == "expired"
+
+
+async def test_a_payment_that_was_declined_and_is_paid_after_all_is_paid_back(
+    till: Till, xendit: StandIn
+) -> None:
+    event = asked()
+    made = await pending(till, xendit, event)
+    xendit.expire(made["payment_request_id"])
+    tell(till, xendit.payment_event(made, "payment_request.expiry"))
+    await till.order.receive_a(PaymentFailed, event.order_id)
+    made["status"], xendit.refunds = "SUCCEEDED", "SUCCEEDED"
+    tell(till, xendit.payment_event(made))
+    assert (await till.order.receive_a(PaymentRefunded, event.order_id)).amount == PRICE
+    assert len(xendit.refunds_made) == 1
+
+
+async def test_a_payment_that_is_cancelled_cannot_be_paid_any_more(till: Till, xendit: StandIn) -> None:
+    event = asked()
+    made = await pending(till, xendit, event)
+    await till.tell(refund(event.order_id, currency="PHP"))
+    assert (await till.order.receive_a(PaymentRefunded, event.order_id)).amount == 0
+    assert made["status"] == "CANCELED"
+
+
+async def test_a_card_that_is_declined(till: Till) -> None:
+    event = asked("pt-poor-1")
+    await till.tell(event)
+    assert (await till.order.receive_a(PaymentFailed, event.order_id)).reason == "card_declined"
+
+
+async def test_a_pending_refund_is_told_by_a_webhook(till: Till, xendit: StandIn) -> None:
+    order_id = await charged(till)
+    await till.tell(refund(order_id, currency="PHP"))
+    await until(lambda: bool(till.payment(order_id)["pending"]), "the refund is pending")
+    made = xendit.decide_refund("SUCCEEDED")
+    for _ in range(2):
+        tell(till, xendit.refund_event(made))
+    refunded = await till.order.receive_a(PaymentRefunded, order_id)
+    assert (refunded.amount, refunded.refund_id) == (PRICE, made["id"])
+
+
+async def test_a_refund_that_fails_is_made_again_under_another_key(till: Till, xendit: StandIn) -> None:
+    order_id = await charged(till)
+    xendit.refunds = "INSUFFICIENT_BALANCE"
+    await till.tell(refund(order_id, currency="PHP"))
+    failed = await till.order.receive_a(PaymentRefundFailed, order_id)
+    assert (failed.reason, failed.attempts) == ("insufficient_balance", 2)
+    xendit.refunds = "SUCCEEDED"
+    await until(
+        lambda: till.http.post(f"/payments/{order_id}/refund").json()["status"] == "refunded", "it is settled"
+    )
+    await till.order.receive_a(PaymentRefunded, order_id)
+    (made,) = xendit.refunds_made.values()
+    assert made["reference_id"] == f"refund-{order_id}-{till.payment(order_id)['refundAttempt']}"
+
+
+async def test_while_xendit_is_down_payments_wait_and_afterwards_all_are_made_once(
+    till: Till, xendit: StandIn, service: Alone
+) -> None:
+    xendit.trouble = [Trouble(503, "SERVER_ERROR")] * 12
+    events = [asked("pt-good-1") for _ in range(8)]
+    for event in events:
+        await till.tell(event)
+    answers = await till.receive_each(len(events))
+    assert {type(answer) for answer in answers.values()} == {PaymentCompleted}
+    assert len(xendit.requests) == len(events)
+    assert await till.depth("payment_service.dead") == 0
+
+
+async def test_a_webhook_that_cannot_be_followed_is_asked_for_again(till: Till, xendit: StandIn) -> None:
+    event = asked()
+    made = await pending(till, xendit, event)
+    xendit.pay(made["payment_request_id"])
+    xendit.trouble = [Trouble(503, "CHANNEL_UNAVAILABLE")]
+    webhook = xendit.payment_event(made)
+    check_problem(send(str(till.http.base_url), webhook), 503)
+    tell(till, webhook)
+    await till.order.receive_a(PaymentCompleted, event.order_id)
+
+
+@pytest.mark.parametrize("token", [None, "", "token", TOKEN + "x", TOKEN.upper()])
+async def test_a_webhook_of_somebody_else_is_refused(till: Till, xendit: StandIn, token: str | None) -> None:
+    event = asked()
+    made = await pending(till, xendit, event)
+    calls = len(xendit.calls)
+    webhook = {**xendit.payment_event(made), "data": {**made, "status": "SUCCEEDED"}}
+    check_problem(send(str(till.http.base_url), webhook, token), 403)
+    assert len(xendit.calls) == calls
+    assert till.payment(event.order_id)["status"] == "charging"
+    await till.tell(refund(event.order_id, currency="PHP"))
+    await till.order.receive_a(PaymentRefunded, event.order_id)
+
+
+async def test_what_a_webhook_claims_is_not_believed(till: Till, xendit: StandIn) -> None:
+    event = asked()
+    made = await pending(till, xendit, event)
+    tell(till, {**xendit.payment_event(made), "data": {**made, "status": "SUCCEEDED"}})
+    payment = till.payment(event.order_id)
+    assert (payment["status"], payment["pending"]) == ("charging", made["payment_request_id"])
+    await till.tell(refund(event.order_id, currency="PHP"))
+    await till.order.receive_a(PaymentRefunded, event.order_id)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"event": "payment.capture", "data": {"reference_id": "order-nobody", "payment_request_id": "pr-1"}},
+        {"event": "payment.capture", "data": {"reference_id": "another-shop", "payment_request_id": "pr-1"}},
+        {"event": "refund.failed", "data": {"reference_id": "refund-nobody-1", "id": "rfd-1"}},
+        {"event": "payout.succeeded", "data": {"reference_id": "order-nobody", "id": "po-1"}},
+        {},
+    ],
+    ids=str,
+)
+async def test_what_is_not_ours_is_heard_and_left_alone(till: Till, xendit: StandIn, event: Json) -> None:
+    tell(till, event)
+    assert xendit.calls == []
+
+
+async def test_the_webhook_of_another_payment_settles_nothing(till: Till, xendit: StandIn) -> None:
+    mine, other = asked(), asked()
+    await pending(till, xendit, mine)
+    paid = await pending(till, xendit, other)
+    xendit.pay(paid["payment_request_id"])
+    forged = xendit.payment_event({**paid, "reference_id": f"order-{mine.order_id}"})
+    check_problem(send(str(till.http.base_url), forged), 503)
+    assert till.payment(mine.order_id)["status"] == "charging"
+    await till.tell(refund(mine.order_id, currency="PHP"))
+    answers = await till.receive_each(2)
+    assert isinstance(answers[mine.order_id], PaymentRefunded)
+    assert isinstance(answers[other.order_id], PaymentCompleted)
+
+
+def test_what_is_no_json_is_refused(service: Alone) -> None:
+    answer = service.http.post("/webhooks/xendit", content=b"{", headers={"x-callback-token": TOKEN})
+    check_problem(answer, 400)
