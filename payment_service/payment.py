@@ -1,12 +1,14 @@
 """The payment aggregate: what the payment service knows of one order's money."""
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
 from events.fields import Count, Id, Money, PaymentMethod, Timestamp
 from payment_service.provider import Action
 from reactor.aggregate import Aggregate
+
+EXPIRY_MARGIN = timedelta(seconds=5)
 
 Status = Literal["charging", "charged", "declined", "void", "refunding", "refunded", "refundFailed"]
 
@@ -61,6 +63,12 @@ class Payment(Aggregate):
     def pending(self) -> str | None:
         """The provider's reference of what is under way, if it has put off its decision."""
         return self.pending_charge if self.status == "charging" else self.pending_refund
+
+    @property
+    def over_at(self) -> datetime | None:
+        """When a charge that is still pending is cancelled: a moment after the customer must have paid, so
+        that the provider may say so first."""
+        return self.expires_at + EXPIRY_MARGIN if self.expires_at and self.status == "charging" else None
 
     @property
     def due_at(self) -> datetime | None:

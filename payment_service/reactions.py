@@ -256,8 +256,11 @@ def _refunding(payment: Payment, now: datetime) -> Payment:
 
 
 def _asked_again_later(payment: Payment, now: datetime) -> Payment:
-    pause = _pause(payment.silences, PATIENCE, LONGEST_PATIENCE)
-    return payment.model_copy(update={"try_at": now + pause, "silences": min(payment.silences + 1, 10)})
+    """Return the payment with the next question in a while, and one when its time is over."""
+    try_at = now + _pause(payment.silences, PATIENCE, LONGEST_PATIENCE)
+    if payment.over_at and now < payment.over_at:
+        try_at = min(try_at, payment.over_at)
+    return payment.model_copy(update={"try_at": try_at, "silences": min(payment.silences + 1, 10)})
 
 
 def _pause(times: int, first: timedelta, longest: timedelta) -> timedelta:

@@ -6,14 +6,24 @@ before anything is published. A crash in between repeats the call with the same 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 
 from events.catalogue import PAYMENT, Event, PaymentRequested
 from messaging.verdict import Done, Later, Retry, Unavailable, Verdict
 from payment_service.payment import Payment, asked_under
-from payment_service.provider import Answer, Charge, NoAnswer, Notice, Pending, Provider, ProviderDown, Refund
+from payment_service.provider import (
+    Answer,
+    Approved,
+    Charge,
+    NoAnswer,
+    Notice,
+    Pending,
+    Provider,
+    ProviderDown,
+    Refund,
+)
 from payment_service.reactions import REACTIONS, TRANSITIONS, Retries
 from payment_service.store import PaymentStore
 from reactor.engine import Engine
@@ -24,8 +34,6 @@ from reactor.worker import Worker
 log = structlog.get_logger()
 
 LEFT_OVER_LIMIT = 200
-EXPIRY_MARGIN = timedelta(seconds=30)
-"""How long after a payment has expired the provider is left to say so; then it is told to cancel it."""
 
 
 class PaymentWorker(Worker[Payment, datetime]):
@@ -116,6 +124,10 @@ class PaymentWorker(Worker[Payment, datetime]):
         answer = await self._limited(meant, lambda: self._provider.fetch(_wanted(meant), notice.reference))
         if answer is None:
             raise Unavailable("the payment provider does not say what it has given notice of")
+        if payment and payment.charge_id and meant.status == "charging":
+            if isinstance(answer, Approved):
+                log.error("charged_twice", order_id=payment.order_id, reference=notice.reference)
+            return
         if isinstance(answer, Pending) and meant.pending == notice.reference:
             return
         outcome = await self.soon(self._answered(meant, answer))
@@ -177,7 +189,7 @@ class PaymentWorker(Worker[Payment, datetime]):
                 return await self._provider.refund(wanted)
         elif reference is None:
             return await self._provider.charge(wanted)
-        elif payment.undo or (wanted.expires_at and self._clock() > wanted.expires_at + EXPIRY_MARGIN):
+        elif payment.undo or (payment.over_at and payment.over_at <= self._clock()):
             return await self._provider.cancel(wanted, reference)
         return await self._provider.fetch(wanted, reference)
 
@@ -239,16 +251,12 @@ def _wanted(payment: Payment) -> Charge | Refund:
 
 
 def _meant(payment: Payment, attempt: int, reference: str) -> Payment | None:
-    """Return the payment as if this were asked of the provider: its charge (0), or an attempt to refund it;
-    None if there is nothing to learn."""
+    """Return the payment as it is, or was, when this is asked of the provider: its charge (0), or an attempt
+    to refund it; None if there is nothing to learn."""
     if attempt:
         waits = payment.status in ("refunding", "refundFailed") and payment.refund_attempt == attempt
         return payment if waits else None
-    if payment.status in ("charging", "declined", "void"):
-        return payment.model_copy(update={"status": "charging"})
-    if payment.charge_id != reference:
-        log.error("charged_twice", order_id=payment.order_id, charge=payment.charge_id, another=reference)
-    return None
+    return None if payment.charge_id == reference else payment.model_copy(update={"status": "charging"})
 
 
 def _is_due(payment: Payment, refunds: bool) -> bool:

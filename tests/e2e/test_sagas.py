@@ -1,9 +1,12 @@
 """Every way a saga can go, from outside: placed over HTTP or published by hand, on real parts."""
 
 import json
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 from tests.e2e.system import System
+from tests.support.broker import until
 
 
 async def test_an_order_is_confirmed(system: System) -> None:
@@ -86,6 +89,51 @@ async def test_a_provider_without_an_answer_is_asked_again(system: System) -> No
     product = await system.stock(north=5)
     order = await system.ended(await system.place(product, 1, paymentMethod="sim:timeout:1"))
     assert order["status"] == "confirmed"
+
+
+async def test_an_order_that_takes_hours_to_pay_is_held_for_as_long(system: System) -> None:
+    product = await system.stock(north=5)
+    order_id = await system.place(product, 2, expiresIn=48 * 3600, paymentMethod="sim:pending:2")
+    placed = await system.until_status(order_id, "reserved")
+    hold = await system.get(f"{system.at.inventory}/reservations/{order_id}")
+    held_until = datetime.fromisoformat(hold["expiresAt"])
+    assert datetime.fromisoformat(placed["deadline"]) == held_until + timedelta(minutes=5)
+    assert held_until - datetime.fromisoformat(placed["createdAt"]) > timedelta(hours=47)
+    payment = await until_pending(system, order_id)
+    assert payment["expiresAt"] == hold["expiresAt"]
+    assert [action["kind"] for action in payment["actions"]] == ["redirect"]
+    assert (await system.ended(order_id))["status"] == "confirmed"
+    assert await system.levels(product) == {"north": (3, 0, 2)}
+
+
+async def test_an_order_that_is_not_paid_in_time_fails_and_cannot_be_paid_any_more(system: System) -> None:
+    product = await system.stock(north=5)
+    order_id = await system.place(product, 2, expiresIn=3, paymentMethod="sim:pending:3600")
+    order = await system.ended(order_id)
+    assert (order["status"], order["reason"]) == ("failed", "reservation_expired")
+    payment = await system.payment(order_id)
+    assert (payment["status"], payment["reason"], payment["actions"]) == ("declined", "cancelled", [])
+    assert await system.levels(product) == {"north": (5, 0, 0)}
+
+
+async def test_an_order_that_is_cancelled_cannot_be_paid_any_more(system: System) -> None:
+    product = await system.stock(north=5)
+    order_id = await system.place(product, 2, expiresIn=48 * 3600, paymentMethod="sim:pending:172000")
+    await until_pending(system, order_id)
+    assert (await system.post(f"{system.at.order}/orders/{order_id}/cancel")).status_code == 202
+    assert (await system.ended(order_id))["status"] == "cancelled"
+    payment = await system.payment(order_id)
+    assert (payment["status"], payment["reason"]) == ("declined", "cancelled")
+
+
+async def until_pending(system: System, order_id: str) -> dict[str, Any]:
+    """Wait until the customer can pay; return the payment."""
+
+    async def is_pending() -> bool:
+        return bool((await system.payment(order_id)).get("pending"))
+
+    await until(is_pending, "the customer can pay", limit=60)
+    return await system.payment(order_id)
 
 
 async def test_a_message_published_by_hand_starts_a_saga_and_twice_is_once(system: System) -> None:

@@ -45,9 +45,8 @@ def service(
     directory = tmp_path_factory.mktemp("payment")
     with alone(PAYMENT, module_broker.url, mongodb_url, directory, **settings) as service:
         yield service
-    log = (directory / f"{PAYMENT}.log").read_text()
-    assert KEY not in log
-    assert TOKEN not in log
+        assert KEY not in service.log
+        assert TOKEN not in service.log
 
 
 @pytest.fixture
@@ -287,6 +286,20 @@ async def test_the_webhook_of_another_payment_settles_nothing(till: Till, xendit
     answers = await till.receive_each(2)
     assert isinstance(answers[mine.order_id], PaymentRefunded)
     assert isinstance(answers[other.order_id], PaymentCompleted)
+
+
+async def test_a_second_payment_under_the_same_key_is_told_in_the_log(
+    till: Till, xendit: StandIn, service: Alone
+) -> None:
+    order_id = await charged(till)
+    made = xendit.only()
+    another = {**made, "payment_request_id": f"pr-{uuid4()}"}
+    xendit.requests[another["payment_request_id"]] = another
+    tell(till, xendit.payment_event(made))
+    assert "charged_twice" not in service.log
+    tell(till, xendit.payment_event(another))
+    assert "charged_twice" in service.log
+    assert till.payment(order_id)["chargeId"] == made["payment_request_id"]
 
 
 def test_what_is_no_json_is_refused(service: Alone) -> None:

@@ -35,9 +35,15 @@ TOPOLOGIES: Mapping[str, Topology] = {
 class Alone:
     """A service that runs alone: its process, and a client for its HTTP API."""
 
-    def __init__(self, child: Child, http: httpx.Client) -> None:
+    def __init__(self, child: Child, http: httpx.Client, log: Path) -> None:
         self.child = child
         self.http = http
+        self._log = log
+
+    @property
+    def log(self) -> str:
+        """What it has logged so far."""
+        return self._log.read_text()
 
     @property
     def ready(self) -> bool:
@@ -76,11 +82,12 @@ def alone(
         f"{prefix}_RETRY_DELAYS": ",".join(map(str, DELAYS)),
         **{f"{prefix}_{name.upper()}": value for name, value in settings.items()},
     }
-    child = Child(service, [sys.executable, "-m", service], env=env, log=directory / f"{service}.log")
+    log = directory / f"{service}.log"
+    child = Child(service, [sys.executable, "-m", service], env=env, log=log)
     child.start()
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20) as http:
-            service_alone = Alone(child, http)
+            service_alone = Alone(child, http, log)
             wait_until(lambda: service_alone.lives, 30, f"{service} answers", child)
             yield service_alone
     finally:

@@ -18,7 +18,7 @@ from events.catalogue import (
     PaymentRefundRequested,
     PaymentRequested,
 )
-from payment_service.payment import Payment
+from payment_service.payment import EXPIRY_MARGIN, Payment
 from payment_service.provider import (
     Action,
     Approved,
@@ -184,6 +184,14 @@ class TestChargeAnswered:
             pauses.append((pending.try_at - NOW) / PATIENCE)
         assert pauses[:4] == [1, 2, 4, 8]
         assert pauses[-1] * PATIENCE == LONGEST_PATIENCE
+
+    def test_when_its_time_is_over_it_is_asked_about_at_once(self) -> None:
+        over = NOW + timedelta(seconds=12) + EXPIRY_MARGIN
+        pending = CHARGING.model_copy(update={"expires_at": NOW + timedelta(seconds=12), "silences": 9})
+        pending = after(charge_answered(pending, LATER))
+        assert pending.try_at == pending.over_at == over
+        again = after(TRANSITIONS["charge_answered"](pending, LATER, over))
+        assert again.try_at == over + LONGEST_PATIENCE
 
     @pytest.mark.parametrize("answer", [APPROVED, Declined("expired")], ids=["approved", "declined"])
     def test_decided_after_all_is_as_if_it_were_decided_at_once(self, answer: ChargeAnswer) -> None:
