@@ -36,6 +36,10 @@ class Line(ABC):
         """Return an inbox that takes deliveries."""
 
     @abstractmethod
+    async def stop_reading(self) -> None:
+        """Close every inbox for good, as a stop does; what was taken can still be settled."""
+
+    @abstractmethod
     async def cut(self) -> None:
         """Lose the connection."""
 
@@ -58,6 +62,9 @@ class MemoryLine(Line):
         await inbox.resume()
         return inbox
 
+    async def stop_reading(self) -> None:
+        await self._connection.stop_reading()
+
     async def cut(self) -> None:
         self._connection.cut("test")
 
@@ -75,14 +82,20 @@ class MemoryBus(Bus):
 class RabbitLine(Line):
     def __init__(self, connection: AbstractConnection, outlet: RabbitOutlet) -> None:
         self._connection = connection
+        self._inboxes: list[RabbitInbox] = []
         self.outlet = outlet
 
     async def read(self, queue: str) -> Inbox:
         channel = await self._connection.channel(publisher_confirms=False)
         await channel.set_qos(prefetch_count=200)
         inbox = RabbitInbox(await underlay(channel), channel.closed(), queue)
+        self._inboxes.append(inbox)
         await inbox.resume()
         return inbox
+
+    async def stop_reading(self) -> None:
+        for inbox in self._inboxes:
+            await inbox.close()
 
     async def cut(self) -> None:
         await self._connection.close()

@@ -138,6 +138,22 @@ async def test_a_reader_that_resumes_gets_what_waits(bus: Bus) -> None:
     assert delivery.message_id == "e-1"
 
 
+async def test_a_stopped_reader_ends_and_settles_what_it_has_taken(bus: Bus) -> None:
+    line = await bus.connect()
+    inbox = await line.read(ORDERS.queue)
+    await line.outlet.send([confirmed("o-1", "e-1"), confirmed("o-2", "e-2")])
+    [first] = await taken(inbox)
+    await line.stop_reading()
+    assert inbox.closed
+    async with asyncio.timeout(LIMIT):
+        assert await inbox.take(1) == []
+    await inbox.ack([first])
+    await inbox.resume()
+    [other] = await taken(await (await bus.connect()).read(ORDERS.queue))
+    assert {first.message_id, other.message_id} == {"e-1", "e-2"}
+    assert other.redeliveries <= 1, "given back, before RabbitMQ 4.3, counts"
+
+
 async def test_readers_of_one_queue_share_its_messages(bus: Bus) -> None:
     line = await bus.connect()
     await line.outlet.send([confirmed(f"o-{number}", f"e-{number}") for number in range(10)])
