@@ -1,6 +1,7 @@
 """The HTTP API of the payment service."""
 
 from hmac import compare_digest
+from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Header, Request, Response
@@ -9,7 +10,7 @@ from pydantic import ConfigDict, Field, SecretStr
 from pydantic.alias_generators import to_camel
 
 from events.catalogue import DEFAULT_CURRENCY, PAYMENT, PaymentRequested
-from events.codec import MAX_BYTES, InvalidEvent, parse_json
+from events.codec import InvalidEvent, parse_json
 from events.fields import ID_PATTERN, Currency, Id, Model, Money, PaymentMethod, Price, Timestamp
 from events.identity import transition_id
 from payment_service.payment import Payment, Status
@@ -17,7 +18,7 @@ from payment_service.provider import Action
 from payment_service.worker import PaymentWorker
 from payment_service.xendit_messages import read_notice
 from reactor.step import NotYet, Refused
-from runtime.http import Problem, create_app, needs
+from runtime.http import Problem, create_app, needs, own_token
 
 PathId = Annotated[str, PathParameter(pattern=ID_PATTERN)]
 
@@ -152,27 +153,21 @@ def _add_webhook(app: FastAPI, worker: PaymentWorker, token: SecretStr) -> None:
     """
     expected = token.get_secret_value().encode()
 
-    @app.post("/webhooks/xendit", summary="Xendit says that something has become of a payment or refund")
+    @app.post(
+        "/webhooks/xendit",
+        openapi_extra=own_token("x-callback-token"),
+        summary="Xendit says that something has become of a payment or refund",
+    )
     async def hear(request: Request, x_callback_token: Annotated[str, Header()] = "") -> Heard:
         if not compare_digest(x_callback_token.encode(), expected):
-            raise Problem(403, "the x-callback-token is not ours")
+            raise Problem(HTTPStatus.UNAUTHORIZED, "the x-callback-token is not ours")
         try:
-            event = parse_json(await _body(request))
+            event = parse_json(await request.body())
         except InvalidEvent as error:
             raise Problem(400, str(error)) from None
         if notice := read_notice(event):
             await worker.hear(notice)
         return Heard()
-
-
-async def _body(request: Request) -> bytes:
-    """Return the body of a webhook, which is never long."""
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BYTES:
-            raise Problem(413, f"longer than {MAX_BYTES} bytes")
-    return body
 
 
 def _same(payment: Payment, body: MakePayment) -> bool:

@@ -241,7 +241,7 @@ async def test_a_webhook_of_somebody_else_is_refused(till: Till, xendit: StandIn
     made = await pending(till, xendit, event)
     calls = len(xendit.calls)
     webhook = {**xendit.payment_event(made), "data": {**made, "status": "SUCCEEDED"}}
-    check_problem(send(str(till.http.base_url), webhook, token), 403)
+    check_problem(send(str(till.http.base_url), webhook, token), 401)
     assert len(xendit.calls) == calls
     assert till.payment(event.order_id)["status"] == "charging"
     await till.tell(refund(event.order_id, currency="PHP"))
