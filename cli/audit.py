@@ -21,7 +21,7 @@ from cli.up import shown
 from inventory_service.settings import InventorySettings
 from order_service.settings import OrderSettings
 from payment_service.settings import PaymentSettings
-from reactor.mongo import gist
+from reactor.mongo import gist, refusal
 from runtime.settings import read
 
 SETTLED_FOR = 30.0
@@ -98,7 +98,8 @@ def reachable(databases: Databases) -> Iterator[None]:
     try:
         yield
     except PyMongoError as error:
-        raise CommandError(f"cannot read {shown(databases.url)} ({gist(error)}): is it running?") from None
+        at = shown(databases.url)
+        raise CommandError(refusal(error) or f"cannot read {at} ({gist(error)}): is it running?") from None
 
 
 def _progress(console: Console, *, hidden: bool) -> Progress:

@@ -80,7 +80,7 @@ class BrokerNode:
     again: ports and data stay. ProcessError when RabbitMQ is not installed.
 
     `passwords` are those of the users that it is to have, each with its own rights (`messaging.definitions`).
-    Without, there is guest/guest, who may do everything.
+    Without, there is guest/guest, who may do everything. `extra_config` are more lines of its configuration.
     """
 
     def __init__(
@@ -91,9 +91,11 @@ class BrokerNode:
         management_port: int | None = None,
         log: Path | None = None,
         passwords: Mapping[str, str] | None = None,
+        extra_config: str = "",
     ) -> None:
         self._directory = directory.resolve()
         self._passwords = passwords
+        self._extra_config = extra_config
         self._amqp_port = amqp_port or free_port()
         self._management_port = management_port or free_port()
         self._epmd_port = free_port()
@@ -148,7 +150,7 @@ class BrokerNode:
 
     def _write_files(self) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        config = CONFIG.format(amqp=self._amqp_port, management=self._management_port)
+        config = CONFIG.format(amqp=self._amqp_port, management=self._management_port) + self._extra_config
         if self._passwords:
             file = self._directory / "definitions.json"
             write_definitions(file, self._passwords)

@@ -1,12 +1,14 @@
 """Where the services and the broker are: by environment, by a running `saga up`, or by default."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from cli.client import CommandError
 from cli.stack import ENDPOINTS_FILE, Endpoints, running_endpoints
+from runtime.tls import broker_url, check_authorities, database_url
 
 VARIABLES = {
     "order": "ORDER_URL",
@@ -40,13 +42,22 @@ class BrokerLogin:
 
 
 def find(environment: Mapping[str, str] = os.environ) -> Endpoints:
-    """Return every endpoint: the environment's, else those of a running `saga up`, else the defaults."""
+    """Return every endpoint: the environment's, else those of a running `saga up`, else the defaults.
+
+    Raises:
+        CommandError: RABBITMQ_CA_FILE or MONGODB_CA_FILE cannot be used.
+    """
     known = running_endpoints(state_directory(environment)) or DEFAULTS
     named = {name: environment[key].rstrip("/") for name, key in VARIABLES.items() if environment.get(key)}
     if "rabbitmq" in named:
         named["rabbitmq"] = environment["RABBITMQ_URL"]  # Its last slash belongs to the virtual host.
         named.setdefault("management", _management_beside(named["rabbitmq"]))
-    return replace(known, **named)
+    found = replace(known, **named)
+    return replace(
+        found,
+        rabbitmq=_vouched(broker_url, found.rabbitmq, "RABBITMQ_CA_FILE", environment),
+        mongodb=_vouched(database_url, found.mongodb, "MONGODB_CA_FILE", environment),
+    )
 
 
 def named_by_environment(environment: Mapping[str, str] = os.environ) -> bool:
@@ -75,6 +86,18 @@ def login_hint(amqp_url: str) -> str:
     if running and running.rabbitmq == amqp_url:
         return f"user {login.user}, password in {state_directory() / ENDPOINTS_FILE}"
     return f"user {login.user}"
+
+
+def _vouched(
+    url_with: Callable[[str, Path | None], str], url: str, variable: str, environment: Mapping[str, str]
+) -> str:
+    """Return a URL with the file of authorities that a variable names, if it does."""
+    if not (name := environment.get(variable)):
+        return url
+    try:
+        return url_with(url, check_authorities(Path(name)))
+    except ValueError as error:
+        raise CommandError(f"{variable} {error}") from None
 
 
 def _management_beside(amqp_url: str) -> str:

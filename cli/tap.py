@@ -16,6 +16,7 @@ from cli.client import CommandError, unreachable
 from events.catalogue import SERVICES, Event
 from events.codec import InvalidEvent, decode
 from events.identity import introduced
+from messaging.calls import refusal
 from messaging.topology import exchange_of
 
 CONNECT_SECONDS = 10.0
@@ -46,7 +47,8 @@ async def connected(amqp_url: str) -> AsyncIterator[AbstractChannel]:
                 amqp_url, client_properties={"connection_name": CONNECTION_NAME}
             )
     except (*CONNECTION_EXCEPTIONS, ValueError, TimeoutError) as error:
-        raise CommandError(unreachable(_without_password(amqp_url), error)) from None
+        told = refusal(error) or unreachable(_without_password(amqp_url), error)
+        raise CommandError(told) from None
     async with connection:
         yield await connection.channel(on_return_raises=True)
 

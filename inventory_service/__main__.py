@@ -21,7 +21,7 @@ from runtime.settings import read_to_serve
 
 async def main(settings: InventorySettings) -> None:
     """Run until told to stop."""
-    client = connect(settings.mongodb_url.get_secret_value())
+    client = connect(settings.mongodb)
     store = InventoryStore(
         client,
         database(client, settings.database),

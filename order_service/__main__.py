@@ -23,7 +23,7 @@ from runtime.settings import read_to_serve
 
 async def main(settings: OrderSettings) -> None:
     """Run until told to stop."""
-    client = connect(settings.mongodb_url.get_secret_value())
+    client = connect(settings.mongodb)
     nudge_after = timedelta(seconds=settings.nudge_after)
     store = OrderStore(database(client, settings.database)["orders"], Order, utc_now, nudge_after)
     rabbit = broker(settings, topology(ORDER, REACTIONS, TRANSITIONS, settings.retry_delays))

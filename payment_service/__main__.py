@@ -28,7 +28,7 @@ from runtime.settings import read_to_serve
 
 async def main(settings: PaymentSettings) -> None:
     """Run until told to stop."""
-    client = connect(settings.mongodb_url.get_secret_value())
+    client = connect(settings.mongodb)
     store = PaymentStore(database(client, settings.database)["payments"], Payment, utc_now)
     rabbit = broker(settings, topology(PAYMENT, REACTIONS, TRANSITIONS, settings.retry_delays))
     relay = Relay(PAYMENT, rabbit, store, utc_now, settings.relay_patience)

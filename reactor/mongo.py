@@ -101,7 +101,11 @@ def available() -> Iterator[None]:
 
 
 def _why(error: Exception) -> str:
-    """Say what is wrong, in a line, and what to do where waiting does not mend it."""
+    return refusal(error) or f"the database is away: {gist(error)}"
+
+
+def refusal(error: Exception) -> str | None:
+    """Return in a line what waiting does not mend, and what does; None: the database is only away."""
     told = gist(error)
     if "CERTIFICATE_VERIFY_FAILED" in told:
         return (
@@ -114,7 +118,7 @@ def _why(error: Exception) -> str:
             f"the database refuses ({told}): it has to know this user, password and these rights, which "
             "`saga database users` gives"
         )
-    return f"the database is away: {told}"
+    return None
 
 
 def gist(error: Exception) -> str:

@@ -51,7 +51,7 @@ class Service:
 def broker(settings: ServiceSettings, topology: Topology) -> Rabbit:
     """Return the link to the broker that the settings speak of."""
     return Rabbit(
-        settings.rabbitmq_url.get_secret_value(),
+        settings.broker,
         topology,
         prefetch=settings.prefetch,
         publish_timeout=settings.publish_timeout,

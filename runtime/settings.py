@@ -5,11 +5,20 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from messaging.topology import DEFAULT_DELAYS
 from runtime.access import Access, is_local, parse
+from runtime.tls import broker_url, check_authorities, database_url
 
 
 def _split(value: object) -> object:
@@ -35,12 +44,13 @@ def _mongodb(url: SecretStr) -> SecretStr:
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=24 * 3600)]
+Authorities = Annotated[Path | None, AfterValidator(lambda file: file and check_authorities(file))]
 Pauses = Annotated[tuple[Seconds, ...], NoDecode, BeforeValidator(_split)]
 
 
 class ServiceSettings(BaseSettings):
-    """Read from the environment: `RABBITMQ_URL`, `MONGODB_URL` and the tokens as they are, the rest with the
-    prefix of the service, as in `ORDER_PORT`."""
+    """Read from the environment: `RABBITMQ_URL`, `MONGODB_URL`, the files of authorities and the tokens as they
+    are, the rest with the prefix of the service, as in `ORDER_PORT`."""
 
     model_config = SettingsConfigDict(extra="ignore")
 
@@ -54,6 +64,10 @@ class ServiceSettings(BaseSettings):
     """Who may call over HTTP: `orders:TOKEN stock,operate:TOKEN`; see `runtime.access`."""
     tokens_file: Path | None = Field(None, validation_alias="SAGA_TOKENS_FILE")
     """A file with more of them."""
+    rabbitmq_ca_file: Authorities = Field(None, validation_alias="RABBITMQ_CA_FILE")
+    """Who vouches for the broker's certificate, for an amqps:// URL; without it, whom the system trusts."""
+    mongodb_ca_file: Authorities = Field(None, validation_alias="MONGODB_CA_FILE")
+    """Who vouches for the database's certificate, for a URL with tls=true; else whom the system trusts."""
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", validation_alias="LOG_LEVEL")
     host: str = "127.0.0.1"
     port: Port
@@ -89,6 +103,30 @@ class ServiceSettings(BaseSettings):
             except (OSError, UnicodeDecodeError) as error:
                 raise ValueError(f"{self.tokens_file} cannot be read: {type(error).__name__}") from None
         return parse(text)
+
+    @field_validator("rabbitmq_ca_file")
+    @classmethod
+    def _of_the_broker(cls, file: Path | None, known: ValidationInfo) -> Path | None:
+        if url := known.data.get("rabbitmq_url"):
+            broker_url(url.get_secret_value(), file)
+        return file
+
+    @field_validator("mongodb_ca_file")
+    @classmethod
+    def _of_the_database(cls, file: Path | None, known: ValidationInfo) -> Path | None:
+        if url := known.data.get("mongodb_url"):
+            database_url(url.get_secret_value(), file)
+        return file
+
+    @property
+    def broker(self) -> str:
+        """The broker's URL, with the authorities; a secret."""
+        return broker_url(self.rabbitmq_url.get_secret_value(), self.rabbitmq_ca_file)
+
+    @property
+    def mongodb(self) -> str:
+        """The database's URL, with the authorities; a secret."""
+        return database_url(self.mongodb_url.get_secret_value(), self.mongodb_ca_file)
 
 
 T = TypeVar("T", bound=ServiceSettings)

@@ -1,11 +1,15 @@
 """Settings come from the environment; a wrong one is named, and never shown."""
 
+import os
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import trustme
 
+from cli import endpoints
+from cli.client import CommandError
 from inventory_service.settings import InventorySettings
 from order_service.settings import OrderSettings
 from payment_service.reactions import Retries
@@ -28,7 +32,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for prefix, kind in KINDS.items():
         for name in kind.model_fields:
             monkeypatch.delenv(f"{prefix}_{name}".upper(), raising=False)
-    for name in COMMON:
+    for name in (*COMMON, *AUTHORITIES):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -228,3 +232,73 @@ def test_a_malformed_token_is_not_shown(
     said = capsys.readouterr().err
     assert "SAGA_TOKENS: token 1 is malformed" in said
     assert "s3cret" not in said
+
+
+AUTHORITIES = ("RABBITMQ_CA_FILE", "MONGODB_CA_FILE")
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> str:
+    """A file with the certificate of an authority."""
+    file = tmp_path / "authority.pem"
+    trustme.CA().cert_pem.write_to_path(str(file))
+    return str(file)
+
+
+def test_authorities_are_added_to_the_urls(monkeypatch: pytest.MonkeyPatch, authority: str) -> None:
+    monkeypatch.setenv("RABBITMQ_URL", "amqps://u:p@broker/v?heartbeat=5")
+    monkeypatch.setenv("MONGODB_URL", "mongodb://u:p@database/?tls=true")
+    for name in AUTHORITIES:
+        monkeypatch.setenv(name, authority)
+    settings = read(OrderSettings)
+    quoted = authority.replace("/", "%2F")
+    assert settings.broker == f"amqps://u:p@broker/v?heartbeat=5&cafile={quoted}"
+    assert settings.mongodb == f"mongodb://u:p@database/?tls=true&tlsCAFile={quoted}"
+    found = endpoints.find({name: os.environ[name] for name in (*AUTHORITIES, *COMMON[:2])})
+    assert (found.rabbitmq, found.mongodb) == (settings.broker, settings.mongodb)
+
+
+@pytest.mark.parametrize("variable", AUTHORITIES)
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_a_file_that_vouches_for_nothing_is_named(
+    variable: str,
+    content: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "authority.pem"
+    if content:
+        file.write_text(content)
+    monkeypatch.setenv("RABBITMQ_URL", "amqps://broker/")
+    monkeypatch.setenv("MONGODB_URL", "mongodb://database/?tls=true")
+    monkeypatch.setenv(variable, str(file))
+    with pytest.raises(SystemExit):
+        read(OrderSettings)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{variable}: ")
+    with pytest.raises(CommandError, match=variable):
+        endpoints.find(os.environ)
+
+
+@pytest.mark.parametrize("variable", AUTHORITIES)
+@pytest.mark.parametrize(
+    "database", ["mongodb://u:s3cret@database/", "mongodb://u:s3cret@database/?tls=false"]
+)
+def test_an_authority_for_a_link_that_is_not_encrypted_is_refused(
+    variable: str,
+    database: str,
+    authority: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("RABBITMQ_URL", "amqp://u:s3cret@broker/")
+    monkeypatch.setenv("MONGODB_URL", database)
+    monkeypatch.setenv(variable, authority)
+    with pytest.raises(SystemExit):
+        read(OrderSettings)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{variable}: ")
+    assert "s3cret" not in line
+    with pytest.raises(CommandError, match=variable):
+        endpoints.find(os.environ)

@@ -1,0 +1,202 @@
+"""Encrypted links to broker and database, whose certificates an authority of the test's own has issued."""
+
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trustme
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+from typer.testing import CliRunner
+
+from cli import main
+from cli.broker import BrokerNode
+from cli.process import Child, free_port, wait_until
+from events.catalogue import ORDER
+from messaging.users import OPERATOR
+from tests.support.broker import until
+from tests.support.services import Alone, alone
+from tests.support.users import PASSWORDS
+
+BROKER_CONFIG = """\
+listeners.ssl.local = 127.0.0.1:{port}
+ssl_options.cacertfile = {directory}/authority.pem
+ssl_options.certfile = {directory}/certificate.pem
+ssl_options.keyfile = {directory}/key.pem
+"""
+
+
+@dataclass(frozen=True)
+class Encrypted:
+    """A broker and a database that are known as `localhost`, and the authorities asked about them."""
+
+    broker: str
+    database: str
+    authority: str
+    wrong_authority: str
+
+
+@pytest.fixture(scope="module")
+def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encrypted]:
+    directory = tmp_path_factory.mktemp("tls")
+    authority, wrong = trustme.CA(), trustme.CA()
+    server = authority.issue_cert("localhost")
+    authority.cert_pem.write_to_path(str(directory / "authority.pem"))
+    wrong.cert_pem.write_to_path(str(directory / "wrong.pem"))
+    server.private_key_pem.write_to_path(str(directory / "key.pem"))
+    for number, blob in enumerate(server.cert_chain_pems):
+        blob.write_to_path(str(directory / "certificate.pem"), append=number > 0)
+    port = free_port()
+    config = BROKER_CONFIG.format(port=port, directory=directory)
+    broker = BrokerNode(directory / "rabbitmq", passwords=PASSWORDS, extra_config=config)
+    database, database_url = database_at(directory)
+    broker.start()
+    database.start()
+    try:
+        broker.wait_ready()
+        wait_until(lambda: answers(database_url, directory / "authority.pem"), 30, "it answers", database)
+        yield Encrypted(
+            f"amqps://{{user}}:{{password}}@localhost:{port}/",
+            database_url,
+            str(directory / "authority.pem"),
+            str(directory / "wrong.pem"),
+        )
+    finally:
+        broker.stop()
+        database.stop(5)
+
+
+def database_at(directory: Path) -> tuple[Child, str]:
+    """The embedded database, which takes MongoDB's place, with its own TLS; and its URL."""
+    port = free_port()
+    options = {
+        "host": "127.0.0.1",
+        "port": port,
+        "storage-path": directory / "mongodb",
+        "tls-cert-file": directory / "certificate.pem",
+        "tls-key-file": directory / "key.pem",
+    }
+    program = Path(sys.executable).with_name("secantusd-py")
+    argv = [str(program), *(f"--{name}={value}" for name, value in options.items())]
+    url = f"mongodb://localhost:{port}/?directConnection=true&retryWrites=false&tls=true"
+    return Child("The database", argv, log=directory / "mongodb.log"), url
+
+
+def answers(url: str, authority: Path) -> bool:
+    try:
+        with MongoClient(url, tlsCAFile=str(authority), serverSelectionTimeoutMS=500) as client:  # type: ignore[var-annotated]
+            return bool(client.admin.command("ping"))
+    except PyMongoError:
+        return False
+
+
+@pytest.fixture
+def environment(encrypted: Encrypted, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """The settings of TLS, all of them right."""
+    monkeypatch.setenv("RABBITMQ_CA_FILE", encrypted.authority)
+    monkeypatch.setenv("MONGODB_CA_FILE", encrypted.authority)
+    return monkeypatch
+
+
+def broker_url(encrypted: Encrypted, user: str) -> str:
+    return encrypted.broker.format(user=user, password=PASSWORDS[user])
+
+
+def elsewhere(url: str) -> str:
+    """The same place under a name that is not in its certificate."""
+    return url.replace("localhost", "127.0.0.1")
+
+
+async def says(service: Alone, *words: str) -> None:
+    def said() -> bool:
+        detail = service.http.get("/readyz").json().get("detail", "")
+        return all(re.search(word, detail) for word in words) and "\n" not in detail
+
+    await until(said, f"it says {words}", limit=40)
+
+
+def test_a_service_works_over_encrypted_links(
+    encrypted: Encrypted, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with alone(ORDER, broker_url(encrypted, ORDER), encrypted.database, tmp_path) as service:
+        service.wait_ready()
+
+
+WRONG = {
+    # What it is called depends on whether the server sends the authority's certificate, too.
+    "authority": "unable to get local issuer certificate|self-signed certificate in certificate chain",
+    "name": "certificate is not valid for '127.0.0.1'",
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+async def test_a_broker_with_the_wrong_certificate_is_refused_in_one_line(
+    encrypted: Encrypted, environment: pytest.MonkeyPatch, tmp_path: Path, wrong: str
+) -> None:
+    url = broker_url(encrypted, ORDER)
+    if wrong == "authority":
+        environment.setenv("RABBITMQ_CA_FILE", encrypted.wrong_authority)
+    else:
+        url = elsewhere(url)
+    with alone(ORDER, url, encrypted.database, tmp_path) as service:
+        await says(service, "the broker's certificate is not accepted", WRONG[wrong], "RABBITMQ_CA_FILE")
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+async def test_a_database_with_the_wrong_certificate_is_refused_in_one_line(
+    encrypted: Encrypted, environment: pytest.MonkeyPatch, tmp_path: Path, wrong: str
+) -> None:
+    url = encrypted.database
+    if wrong == "authority":
+        environment.setenv("MONGODB_CA_FILE", encrypted.wrong_authority)
+    else:
+        url = elsewhere(url)
+    with alone(ORDER, broker_url(encrypted, ORDER), url, tmp_path) as service:
+        await says(service, "the database's certificate is not accepted", WRONG[wrong], "MONGODB_CA_FILE")
+
+
+def test_without_an_authority_neither_is_trusted(
+    encrypted: Encrypted, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    environment.delenv("RABBITMQ_CA_FILE")
+    environment.delenv("MONGODB_CA_FILE")
+    url = broker_url(encrypted, OPERATOR)
+    command = saga(environment, url, encrypted.database, "dead-letters", "list")
+    assert "the broker's certificate is not accepted" in command
+
+
+class TestCommandLine:
+    def test_it_uses_encrypted_links(self, encrypted: Encrypted, environment: pytest.MonkeyPatch) -> None:
+        url = broker_url(encrypted, OPERATOR)
+        told = saga(environment, url, encrypted.database, "dead-letters", "list", code=0)
+        assert "order_service: no dead letters" in told
+        assert "orders" in saga(environment, url, encrypted.database, "audit", code=0)
+
+    @pytest.mark.parametrize("command", [("dead-letters", "list"), ("audit",)])
+    @pytest.mark.parametrize("wrong", WRONG)
+    def test_a_wrong_certificate_is_refused_in_one_line(
+        self, encrypted: Encrypted, environment: pytest.MonkeyPatch, command: tuple[str, ...], wrong: str
+    ) -> None:
+        broker, database = broker_url(encrypted, OPERATOR), encrypted.database
+        if wrong == "authority":
+            environment.setenv("RABBITMQ_CA_FILE", encrypted.wrong_authority)
+            environment.setenv("MONGODB_CA_FILE", encrypted.wrong_authority)
+        else:
+            broker, database = elsewhere(broker), elsewhere(database)
+        told = saga(environment, broker, f"{database}&serverSelectionTimeoutMS=2000", *command)
+        assert "certificate is not accepted" in told
+        assert re.search(WRONG[wrong], told)
+        assert len(told.splitlines()) == 1
+        assert PASSWORDS[OPERATOR] not in told
+
+
+def saga(environment: pytest.MonkeyPatch, broker: str, database: str, *command: str, code: int = 1) -> str:
+    """Run a command; return all that it prints."""
+    environment.setenv("RABBITMQ_URL", broker)
+    environment.setenv("MONGODB_URL", database)
+    told = CliRunner().invoke(main.app, list(command))
+    assert told.exit_code == code, f"{told.output}\n{told.exception!r}"
+    return told.output
