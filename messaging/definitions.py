@@ -65,9 +65,14 @@ def _user(name: str, password: str) -> Json:
 
 
 def _service(topology: Topology) -> Json:
-    """A service may do everything with what is its own, and bind to the exchanges that it reads from."""
+    """A service may do everything with what is its own, and bind to the exchanges that it reads from.
+
+    It also has to ask whether its readers' queues are there, which RabbitMQ since 4.3.1 only answers who has
+    any right to them. To write to a queue means no more than to bind it to what one may listen to oneself.
+    """
     own = [re.escape(topology.exchange), rf"{re.escape(topology.service)}(\..+)?"]
-    return _permission(topology.service, _any(own), _any(own), _any([*own, *_sources(topology)]))
+    asked = map(re.escape, topology.required_queues)
+    return _permission(topology.service, _any(own), _any([*own, *asked]), _any([*own, *_sources(topology)]))
 
 
 def _operator(topologies: Collection[Topology]) -> Json:

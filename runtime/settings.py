@@ -49,8 +49,8 @@ Pauses = Annotated[tuple[Seconds, ...], NoDecode, BeforeValidator(_split)]
 
 
 class ServiceSettings(BaseSettings):
-    """Read from the environment: `RABBITMQ_URL`, `MONGODB_URL`, the files of authorities and the tokens as they
-    are, the rest with the prefix of the service, as in `ORDER_PORT`."""
+    """Read from the environment: `RABBITMQ_URL`, `MONGODB_URL`, the files of authorities and the tokens as
+    they are, the rest with the prefix of the service, as in `ORDER_PORT`."""
 
     model_config = SettingsConfigDict(extra="ignore")
 

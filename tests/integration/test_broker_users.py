@@ -91,7 +91,9 @@ def anothers(user: str, service: str) -> Iterator[Case]:
         if not starts_sagas and not by_hand:
             yield user, f"publishes through {exchange}", published(exchange, REQUEST)
     for queue, exchange, key in topology.event_bindings:
-        yield user, f"takes {key} away from {queue}", unbound(queue, exchange, key)
+        shared = user in SERVICES and (user, exchange, key) in TOPOLOGIES[user].event_bindings
+        if not shared:
+            yield user, f"takes {key} away from {queue}", unbound(queue, exchange, key)
 
 
 def the_services(service: str) -> Iterator[Case]:
