@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import Any, NoReturn
 
 from cli.client import Json
+from events.codec import MAX_BYTES
 from messaging.message import EVENT_ID, FAILED_AT, REASON, Delivery, broker_death, origin, replayed
 from messaging.topology import Topology
 
@@ -64,7 +65,8 @@ class Letter:
     def reason(self) -> str:
         """Why it was put away."""
         if death := broker_death(self.delivery):
-            return f"the broker put it away: {death.get('reason')}"
+            long = f", longer than {MAX_BYTES} bytes" if len(self.delivery.body) > MAX_BYTES else ""
+            return f"the broker put it away: {death.get('reason')}{long}"
         return str(self.delivery.headers.get(REASON) or NO_REASON)
 
     @property

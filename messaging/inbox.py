@@ -6,23 +6,28 @@ from contextlib import suppress
 from typing import Any
 
 import aiormq
+import structlog
 from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 
-from messaging import amqp_time
+from events.codec import MAX_BYTES
+from messaging import lenient, metrics
 from messaging.calls import GONE, undisturbed
 from messaging.message import Delivery
 
+log = structlog.get_logger()
+
 RPC_TIMEOUT = 10.0
 
-amqp_time.install()
+lenient.install()
 
 
 class RabbitInbox:
     """Takes deliveries from a queue, many at a time, and settles them in any order.
 
     As soon as its channel is gone it counts as closed, and settling does nothing: the broker delivers
-    again whatever was not acknowledged.
+    again whatever was not acknowledged. What is longer than any event may be is not held, but left to the
+    broker to put away: a few hundred giants would take all memory there is.
     """
 
     def __init__(self, channel: aiormq.Channel, gone: Awaitable[object], queue: str) -> None:
@@ -125,7 +130,19 @@ class RabbitInbox:
     async def _on_delivery(self, message: DeliveredMessage) -> None:
         delivery = as_delivery(message)
         self._unsettled[delivery.tag] = delivery
-        self._arrived.put_nowait(delivery)
+        if len(delivery.body) > MAX_BYTES:
+            await self._refuse(delivery)
+        else:
+            self._arrived.put_nowait(delivery)
+
+    async def _refuse(self, delivery: Delivery) -> None:
+        service = self._queue.partition(".")[0]
+        metrics.DEAD_LETTERS.labels(service).inc()
+        log.error("dead_lettered", queue=self._queue, reason=f"longer than {MAX_BYTES} bytes")
+        with suppress(*GONE):
+            await self._channel.basic_nack(delivery.tag, requeue=False, wait=False)
+        # Only now: an acknowledgement of several messages must not take this one along.
+        self._unsettled.pop(delivery.tag, None)
 
 
 def as_delivery(message: DeliveredMessage) -> Delivery:

@@ -19,7 +19,7 @@ from events.catalogue import (
     InventoryConfirmationRequested,
     InventoryConfirmed,
 )
-from events.codec import decode, encode
+from events.codec import MAX_BYTES, decode, encode
 from events.identity import derived_id
 from messaging import metrics
 from messaging.intake import Intake
@@ -467,6 +467,22 @@ async def test_a_bad_message_with_odd_properties_is_put_away_like_any_other(
         await dead.ack()
     assert "not JSON" in str(dead.headers[REASON])
     assert "CC" not in dead.headers
+
+
+async def test_a_message_that_is_too_long_is_put_away_by_the_broker(
+    broker: Broker, client: Client, asker: Neighbour
+) -> None:
+    confirming = Confirming()
+    async with serving(broker, confirming) as rabbit:
+        await reading(rabbit)
+        await client.publish("order.events", KEY, b" " * (MAX_BYTES + 1), message_id="giant")
+        await ask(client, request())
+        assert (await asker.receive()).order_id == "o-1"
+        dead = await client.get("inventory_service.dead")
+        await dead.ack()
+    assert (dead.message_id, len(dead.body)) == ("giant", MAX_BYTES + 1)
+    assert REASON not in dead.headers
+    assert await client.depth("inventory_service") == 0
 
 
 async def die_with_a_message(broker: Broker, queue: str, times: int) -> None:

@@ -20,7 +20,7 @@ from events.catalogue import (
     PaymentFailed,
     PaymentRefunded,
 )
-from events.codec import encode
+from events.codec import MAX_BYTES, encode
 from messaging.message import (
     ATTEMPTS,
     EVENT_ID,
@@ -119,6 +119,11 @@ class TestWhatALetterIs:
         assert one.reason == "the broker put it away: delivery_limit"
         assert one.put_away_at == "2026-03-01T12:00:00+00:00"
         assert one.origin == ("payment.events", "PaymentFailed.c-1")
+
+    def test_what_was_too_long_says_so_though_the_broker_put_it_away(self) -> None:
+        headers = {"x-death": [{**DEATH, "reason": "rejected"}]}
+        one = Letter(SERVICE, delivery(b" " * (MAX_BYTES + 1), exchange=SERVICE.dead, headers=headers))
+        assert one.reason == f"the broker put it away: rejected, longer than {MAX_BYTES} bytes"
 
     def test_what_came_to_its_death_by_the_services_own_exchange_has_its_first_way(self) -> None:
         ours = {ORIGIN_EXCHANGE: "payment.events", ORIGIN_KEY: "PaymentFailed.c-9"}
