@@ -1,6 +1,7 @@
 """A service is killed anywhere in the middle of many orders; books and audit are the judges.
 
-The failures at chosen points, and those of broker, database and network, are in `tests/failures`.
+The failures at chosen points, and those of broker, database and network, are in `tests/failures`; those of
+containers in `test_containers.py`.
 """
 
 import asyncio
@@ -13,7 +14,10 @@ MANY = 200
 
 
 @pytest.mark.parametrize("service", ["order_service", "inventory_service", "payment_service"])
-async def test_when_a_service_is_killed_in_the_middle_of_many_orders(system: System, service: str) -> None:
+async def test_when_a_service_is_killed_in_the_middle_of_many_orders(
+    system_of_processes: System, service: str
+) -> None:
+    system = system_of_processes
     letters = await system.dead_letters()
     product = await system.stock(north=MANY, south=MANY)
     order_ids = await place_many(system, product, MANY)
