@@ -140,9 +140,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
                 with suppress(RuntimeError):
                     task.get_coro().close()
-                # Both know each other; parted, neither is left to the garbage collector.
+                # Whoever awaits and what is awaited know each other; parted, neither needs the garbage collector.
                 if (awaited := task._fut_waiter) is not None:  # type: ignore[attr-defined]
                     awaited.cancel()
+                for callback, _ in task._callbacks or ():  # type: ignore[attr-defined]
+                    task.remove_done_callback(callback)
         self._tasks.clear()
         self._due.clear()
         self._timers.clear()
