@@ -140,10 +140,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
                 with suppress(RuntimeError):
                     task.get_coro().close()
-                # Whoever awaits and what is awaited know each other; parted, neither needs the garbage collector.
+                # Who awaits and what is awaited know each other; parted, they are gone at once.
                 if (awaited := task._fut_waiter) is not None:  # type: ignore[attr-defined]
                     awaited.cancel()
-                for callback, _ in task._callbacks or ():  # type: ignore[attr-defined]
+                for callback, _ in task._callbacks or ():
                     task.remove_done_callback(callback)
         self._tasks.clear()
         self._due.clear()
