@@ -1,0 +1,34 @@
+"""Which secrets the processes of the local stack are given."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from cli.database_users import AUDITOR
+from cli.endpoints import broker_login
+from cli.stack import ENDPOINTS_FILE
+from events.catalogue import SERVICES
+from messaging.users import OPERATOR, PUBLISHER
+from tests.e2e.system import System
+from tests.support.users import PASSWORDS
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads environments by /proc")
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_is_told_its_own_passwords_and_no_others(system_of_processes: System, service: str) -> None:
+    stack = system_of_processes.stack
+    assert stack.database is not None
+    environment = Path(f"/proc/{stack.service(service).pid}/environ").read_text()
+    assert PASSWORDS[service] in environment
+    assert broker_login(stack.database.url_of(service)).password in environment
+    for other in {*SERVICES, OPERATOR, PUBLISHER} - {service}:
+        assert PASSWORDS[other] not in environment
+    for other in {*SERVICES, AUDITOR} - {service}:
+        assert broker_login(stack.database.url_of(other)).password not in environment
+
+
+def test_where_the_operators_passwords_are_only_the_owner_reads(system_of_processes: System) -> None:
+    directory = system_of_processes.stack.state_dir
+    assert stat.S_IMODE(directory.stat().st_mode) & 0o077 == 0
+    assert stat.S_IMODE((directory / ENDPOINTS_FILE).stat().st_mode) == 0o600
