@@ -1,6 +1,7 @@
 """Events to JSON and back: strict on what we publish, tolerant of unknown fields on what we read."""
 
 import json
+import re
 from decimal import Decimal
 from typing import Any, NoReturn
 
@@ -45,7 +46,7 @@ def from_json(fields: object, *, forbid_unknown: bool = False) -> Event:
         raise InvalidEvent("an event is a JSON object")
     kind = fields.get("type")
     if not isinstance(kind, str) or kind not in EVENT_TYPES:
-        raise InvalidEvent(f"type: {_short(kind)} is no event; known are {', '.join(EVENT_TYPES)}")
+        raise InvalidEvent(f"type: {_named(kind)} is no event; known are {', '.join(EVENT_TYPES)}")
     try:
         return ANY_EVENT.validate_python(fields, extra="forbid" if forbid_unknown else "ignore")
     except ValidationError as error:
@@ -99,6 +100,6 @@ _READER = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse)
 _WRITER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+def _named(kind: object) -> str:
+    """Name a type as it is, unless it could be anything: the reason goes into a log."""
+    return repr(kind) if isinstance(kind, str) and re.fullmatch(r"[A-Za-z]{1,64}", kind) else "this"

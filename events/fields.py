@@ -31,6 +31,7 @@ class Model(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
 
 
+_CARD_NUMBER = re.compile(r"(?<![A-Za-z0-9-])\d(?:-?\d){12,18}(?![A-Za-z0-9-])", re.ASCII)
 _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -87,6 +88,17 @@ def _in_utc(moment: datetime) -> datetime:
         raise ValueError("must be a moment between the years 1 and 9999 in UTC") from None
 
 
+def _no_card_number(text: str) -> str:
+    """Refuse what could be the number of a payment card: 13 to 19 digits by themselves whose check digit is
+    right. It would be stored, and published."""
+    for found in _CARD_NUMBER.finditer(text):
+        digits = [int(digit) for digit in reversed(found[0]) if digit != "-"]
+        doubled = [sum(divmod(2 * digit, 10)) for digit in digits[1::2]]
+        if (sum(digits[::2]) + sum(doubled)) % 10 == 0:
+            raise ValueError("must be a reference of the payment provider, never a card number")
+    return text
+
+
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
 """An identifier: up to 64 letters, digits, `_` and `-`, so that it is safe in a routing key and a URL."""
 
@@ -137,7 +149,7 @@ HoldSeconds = Annotated[int, Field(strict=True, ge=1, le=MAX_HOLD_SECONDS)]
 """How long a hold lasts, in seconds."""
 Reason = Annotated[str, Field(min_length=1, max_length=500)]
 """A machine-readable word or a short sentence."""
-PaymentMethod = Annotated[str, Field(pattern=r"^[A-Za-z0-9_:.=-]{1,128}$")]
+PaymentMethod = Annotated[str, Field(pattern=r"^[A-Za-z0-9_:.=-]{1,128}$"), AfterValidator(_no_card_number)]
 """A reference that the payment provider understands (a token or channel); never card data."""
 Timestamp = Annotated[
     AwareDatetime,

@@ -203,8 +203,8 @@ async def running(
     stack: Whole, vhost: str, settings: Mapping[str, str], token: str | None = None
 ) -> AsyncIterator[System]:
     """Start a stack, whose databases have the names in `settings`, and stop it at the end."""
-    await asyncio.to_thread(stack.start)
     try:
+        await asyncio.to_thread(stack.start)
         # A connection for each request: one that is kept may go down with what it leads to.
         limits = httpx.Limits(max_keepalive_connections=0)
         headers = {"Authorization": f"Bearer {token}"} if token else {}

@@ -316,6 +316,42 @@ def with_id(kind: str, path: tuple[str | int, ...], value: object) -> dict[str, 
     return dict(fields)
 
 
+class TestPaymentMethods:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "4111111111111111",
+            "4111-1111-1111-1111",
+            "378282246310005",
+            "card:5555555555554444",
+            "pan=6011000990139424:12",
+            "4222222222222",
+            "tok_4111111111111111",
+            "6304000000000000000"[:19],
+        ],
+    )
+    def test_a_card_number_is_refused_and_not_repeated(self, text: str) -> None:
+        said = problem(changed(paymentMethod=text))
+        assert "paymentMethod: must be a reference of the payment provider" in said
+        assert text not in said
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "sim:delay:3.5",
+            "4111111111111112",
+            "pm-9e7f07cf-1dd1-4446-8d0e-83de6fa69abc",
+            "00000000-0000-0000-0000-000000000000",
+            "41111111111111110000",
+            "ID_OVO:pt-7a3c",
+        ],
+    )
+    def test_a_reference_is_not_taken_for_one(self, text: str) -> None:
+        read = decode(json.dumps(changed(paymentMethod=text)))
+        assert isinstance(read, InventoryReservationRequested)
+        assert read.payment_method == text
+
+
 @pytest.mark.parametrize(
     ("kind", "path"),
     id_fields(),
