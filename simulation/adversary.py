@@ -48,6 +48,8 @@ RARE = (
     "pending refund",
 )
 """Kinds with few occasions to strike: they strike more often when there is one."""
+SELDOM = ("refuse refund", "pending refund")
+"""Kinds with hardly any."""
 LONG = 320.0
 """Seconds: later than most holds and deadlines, sooner than the last retry gives up."""
 
@@ -65,6 +67,7 @@ class Adversary:
         for kind in KINDS:
             if self.dice.random() < 0.45:
                 self.rates[kind] = 10 ** self.dice.uniform(-2.3, -0.7) * (4 if kind in RARE else 1)
+                self.rates[kind] *= 4 if kind in SELDOM else 1
                 self.budget[kind] = self.dice.choice((1, 2, 4, 8))
         self.hurry = self.dice.choice((0.0, 0.3, 0.8))
         """The share of the calls that take no time at all."""
