@@ -47,6 +47,16 @@ WAYS = (
     Way("expiring", 6, (_item("coffee", 2),), {"paymentMethod": "sim:delay:3", "expiresIn": 2}),
     Way("slow provider", 4, (_item("tea", 1),), {"paymentMethod": "sim:delay:2"}),
     Way("silent provider", 2, (_item("tea", 1),), {"paymentMethod": "sim:timeout:1"}),
+    Way("paid later", 4, (_item("tea", 1),), {"paymentMethod": "sim:pending:1.5"}),
+    Way("paid later, unheard", 2, (_item("tea", 1),), {"paymentMethod": "sim:pending:1:unheard"}),
+    Way("never paid", 2, (_item("coffee", 1),), {"paymentMethod": "sim:expire:1"}),
+    Way("cancelled unpaid", 3, (_item("tea", 2),), {"paymentMethod": "sim:pending:3600"}, cancelled=True),
+    Way(
+        "refund refused",
+        2,
+        (_item("coffee", 1),),
+        {"paymentMethod": "sim:delay:3:refuse-refund:1:pending-refund:1", "expiresIn": 2},
+    ),
     Way("by hand", 10, (_item("coffee", 1),), by_hand=True),
 )
 

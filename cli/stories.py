@@ -230,6 +230,16 @@ STORIES = (
         events=CONFIRMED,
         warehouses=1,
     ),
+    Story(
+        name="paid later",
+        about="the provider waits 2 s for the customer, and gives notice once the payment is made",
+        takes={"tea": 1},
+        total=Decimal("12.50"),
+        options={"paymentMethod": "sim:pending:2"},
+        start=place,
+        status="confirmed",
+        events=CONFIRMED,
+    ),
 )
 
 ONE_OF_MANY = Story(

@@ -68,6 +68,22 @@ async def test_when_the_process_dies_while_charging_after_the_provider_has_decid
     await survived(scene, "payment_service", "charged", nth=5)
 
 
+async def test_when_the_process_dies_while_payments_are_pending(scene: Scene) -> None:
+    # Who is to hear the provider's notice dies, too: every second order is never given notice of.
+    product = await scene.system.stock(north=MANY)
+    methods = ["sim:pending:8", "sim:pending:8:unheard"] * (MANY // 2)
+    order_ids = [await scene.system.place_surely(product, paymentMethod=method) for method in methods]
+
+    async def all_pending() -> bool:
+        return all([(await scene.system.payment(order_id)).get("actions") for order_id in order_ids])
+
+    await until(all_pending, "every customer can pay", limit=60)
+    scene.system.stack.service("payment_service").kill()
+    await scene.back("payment_service")
+    await scene.all_confirmed(order_ids, product)
+    await scene.told_once(order_ids)
+
+
 async def test_when_the_process_dies_in_the_inventory_transaction(scene: Scene) -> None:
     # The database would end the transaction by itself after 60 s; the service's next process does at once.
     await survived(scene, "inventory_service", "committing", nth=2, limit=45)
