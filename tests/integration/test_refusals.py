@@ -4,22 +4,16 @@ from pathlib import Path
 
 from cli.database import DatabaseNode
 from cli.database_users import AUDITOR
-from events.catalogue import INVENTORY, PAYMENT, SERVICES
+from events.catalogue import INVENTORY, ORDER, PAYMENT, SERVICES
 from tests.support.broker import Broker, until
-from tests.support.services import Alone, alone
+from tests.support.services import alone
 from tests.support.users import at, load_users
 
+PAYMENT_REQUESTED = b"""
+    {"type": "PaymentRequested", "orderId": "o-1", "userId": "u-1", "amount": "25.00", "currency": "USD",
+     "idempotencyKey": "order-o-1"}
+"""
 ADVICE = "`saga broker definitions` writes"
-
-
-async def says(service: Alone, *words: str) -> None:
-    """Wait until the service says in one line what it waits for, with these words in it."""
-
-    def said() -> bool:
-        detail = service.http.get("/readyz").json().get("detail", "")
-        return all(word in detail for word in words) and "\n" not in detail
-
-    await until(said, f"it says {words}")
 
 
 def logged(tmp_path: Path, service: str) -> str:
@@ -29,7 +23,7 @@ def logged(tmp_path: Path, service: str) -> str:
 async def test_a_wrong_password_is_said(broker: Broker, mongodb_url: str, tmp_path: Path) -> None:
     load_users(broker)
     with alone(PAYMENT, broker.as_user(PAYMENT, "guessed").url, mongodb_url, tmp_path) as service:
-        await says(service, "ACCESS_REFUSED", "Login was refused", ADVICE)
+        await service.says("ACCESS_REFUSED", "Login was refused", ADVICE)
     assert "guessed" not in logged(tmp_path, PAYMENT)
 
 
@@ -39,7 +33,7 @@ async def test_rights_that_are_missing_are_said_and_asked_for_again(
     load_users(broker)
     broker.grant(PAYMENT, "^$")
     with alone(PAYMENT, at(broker, PAYMENT).url, mongodb_url, tmp_path) as service:
-        await says(service, "ACCESS_REFUSED", "access to exchange 'payment.events'", ADVICE)
+        await service.says("ACCESS_REFUSED", "access to exchange 'payment.events'", ADVICE)
         load_users(broker)
         service.wait_ready()
     assert '"broker_refuses"' in logged(tmp_path, PAYMENT)
@@ -49,7 +43,7 @@ async def test_a_binding_that_is_refused_is_said(broker: Broker, mongodb_url: st
     load_users(broker)
     broker.forbid_topics(PAYMENT, "order.events")
     with alone(PAYMENT, at(broker, PAYMENT).url, mongodb_url, tmp_path) as service:
-        await says(service, "ACCESS_REFUSED", "access to topic", ADVICE)
+        await service.says("ACCESS_REFUSED", "access to topic", ADVICE)
 
 
 async def test_a_virtual_host_that_is_closed_is_said(
@@ -58,14 +52,14 @@ async def test_a_virtual_host_that_is_closed_is_said(
     load_users(broker)
     broker.shut_out(INVENTORY)
     with alone(INVENTORY, at(broker, INVENTORY).url, mongodb_url, tmp_path) as service:
-        await says(service, "no such virtual host", ADVICE)
+        await service.says("no such virtual host", ADVICE)
 
 
 async def test_who_is_another_users_guest_does_not_look_at_publishers_and_says_so(
     broker: Broker, mongodb_url: str, tmp_path: Path
 ) -> None:
     with alone(PAYMENT, broker.url, mongodb_url, tmp_path) as service:
-        await says(service, "waiting for")
+        await service.says("waiting for")
         await until(lambda: "senders_unchecked" in logged(tmp_path, PAYMENT), "it says so")
 
 
@@ -83,3 +77,20 @@ async def test_a_database_that_lets_nobody_in_is_said(broker: Broker, tmp_path: 
     finally:
         node.stop()
     assert "guessed" not in logged(tmp_path, PAYMENT)
+
+
+async def test_an_event_that_may_not_be_published_waits_until_it_may(
+    broker: Broker, mongodb_url: str, tmp_path: Path
+) -> None:
+    load_users(broker)
+    broker.forbid_topics(PAYMENT, "payment.events")
+    with alone(PAYMENT, at(broker, PAYMENT).url, mongodb_url, tmp_path) as service:
+        service.wait_ready()
+        async with at(broker, ORDER).connected() as client:
+            await client.publish("order.events", "PaymentRequested.o-1", PAYMENT_REQUESTED, user_id=ORDER)
+        await until(lambda: "the broker refuses (ACCESS_REFUSED" in logged(tmp_path, PAYMENT), "it says so")
+        load_users(broker)
+        async with broker.connected() as client:
+            answer = await client.get(ORDER)
+            assert answer.type == "PaymentCompleted"
+            await answer.ack()

@@ -17,8 +17,7 @@ from cli.broker import BrokerNode
 from cli.process import Child, free_port, wait_until
 from events.catalogue import ORDER
 from messaging.users import OPERATOR
-from tests.support.broker import until
-from tests.support.services import Alone, alone
+from tests.support.services import alone
 from tests.support.users import PASSWORDS
 
 BROKER_CONFIG = """\
@@ -110,14 +109,6 @@ def elsewhere(url: str) -> str:
     return url.replace("localhost", "127.0.0.1")
 
 
-async def says(service: Alone, *words: str) -> None:
-    def said() -> bool:
-        detail = service.http.get("/readyz").json().get("detail", "")
-        return all(re.search(word, detail) for word in words) and "\n" not in detail
-
-    await until(said, f"it says {words}", limit=40)
-
-
 def test_a_service_works_over_encrypted_links(
     encrypted: Encrypted, environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -142,7 +133,7 @@ async def test_a_broker_with_the_wrong_certificate_is_refused_in_one_line(
     else:
         url = elsewhere(url)
     with alone(ORDER, url, encrypted.database, tmp_path) as service:
-        await says(service, "the broker's certificate is not accepted", WRONG[wrong], "RABBITMQ_CA_FILE")
+        await service.says("the broker's certificate is not accepted", WRONG[wrong], "RABBITMQ_CA_FILE")
 
 
 @pytest.mark.parametrize("wrong", WRONG)
@@ -155,7 +146,7 @@ async def test_a_database_with_the_wrong_certificate_is_refused_in_one_line(
     else:
         url = elsewhere(url)
     with alone(ORDER, broker_url(encrypted, ORDER), url, tmp_path) as service:
-        await says(service, "the database's certificate is not accepted", WRONG[wrong], "MONGODB_CA_FILE")
+        await service.says("the database's certificate is not accepted", WRONG[wrong], "MONGODB_CA_FILE")
 
 
 def test_without_an_authority_neither_is_trusted(

@@ -1,6 +1,7 @@
 """A single service as a process of its own, with the test in the place of all others."""
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from order_service.reactions import TRANSITIONS as ORDER_TRANSITIONS
 from payment_service.reactions import REACTIONS as PAYMENT_REACTIONS
 from payment_service.reactions import TRANSITIONS as PAYMENT_TRANSITIONS
 from reactor.worker import topology
-from tests.support.broker import Client, Neighbour
+from tests.support.broker import Client, Neighbour, until
 
 DELAYS = (0.1, 0.2)
 """Short pauses, in seconds, so that retries end within a test."""
@@ -60,6 +61,15 @@ class Alone:
             return self.http.get("/healthz").is_success
         except httpx.HTTPError:
             return False
+
+    async def says(self, *patterns: str) -> None:
+        """Wait until it says, in one line, that it cannot work, with all of these in it."""
+
+        def said() -> bool:
+            detail = self.http.get("/readyz").json().get("detail", "")
+            return all(re.search(pattern, detail) for pattern in patterns) and "\n" not in detail
+
+        await until(said, f"{self.child.name} says {patterns}", limit=40)
 
     def wait_ready(self) -> None:
         """Return once the service can work."""
