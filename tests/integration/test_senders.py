@@ -2,23 +2,24 @@
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from aiormq.exceptions import ChannelAccessRefused
 
-from cli.dead_queue import opened
-from cli.letters import Wanted
 from events.catalogue import INVENTORY, ORDER, PAYMENT
 from messaging.message import ORIGIN_USER, REASON
 from messaging.users import ADMINISTRATOR, OPERATOR, PUBLISHER
 from tests.support.broker import Broker, Client, until
+from tests.support.dead_letters import Commands
 from tests.support.services import TOPOLOGIES, Alone, alone
 from tests.support.users import at, load_users
 
 REQUEST, RELEASE = "InventoryReservationRequested", "InventoryReleaseRequested"
 DEAD = TOPOLOGIES[INVENTORY].dead
+DATABASE = f"senders_{uuid4().hex[:12]}"
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def defined(module_broker: Broker) -> Broker:
 def inventory(defined: Broker, mongodb_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
     """The inventory service, logged in as itself; its neighbours' queues are there, and nobody reads them."""
     directory = tmp_path_factory.mktemp("inventory")
-    with alone(INVENTORY, at(defined, INVENTORY).url, mongodb_url, directory) as service:
+    with alone(INVENTORY, at(defined, INVENTORY).url, mongodb_url, directory, database=DATABASE) as service:
         service.wait_ready()
         service.http.put("/warehouses", json={"warehouses": [WAREHOUSE]}).raise_for_status()
         service.http.put("/stock/w/tea", json={"available": 1000}).raise_for_status()
@@ -148,14 +149,14 @@ async def test_who_published_is_known_through_every_retry(
     assert named == ORDER
 
 
-async def test_a_replay_makes_nobody_an_honest_publisher(
-    defined: Broker, inventory: Alone, client: Client
+async def test_a_replay_makes_nobody_an_honest_publisher_and_a_dry_run_says_so(
+    defined: Broker, inventory: Alone, client: Client, mongodb_url: str, tmp_path: Path
 ) -> None:
-    await publish(defined, RELEASE, order_id := uuid4().hex, ADMINISTRATOR)
+    saga = Commands(at(defined, OPERATOR).url, mongodb_url, DATABASE, tmp_path)
+    await publish(defined, RELEASE, uuid4().hex, ADMINISTRATOR)
     await until(letters_are_there(client), "the letter is put away")
-    async with opened(at(defined, OPERATOR).url, TOPOLOGIES[INVENTORY]) as queue:
-        async for letter in queue.letters(Wanted(order=order_id)):
-            await queue.replay(letter)
+    assert [verdict for verdict, *_ in await saga.forecasts("inventory")] == ["put_away"]
+    await saga("replay", "--service", "inventory")
     reason, named = await put_away(client)
     assert "was published by administrator" in reason
     assert named == ADMINISTRATOR
