@@ -1,7 +1,7 @@
 """The HTTP API of the inventory service."""
 
 from typing import Annotated, Any
-from uuid import uuid4
+from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from fastapi import FastAPI, Header, Query, Response
 from fastapi import Path as PathParameter
@@ -102,12 +102,18 @@ def inventory_api(worker: InventoryWorker) -> FastAPI:
     app = create_app("Inventory service", "Keeps the stock of several warehouses, and holds it for orders.")
 
     @app.post("/reservations", openapi_extra=needs("stock"), status_code=201, summary="Hold stock")
-    async def reserve(body: MakeReservation, response: Response) -> ReservationView:
-        hold = _hold(body)
+    async def reserve(
+        body: MakeReservation,
+        response: Response,
+        idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+    ) -> ReservationView:
+        hold = _hold(body, idempotency_key)
         try:
             reservation = await worker.transit("held_by_hand", hold.order_id, hold.order_id, hold)
         except Short as error:
             raise _short(error) from None
+        if reservation.status == "rejected":
+            raise Problem(409, f"a reservation for the order {hold.order_id} was refused before")
         if not _same(reservation, hold):
             raise Problem(409, f"there is another reservation for the order {hold.order_id}")
         response.headers["Location"] = f"/reservations/{reservation.order_id}"
@@ -186,8 +192,9 @@ async def _change(worker: InventoryWorker, transition: str, reservation_id: str)
         raise Problem(409, str(error)) from None
 
 
-def _hold(body: MakeReservation) -> Hold:
-    order_id = body.order_id or uuid4().hex
+def _hold(body: MakeReservation, idempotency_key: str | None) -> Hold:
+    """Return what is asked for; without an order id, the key says which order it is about."""
+    order_id = body.order_id or _id_for(idempotency_key)
     return Hold(
         order_id=order_id,
         user_id=body.user_id,
@@ -201,14 +208,22 @@ def _hold(body: MakeReservation) -> Hold:
     )
 
 
+def _id_for(idempotency_key: str | None) -> str:
+    """Return an id that is drawn, or derived from the key; no order placed with the same key has that one."""
+    return uuid5(NAMESPACE_URL, f"reservation-key:{idempotency_key}").hex if idempotency_key else uuid4().hex
+
+
 def _same(reservation: Reservation, hold: Hold) -> bool:
-    return (
-        reservation.items,
-        reservation.user_id,
-        reservation.total_amount,
-        reservation.currency,
-        reservation.payment_method,
-    ) == (hold.items, hold.user_id, hold.total_amount, hold.currency, hold.payment_method)
+    """Tell whether a reservation is what is asked for; a saga that took it over has put in its own price."""
+    asked = (hold.items, hold.user_id, hold.near)
+    if (reservation.items, reservation.user_id, reservation.near) != asked:
+        return False
+    taken_over = reservation.saga and hold.total_amount is None
+    return taken_over or (reservation.total_amount, reservation.currency, reservation.payment_method) == (
+        hold.total_amount,
+        hold.currency,
+        hold.payment_method,
+    )
 
 
 def _short(error: Short) -> Problem:

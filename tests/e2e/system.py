@@ -170,9 +170,10 @@ class System:
         login = broker_login(self.at.rabbitmq)
         return login.user, login.password
 
-    async def post(self, url: str) -> httpx.Response:
-        """Send an empty POST."""
-        return await self._http.post(url)
+    async def post(self, url: str, body: dict[str, Any] | None = None, **headers: str) -> httpx.Response:
+        """Send a POST, an empty one without a body."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self._http.post(url, json=body, headers=named)
 
     async def get(self, url: str) -> dict[str, Any]:
         """Return what a URL answers, an empty object while its service is away."""

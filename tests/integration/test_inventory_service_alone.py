@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from uuid import uuid4
 
 import httpx
@@ -556,6 +557,77 @@ async def test_what_belongs_to_a_saga_is_not_changed_over_http(shop: Shop) -> No
             check_problem(shop.http.post(f"/reservations/{order_id}/{change}"), 409)
         assert shop.status(order_id) == "held"
     assert shop.level(tea) == (6, 4, 0)
+
+
+async def test_the_same_idempotency_key_means_the_same_hold(shop: Shop) -> None:
+    tea = shop.shelve(berlin=10)
+    key = {"Idempotency-Key": f"key-{uuid4().hex}"}
+    first, again = (shop.http.post("/reservations", json=body(tea, 2), headers=key) for _ in range(2))
+    assert (first.status_code, again.status_code, again.json()) == (201, 201, first.json())
+    assert again.headers["location"] == first.headers["location"]
+    near = {"latitude": 38.5, "longitude": -9.0}
+    for other in (body(tea, 3), body(tea, 2, userId="u-2"), body(tea, 2, userLocation=near)):
+        check_problem(shop.http.post("/reservations", json=other, headers=key), 409)
+    assert shop.level(tea) == (8, 2, 0)
+    another = shop.http.post("/reservations", json=body(tea, 2), headers={"Idempotency-Key": uuid4().hex})
+    assert another.json()["orderId"] != first.json()["orderId"]
+    assert shop.level(tea) == (6, 4, 0)
+    await shop.nothing_came()
+
+
+@pytest.mark.parametrize("price", [None, "12.50"])
+async def test_the_same_hold_asked_for_many_times_at_once_is_made_once(shop: Shop, price: str | None) -> None:
+    tea = shop.shelve(berlin=10)
+    order_id = uuid4().hex
+    asked = body(tea, 2, orderId=order_id, totalAmount=price)
+    answers = await asyncio.gather(
+        *(asyncio.to_thread(shop.http.post, "/reservations", json=asked) for _ in range(8))
+    )
+    assert [answer.status_code for answer in answers] == [201] * 8
+    assert all(answer.json() == answers[0].json() for answer in answers)
+    assert shop.level(tea) == (8, 2, 0)
+    if price:
+        await shop.order.receive_a(InventoryReserved, order_id)
+    await shop.nothing_came()
+
+
+async def test_a_hold_that_a_saga_took_over_is_still_the_same_hold(shop: Shop) -> None:
+    tea = shop.shelve(berlin=10)
+    asked = body(tea, 2, orderId=uuid4().hex)
+    first = shop.http.post("/reservations", json=asked).json()
+    await shop.hold(tea, 2, order_id=first["orderId"])
+    again = shop.http.post("/reservations", json=asked)
+    assert (again.status_code, again.json()["lines"]) == (201, first["lines"])
+    check_problem(shop.http.post("/reservations", json={**asked, "totalAmount": "1.00"}), 409)
+    assert shop.level(tea) == (8, 2, 0)
+
+
+async def test_what_was_refused_to_a_saga_is_not_called_a_hold(shop: Shop) -> None:
+    tea = shop.shelve(berlin=1)
+    asked = request(Item(product_id=tea, quantity=2))
+    await shop.tell(asked)
+    await shop.order.receive_a(InventoryReservationFailed, asked.order_id)
+    again = body(tea, 2, orderId=asked.order_id, totalAmount="25.00")
+    check_problem(shop.http.post("/reservations", json=again), 409)
+    assert shop.level(tea) == (1, 0, 0)
+
+
+async def test_a_hold_with_a_price_made_while_the_broker_is_away_starts_its_saga_afterwards(
+    broker: Broker, mongodb_url: str, tmp_path: Path
+) -> None:
+    database = f"inventory_{uuid4().hex[:12]}"
+    nowhere = "amqp://guest:guest@127.0.0.1:9/"
+    with alone(INVENTORY, nowhere, mongodb_url, tmp_path, database=database) as lonely:
+        lonely.http.put("/warehouses", json={"warehouses": WAREHOUSES}).raise_for_status()
+        lonely.http.put("/stock/berlin/tea", json={"available": 5}).raise_for_status()
+        made = lonely.http.post("/reservations", json=body("tea", 2, totalAmount="12.50"))
+        assert (made.status_code, made.json()["status"]) == (201, "held")
+    async with broker.connected() as client:
+        with alone(INVENTORY, broker.url, mongodb_url, tmp_path, database=database) as service:
+            neighbours = await stand_in_for_others(client, INVENTORY)
+            service.wait_ready()
+            held = await neighbours[ORDER].receive_a(InventoryReserved, made.json()["orderId"])
+    assert held.total_amount == Decimal("12.50")
 
 
 async def test_a_hold_that_cannot_be_made_over_http_is_not_remembered(shop: Shop) -> None:

@@ -1,5 +1,6 @@
 """The order service on a real broker and database, with inventory and payment played by the test."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -276,6 +277,31 @@ async def test_the_same_idempotency_key_means_the_same_order(service: Alone, oth
     assert first.json()["orderId"] == again.json()["orderId"]
     assert first.headers["location"] == f"/orders/{first.json()['orderId']}"
     assert other.status_code == 409
+
+
+async def test_the_same_order_placed_many_times_at_once_is_one(service: Alone, others: Others) -> None:
+    headers = {"Idempotency-Key": f"key-{uuid4().hex}"}
+    answers = await asyncio.gather(
+        *(asyncio.to_thread(service.http.post, "/orders", json=ORDER_BODY, headers=headers) for _ in range(8))
+    )
+    assert [answer.status_code for answer in answers] == [202] * 8
+    (order_id,) = {answer.json()["orderId"] for answer in answers}
+    await others.inventory.receive_a(InventoryReservationRequested, order_id)
+
+
+async def test_an_order_is_cancelled_once_however_often_that_is_asked_for(
+    service: Alone, others: Others
+) -> None:
+    order_id = await place(service, others)
+    answers = await asyncio.gather(
+        *(asyncio.to_thread(service.http.post, f"/orders/{order_id}/cancel") for _ in range(4))
+    )
+    assert [answer.status_code for answer in answers] == [202] * 4
+    await others.inventory.receive_a(InventoryReleaseRequested, order_id)
+    await others.tell(InventoryReleased(order_id=order_id))
+    ended = await until_it_is(service, order_id, "cancelled")
+    again = service.http.post(f"/orders/{order_id}/cancel")
+    assert (again.status_code, again.json()) == (202, ended)
 
 
 INVALID: dict[str, tuple[dict[str, object], str]] = {

@@ -154,6 +154,16 @@ async def test_a_longer_body_is_refused() -> None:
     check_problem(answer, 413)
 
 
+async def test_a_body_that_says_how_long_it_is_is_not_even_read() -> None:
+    async def body() -> AsyncIterator[bytes]:
+        raise AssertionError("a body that is too long was read")
+        yield b""
+
+    headers = JSON | {"content-length": str(MAX_BODY + 1)}
+    answer = await post(api(), "/orders", f"Bearer {SHOP}", json=None, content=body(), headers=headers)
+    check_problem(answer, 413)
+
+
 async def test_a_longer_body_that_does_not_say_so_is_refused_as_soon_as_it_is_too_long() -> None:
     sent = 0
 
