@@ -119,24 +119,22 @@ async def test_a_whole_run_writes_no_secret(whole_run: System, users_broker: Bro
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_what_cannot_be_reached_is_named_without_its_password(service: str, tmp_path: Path) -> None:
-    nowhere = "127.0.0.1:9"
+@pytest.mark.parametrize(("away", "said"), [("broker", "broker_away"), ("database", "waiting")])
+async def test_what_cannot_be_reached_is_named_without_its_password(
+    service: str, away: str, said: str, mongodb_url: str, tmp_path: Path
+) -> None:
+    broker = f"amqp://user:{SECRET}@127.0.0.1:9/"
+    database = f"mongodb://user:{SECRET}@127.0.0.1:9/?directConnection=true&serverSelectionTimeoutMS=200"
+    log = tmp_path / f"{service}.log"
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in secrets(tmp_path / "tokens").items():
+        for name, value in {**secrets(tmp_path / "tokens"), "LOG_LEVEL": "debug"}.items():
             patch.setenv(name, value)
-        patch.setenv("LOG_LEVEL", "debug")
-        broker, database = (
-            f"amqp://user:{SECRET}@{nowhere}/",
-            f"mongodb://user:{SECRET}@{nowhere}/?directConnection=true&serverSelectionTimeoutMS=200",
-        )
-        with alone(service, broker, database, tmp_path) as lonely:
+        with alone(service, broker, mongodb_url if away == "broker" else database, tmp_path) as lonely:
+            await until(lambda: f'"event": "{said}"' in log.read_text(), f"{service} says that it is away")
             answer = lonely.http.get("/readyz")
-            assert answer.status_code == 503
-            log = (tmp_path / f"{service}.log").read_text()
-    assert "broker" in answer.text
-    assert "database" in answer.text
-    assert findings(answer.text + log) == []
-    assert log
+    assert answer.status_code == 503
+    assert away in answer.text
+    assert findings(answer.text + log.read_text()) == []
 
 
 def findings(text: str) -> list[str]:

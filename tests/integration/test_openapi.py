@@ -26,6 +26,7 @@ def served(
     """The three services with tokens, on the real broker and database."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SAGA_TOKENS", f"orders,stock,payments,operate:{TOKEN}")
+        patch.setenv("PAYMENT_XENDIT_CALLBACK_TOKEN", TOKEN)
         directory = tmp_path_factory.mktemp("served")
         where = module_broker.url, mongodb_url, directory
         with (
@@ -48,7 +49,7 @@ def test_a_service_does_what_its_document_says(
     program = str(Path(sys.executable).with_name("schemathesis"))
     document = f"{alive.http.base_url}/openapi.json"
     options = ["--seed", str(SEED), "--max-examples", str(EXAMPLES), "--request-timeout", "30", "--no-color"]
-    token = ["--header", f"Authorization: Bearer {TOKEN}"]
+    token = ["--header", f"Authorization: Bearer {TOKEN}", "--header", f"x-callback-token: {TOKEN}"]
     done = subprocess.run(
         [program, "--config-file", str(CONFIG), "run", document, *options, *token],
         cwd=tmp_path,
