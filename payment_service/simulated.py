@@ -11,7 +11,7 @@ key for ever, as real providers do. An order chooses by its `paymentMethod`:
     sim:pending:SECONDS     is pending for so long, with something for the customer to do, then approved
     sim:expire:SECONDS      is pending for so long, then expired
     sim:unheard             gives no notice of what becomes of something pending: one has to ask
-    sim:twice               gives notice of what it has answered already
+    sim:twice               gives notice of what it has answered already; twice, of what is pending
     sim:refuse-refund:N     approves, and refuses the first N attempts to refund
     sim:pending-refund:SECONDS  approves, and a refund is pending for so long
 
@@ -98,6 +98,7 @@ class SimulatedProvider:
         self._time = time
         self._first_call: dict[str, float] = {}
         self._calls: Counter[str] = Counter()
+        self._given: Counter[str] = Counter()
         self._down_until = 0.0
         self._listener: Listener | None = None
         self._notices: set[asyncio.Task[None]] = set()
@@ -119,7 +120,7 @@ class SimulatedProvider:
             return Declined("declined")
         for wish, end in (("pending", "paid"), ("expire", "expired")):
             if wish in wishes:
-                return self._pending(charge.key, end, wishes[wish], told="unheard" not in wishes)
+                return self._pending(charge.key, end, wishes[wish], _notices(wishes))
         if "twice" in wishes:
             self._give_notice(Notice(charge.key, _charge_id(charge.key)), 0)
         return Approved(_charge_id(charge.key))
@@ -132,7 +133,7 @@ class SimulatedProvider:
         end = "refused" if attempt <= wishes.get("refuse-refund", 0) else "refunded"
         if "pending-refund" in wishes:
             seconds = wishes["pending-refund"]
-            return self._pending(refund.key, end, seconds, told="unheard" not in wishes)
+            return self._pending(refund.key, end, seconds, _notices(wishes))
         return RefundRefused("refused") if end == "refused" else Refunded(_refund_id(refund.key))
 
     async def fetch(self, asked: Charge | Refund, reference: str) -> Answer:
@@ -179,11 +180,11 @@ class SimulatedProvider:
             return True
         return _draw(self._behaviour.seed, charge.key) < self._behaviour.decline_rate
 
-    def _pending(self, key: str, end: str, seconds: float, *, told: bool) -> Pending:
+    def _pending(self, key: str, end: str, seconds: float, notices: int) -> Pending:
         due = self._first_call.setdefault(key, self._time()) + seconds
         reference = f"pending-{end}-{round(due * 1000)}"
-        if told and self._calls[f"notice/{key}"] == 0:
-            self._calls[f"notice/{key}"] += 1
+        while self._given[key] < notices:
+            self._given[key] += 1
             self._give_notice(Notice(key, reference), max(0.0, due - self._time()))
         return Pending(reference, _actions(reference))
 
@@ -240,6 +241,11 @@ def _words(reference: str | None) -> dict[str, float]:
         else:
             wishes[word] = min(max(0.0, number), LONGEST_WAIT)
     return wishes
+
+
+def _notices(wishes: dict[str, float]) -> int:
+    """Return how often notice is given of what becomes of something pending."""
+    return 0 if "unheard" in wishes else 2 if "twice" in wishes else 1
 
 
 def _actions(reference: str) -> tuple[Action, ...]:

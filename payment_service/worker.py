@@ -23,6 +23,7 @@ from payment_service.provider import (
     Provider,
     ProviderDown,
     Refund,
+    RefundRefused,
 )
 from payment_service.reactions import REACTIONS, TRANSITIONS, Retries
 from payment_service.store import PaymentStore
@@ -125,14 +126,31 @@ class PaymentWorker(Worker[Payment, datetime]):
         if answer is None:
             raise Unavailable("the payment provider does not say what it has given notice of")
         if payment and payment.charge_id and meant.status == "charging":
-            if isinstance(answer, Approved):
-                log.error("charged_twice", order_id=payment.order_id, reference=notice.reference)
+            if isinstance(answer, Approved) and answer.charge_id != payment.charge_id:
+                await self._pay_back_another(payment, answer.charge_id)
             return
         if isinstance(answer, Pending) and meant.pending == notice.reference:
             return
         outcome = await self.soon(self._answered(meant, answer))
         if outcome.name == "conflict":
             raise Unavailable(str(outcome.error))
+
+    async def _pay_back_another(self, payment: Payment, charge_id: str) -> None:
+        """Pay back what was charged a second time, by a provider that did not recognise our key.
+
+        Nothing of it is stored: the provider knows by the refund's key what it has done, and gives notice
+        again for as long as this fails.
+
+        Raises:
+            Unavailable: it was not paid back.
+        """
+        refund = Refund(
+            f"twice-{charge_id}", charge_id, payment.amount, payment.currency, payment.payment_method
+        )
+        answer = await self._limited(payment, lambda: self._provider.refund(refund))
+        log.error("charged_twice", order_id=payment.order_id, charge=charge_id, paid_back=repr(answer))
+        if answer is None or isinstance(answer, RefundRefused):
+            raise Unavailable("a second charge was not paid back")
 
     async def finish_left_over(self) -> None:
         """Ask the provider again for every intent that nobody has carried out in time."""

@@ -281,11 +281,13 @@ async def test_a_pending_refund_is_decided_later(till: Till) -> None:
     assert (await till.order.receive_a(PaymentRefunded, order_id)).amount == PRICE
 
 
-async def test_a_provider_that_answers_twice_charges_once(till: Till) -> None:
-    order_id = await till.charge(method="sim:twice", currency="VND")
+async def test_a_provider_that_answers_twice_charges_once(till: Till, service: Alone) -> None:
+    at_once = await till.charge(method="sim:twice", currency="VND")
+    later = await till.charge(method="sim:pending:0.5:twice", currency="VND")
     await till.nothing_came()
-    assert till.payment(order_id)["status"] == "charged"
-    assert till.books("VND") == ("25.00", "0.00")
+    assert [till.payment(order_id)["status"] for order_id in (at_once, later)] == ["charged"] * 2
+    assert till.books("VND") == ("50.00", "0.00")
+    assert "charged_twice" not in service.log
 
 
 async def test_an_answer_that_cannot_be_published_yet_is_published_later(till: Till) -> None:

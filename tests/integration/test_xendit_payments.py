@@ -288,7 +288,7 @@ async def test_the_webhook_of_another_payment_settles_nothing(till: Till, xendit
     assert isinstance(answers[other.order_id], PaymentCompleted)
 
 
-async def test_a_second_payment_under_the_same_key_is_told_in_the_log(
+async def test_a_second_payment_under_the_same_key_is_paid_back_and_told_in_the_log(
     till: Till, xendit: StandIn, service: Alone
 ) -> None:
     order_id = await charged(till)
@@ -297,9 +297,16 @@ async def test_a_second_payment_under_the_same_key_is_told_in_the_log(
     xendit.requests[another["payment_request_id"]] = another
     tell(till, xendit.payment_event(made))
     assert "charged_twice" not in service.log
-    tell(till, xendit.payment_event(another))
+    xendit.refunds = "INSUFFICIENT_BALANCE"
+    check_problem(send(str(till.http.base_url), xendit.payment_event(another)), 503)
+    xendit.idempotent, xendit.refunds = False, "SUCCEEDED"
+    for _ in range(2):
+        tell(till, xendit.payment_event(another))
     assert "charged_twice" in service.log
-    assert till.payment(order_id)["chargeId"] == made["payment_request_id"]
+    (refunded,) = xendit.refunds_made.values()
+    assert refunded["payment_request_id"] == another["payment_request_id"]
+    payment = till.payment(order_id)
+    assert (payment["status"], payment["chargeId"]) == ("charged", made["payment_request_id"])
 
 
 def test_what_is_no_json_is_refused(service: Alone) -> None:

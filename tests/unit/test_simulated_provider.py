@@ -253,6 +253,11 @@ class TestPending:
         assert isinstance(await simulated.fetch(charge("sim:pending:60"), notice.reference), Approved)
         assert await notices(simulated, simulated.charge(charge("sim:pending:60"))) == []
 
+    async def test_notice_may_be_given_twice(self, clock: Clock) -> None:
+        simulated = provider(clock)
+        first, second = await notices(simulated, simulated.charge(charge("sim:pending:60:twice")))
+        assert first == second
+
     async def test_no_notice_is_given_where_that_is_wished(self, clock: Clock) -> None:
         simulated = provider(clock)
         assert await notices(simulated, simulated.charge(charge("sim:pending:60:unheard"))) == []
