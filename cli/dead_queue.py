@@ -16,7 +16,7 @@ from cli.client import CommandError
 from cli.letters import Letter, Wanted
 from cli.publish import as_amqp
 from cli.tap import connected
-from messaging.calls import GONE, undisturbed
+from messaging.calls import GONE, refusal, undisturbed
 from messaging.inbox import as_delivery
 from messaging.message import replayed
 from messaging.topology import Topology
@@ -126,7 +126,9 @@ async def opened(amqp_url: str, topology: Topology) -> AsyncIterator[DeadQueue]:
         try:
             yield queue
         finally:
-            await queue.settle()
+            # A channel that is closed has given everything back; what closed it says why.
+            if not underlay.is_closed:
+                await queue.settle()
 
 
 async def _answer(call: Coroutine[Any, Any, T]) -> T:
@@ -140,6 +142,8 @@ async def _answer(call: Coroutine[Any, Any, T]) -> T:
     except DeliveryError as error:
         raise CommandError(f"the broker did not take a message ({error}): it stays a dead letter") from None
     except GONE as error:
+        if told := refusal(error):
+            raise CommandError(told) from None
         cause = str(error) or type(error).__name__
         raise CommandError(
             f"the connection to the broker was lost ({cause}): every dead letter that was not done with is "

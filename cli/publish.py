@@ -18,6 +18,7 @@ from cli.tap import connected, missing_exchange
 from events.catalogue import EVENT_TYPES, Event
 from events.codec import MAX_BYTES, InvalidEvent, from_json, parse_json
 from events.identity import introduced
+from messaging.calls import refusal
 from messaging.message import Message, to_message
 from messaging.users import user_of
 
@@ -107,7 +108,8 @@ async def send(amqp_url: str, event: Event) -> Message:
             ) from None
         except (*CONNECTION_EXCEPTIONS, TimeoutError) as error:
             raise CommandError(
-                f"the broker did not confirm the event ({error}); publishing it again is safe"
+                refusal(error)
+                or f"the broker did not confirm the event ({error}); publishing it again is safe"
             ) from None
     return message
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelClosed, ChannelNotFoundEntity
 
 from cli.client import CommandError, unreachable
 from events.catalogue import SERVICES, Event
@@ -67,13 +67,15 @@ async def tap(amqp_url: str, *patterns: str) -> AsyncIterator[AsyncIterator[Seen
 
     async with connected(amqp_url) as channel:
         channel.close_callbacks.add(lambda *_: arrivals.put_nowait(None))
-        queue = await channel.declare_queue(exclusive=True, auto_delete=True)
-        for exchange in map(exchange_of, SERVICES):
-            for pattern in patterns:
-                try:
+        try:
+            queue = await channel.declare_queue(exclusive=True, auto_delete=True)
+            for exchange in map(exchange_of, SERVICES):
+                for pattern in patterns:
                     await queue.bind(exchange, pattern)
-                except ChannelNotFoundEntity:
-                    raise CommandError(missing_exchange(exchange)) from None
+        except ChannelNotFoundEntity:
+            raise CommandError(missing_exchange(exchange)) from None
+        except ChannelClosed as error:
+            raise CommandError(refusal(error) or f"the broker says {error}") from None
         await queue.consume(arrived, no_ack=True)
         yield _events(arrivals)
 

@@ -74,7 +74,7 @@ class RabbitOutlet:
         try:
             missing = await undisturbed(missing_queues(self._connection, self._required), self._timeout)
         except GONE as error:
-            raise Unavailable(f"the broker is away: {error!r}") from error
+            raise Unavailable(refusal(error) or f"the broker is away: {error!r}") from error
         if missing:
             raise Unavailable(f"the broker has no queue named {', '.join(missing)} yet")
 
@@ -83,7 +83,7 @@ class RabbitOutlet:
         try:
             waiting = await undisturbed(depths(self._connection, self._required), self._timeout)
         except GONE as error:
-            raise Unavailable(f"the broker is away: {error!r}") from error
+            raise Unavailable(refusal(error) or f"the broker is away: {error!r}") from error
         return sum(depth or 0 for depth in waiting.values())
 
     async def _send_wave(self, messages: Sequence[Message]) -> None:

@@ -205,6 +205,21 @@ async def test_the_publisher_starts_sagas_also_from_the_management_ui(defined: B
         publisher.publish_by_hand("order.events", "PaymentRequested", "{}")
 
 
+async def test_a_command_that_is_refused_says_so_in_one_line(defined: Broker) -> None:
+    url = at(defined, PUBLISHER).url
+    (payment,) = [event for event in every_event() if event.type == "PaymentRequested"]
+    with pytest.raises(CommandError, match="the broker refuses"):
+        await send(url, introduced(payment, utc_now()))
+    with pytest.raises(CommandError, match="the broker refuses"):
+        async with tap(url, "#"):
+            pass
+    async with defined.connected() as client:
+        await client.publish(TOPOLOGIES[ORDER].dead, "InventoryReserved", b"{}")
+    with pytest.raises(CommandError, match="the broker refuses"):
+        async with opened(url, TOPOLOGIES[ORDER]) as queue:
+            assert [letter async for letter in queue.letters(Wanted())]
+
+
 @pytest.mark.parametrize("user", EVERYBODY)
 def test_nobody_gives_rights_to_anybody(defined: Broker, user: str) -> None:
     assert at(defined, user).grants_itself_everything(user) in (401, 403)
