@@ -16,8 +16,11 @@ from cli.client import CommandError, unreachable
 from events.catalogue import SERVICES, Event
 from events.codec import InvalidEvent, decode
 from events.identity import introduced
+from messaging import lenient
 from messaging.calls import refusal
 from messaging.topology import exchange_of
+
+lenient.install()
 
 CONNECT_SECONDS = 10.0
 CONNECTION_NAME = "saga command line"

@@ -1,6 +1,8 @@
 """What the client library cannot decode is read as something that it can."""
 
 import datetime
+import subprocess
+import sys
 
 import pytest
 from pamqp import decode, encode
@@ -53,6 +55,15 @@ def test_headers_that_make_sense_are_read() -> None:
 )
 def test_headers_that_make_none_cost_only_themselves(value: bytes) -> None:
     assert isinstance(read_table(value), dict)
+
+
+@pytest.mark.parametrize("reader", ["messaging.rabbit", "cli.tap", "cli.dead_queue"])
+def test_whoever_reads_messages_reads_them_so(reader: str) -> None:
+    program = f"import {reader}; from pamqp import decode; print(decode.METHODS['shortstr'](b'\\x01\\xff'))"
+    said = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert said.stdout == "(2, '?')\n", said.stderr
 
 
 def test_a_time_past_all_years_is_the_latest() -> None:
