@@ -11,7 +11,8 @@ key for ever, as real providers do. An order chooses by its `paymentMethod`:
     sim:pending:SECONDS     is pending for so long, with something for the customer to do, then approved
     sim:expire:SECONDS      is pending for so long, then expired
     sim:unheard             gives no notice of what becomes of something pending: one has to ask
-    sim:twice               gives notice of what it has answered already; twice, of what is pending
+    sim:twice               gives notice of what it has answered already; of what is pending, once
+                            more a second later
     sim:refuse-refund:N     approves, and refuses the first N attempts to refund
     sim:pending-refund:SECONDS  approves, and a refund is pending for so long
 
@@ -185,7 +186,7 @@ class SimulatedProvider:
         reference = f"pending-{end}-{round(due * 1000)}"
         while self._given[key] < notices:
             self._given[key] += 1
-            self._give_notice(Notice(key, reference), max(0.0, due - self._time()))
+            self._give_notice(Notice(key, reference), max(0.0, due - self._time()) + self._given[key] - 1)
         return Pending(reference, _actions(reference))
 
     def _give_notice(self, notice: Notice, after: float) -> None:

@@ -120,7 +120,7 @@ class PaymentWorker(Worker[Payment, datetime]):
         payment = await self.store.get(asked.order_id) if asked else None
         meant = _meant(payment, asked.attempt, notice.reference) if payment and asked else None
         if meant is None:
-            log.info("notice_ignored", key=notice.key, reference=notice.reference)
+            self._ignore(notice)
             return
         answer = await self._limited(meant, lambda: self._provider.fetch(_wanted(meant), notice.reference))
         if answer is None:
@@ -128,12 +128,18 @@ class PaymentWorker(Worker[Payment, datetime]):
         if payment and payment.charge_id and meant.status == "charging":
             if isinstance(answer, Approved) and answer.charge_id != payment.charge_id:
                 await self._pay_back_another(payment, answer.charge_id)
+            else:
+                self._ignore(notice)
             return
         if isinstance(answer, Pending) and meant.pending == notice.reference:
+            self._ignore(notice)
             return
         outcome = await self.soon(self._answered(meant, answer))
         if outcome.name == "conflict":
             raise Unavailable(str(outcome.error))
+
+    def _ignore(self, notice: Notice) -> None:
+        log.info("notice_ignored", key=notice.key, reference=notice.reference)
 
     async def _pay_back_another(self, payment: Payment, charge_id: str) -> None:
         """Pay back what was charged a second time, by a provider that did not recognise our key.

@@ -281,9 +281,16 @@ async def test_a_pending_refund_is_decided_later(till: Till) -> None:
     assert (await till.order.receive_a(PaymentRefunded, order_id)).amount == PRICE
 
 
+def notices_ignored(service: Alone) -> set[str]:
+    """Return the keys of the notices that have told the service nothing new."""
+    lines = (json.loads(line) for line in service.log.splitlines() if '"notice_ignored"' in line)
+    return {line["key"] for line in lines}
+
+
 async def test_a_provider_that_answers_twice_charges_once(till: Till, service: Alone) -> None:
     at_once = await till.charge(method="sim:twice", currency="VND")
     later = await till.charge(method="sim:pending:0.5:twice", currency="VND")
+    await until(lambda: f"order-{later}" in notices_ignored(service), "it is told once more")
     await till.nothing_came()
     assert [till.payment(order_id)["status"] for order_id in (at_once, later)] == ["charged"] * 2
     assert till.books("VND") == ("50.00", "0.00")
