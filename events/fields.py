@@ -45,7 +45,8 @@ def _read_money(value: object) -> Decimal:
         amount = Decimal(value)
     except InvalidOperation:
         raise ValueError('must be an amount such as "25.00"') from None
-    if not amount.is_finite() or abs(amount) >= MAX_AMOUNT:
+    # Arithmetic, `abs` included, fails on an exponent like a billion; this does not.
+    if not amount.is_finite() or amount.copy_abs() >= MAX_AMOUNT:
         raise ValueError(f"must be less than {MAX_AMOUNT:f}")
     rounded = round(amount, MAX_DECIMAL_PLACES)
     if amount != rounded:

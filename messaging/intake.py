@@ -154,6 +154,10 @@ class Intake:
                     good.append((delivery, event))
             except InvalidEvent as error:
                 aside.append(self._bury(delivery, str(error), now))
+            except Exception as error:
+                # Reading is the same each time, and nobody else's message is to wait for it.
+                log.exception("reading_failed", queue=self.queue, message_id=delivery.message_id)
+                aside.append(self._bury(delivery, f"reading it failed: {type(error).__name__}", now))
         self._observe_age([event for _, event in good], now)
         verdicts = await self._verdicts([event for _, event in good])
         later = [

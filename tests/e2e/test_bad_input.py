@@ -60,6 +60,7 @@ async def test_the_system_stays_up_and_puts_each_bad_message_away_once(
     async with broker.connected() as client:
         await check(fuzzed, client, messages)
     stack.check()
+    assert unforeseen(fuzzed) == []
     assert readings(fuzzed) == begun
     grown = {name: peak - at_rest[name] for name, peak in memory(fuzzed, "VmHWM").items()}
     told = {name: f"{peak / 2**20:.0f} MiB" for name, peak in grown.items()}
@@ -139,6 +140,12 @@ def memory(system: System, name: str) -> dict[str, int]:
         (row,) = (row for row in status.splitlines() if row.startswith(name))
         found[service] = int(row.split()[1]) * 1024
     return found
+
+
+def unforeseen(system: System) -> list[str]:
+    """Return what the services have logged of errors that nobody foresaw."""
+    logs = "".join((system.stack.logs_dir / f"{name}.log").read_text() for name in SERVICES)
+    return [line[:500] for line in logs.splitlines() if '_failed"' in line and "dead_lettered" not in line]
 
 
 def readings(system: System) -> int:

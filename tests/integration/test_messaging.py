@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -21,9 +22,9 @@ from events.catalogue import (
 )
 from events.codec import MAX_BYTES, decode, encode
 from events.identity import derived_id
-from messaging import metrics
+from messaging import intake, metrics
 from messaging.intake import Intake
-from messaging.message import ATTEMPTS, EVENT_ID, ORIGIN_KEY, REASON, to_message
+from messaging.message import ATTEMPTS, EVENT_ID, ORIGIN_KEY, REASON, Delivery, read, to_message
 from messaging.rabbit import Rabbit
 from messaging.topology import SUSPECTS_KEY, Topology
 from messaging.verdict import Done, Handler, Later, Retry, Unavailable, Verdict
@@ -467,6 +468,30 @@ async def test_a_bad_message_with_odd_properties_is_put_away_like_any_other(
         await dead.ack()
     assert "not JSON" in str(dead.headers[REASON])
     assert "CC" not in dead.headers
+
+
+async def test_a_message_that_cannot_be_read_for_an_unforeseen_reason_is_put_away_at_once(
+    broker: Broker, client: Client, asker: Neighbour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unforeseen(delivery: Delivery, *others: Any, **named: Any) -> Event:
+        if delivery.message_id == "unforeseen":
+            raise OverflowError("nobody thought of this")
+        return read(delivery, *others, **named)
+
+    monkeypatch.setattr(intake, "read", unforeseen)
+    await declare_the_service(client)
+    await client.publish("order.events", KEY, b"{}", message_id="unforeseen")
+    await ask(client, request())
+    confirming = Confirming()
+    async with serving(broker, confirming) as rabbit:
+        await reading(rabbit)
+        assert (await asker.receive()).order_id == "o-1"
+        dead = await client.get("inventory_service.dead")
+        await dead.ack()
+    assert (dead.message_id, dead.headers[ATTEMPTS]) == ("unforeseen", 0)
+    assert "OverflowError" in str(dead.headers[REASON])
+    assert confirming.batches
+    assert dead.headers.get("x-delivery-count", 0) == 0
 
 
 async def test_a_message_that_is_too_long_is_put_away_by_the_broker(

@@ -1,5 +1,6 @@
 """Everything that the OpenAPI documents allow, and much that they do not, sent to the real services."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from tests.support.services import Alone, alone
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 TOKEN = "for-every-scope-" * 2
-SEED = 20261124
+SEED = int(os.environ.get("FUZZ_SEED", "20261124"))
 EXAMPLES = 8
 """Drawn requests for each call, beside those that cover each limit of its document."""
 LIMIT = 170.0

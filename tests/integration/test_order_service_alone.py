@@ -1,6 +1,7 @@
 """The order service on a real broker and database, with inventory and payment played by the test."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -31,8 +32,9 @@ from events.catalogue import (
 )
 from events.fields import HeldLine, Item
 from runtime.clock import utc_now
+from tests.support.bad_input import BAD_AMOUNTS
 from tests.support.broker import Broker, Client, Neighbour, until
-from tests.support.services import Alone, alone, stand_in_for_others
+from tests.support.services import Alone, alone, check_problem, stand_in_for_others
 
 ITEMS = (Item(product_id="tea", quantity=2),)
 ORDER_BODY = {"userId": "u-1", "items": [{"productId": "tea", "quantity": 2}], "totalAmount": "25.00"}
@@ -328,6 +330,13 @@ def test_an_invalid_body_is_refused_and_the_field_named(service: Alone, case: st
     assert answer.headers["content-type"] == "application/problem+json"
     assert field in [error["field"] for error in answer.json()["errors"]]
     assert field in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("amount", BAD_AMOUNTS, ids=lambda amount: amount[:30])
+def test_money_that_is_none_is_refused_however_it_is_written(service: Alone, amount: str) -> None:
+    body = json.dumps({**ORDER_BODY, "totalAmount": "@"}).replace('"@"', amount)
+    answer = service.http.post("/orders", content=body, headers={"content-type": "application/json"})
+    check_problem(answer, 422)
 
 
 def test_a_body_that_is_no_json_is_refused(service: Alone) -> None:
