@@ -29,8 +29,9 @@ from payment_service.xendit_messages import Shop, read_notice
 from tests.support.xendit import KEY, StandIn, Trouble, stand_in
 
 SHOP = Shop(return_url="https://shop.example/back", display_name="Tea", country="ID")
-TIMEOUT = 1.0
-SILENT = Trouble(silent=3 * TIMEOUT)
+TIMEOUT = 20.0
+IMPATIENT = 2.0
+SILENT = Trouble(silent=3 * IMPATIENT)
 SILENT_AFTER = replace(SILENT, after=True)
 
 
@@ -61,14 +62,21 @@ def clock() -> Clock:
     return Clock()
 
 
-def client(url: str, key: str = KEY) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=url, auth=(key, ""), timeout=TIMEOUT, trust_env=False)
+def client(url: str, key: str = KEY, timeout: float = TIMEOUT) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=url, auth=(key, ""), timeout=timeout, trust_env=False)
 
 
 @pytest.fixture
 async def provider(xendit: StandIn, clock: Clock) -> AsyncIterator[XenditProvider]:
     async with client(xendit.url) as http:
         yield XenditProvider(http, SHOP, clock, random.Random(1))
+
+
+@pytest.fixture
+async def impatient(xendit: StandIn, clock: Clock) -> AsyncIterator[XenditProvider]:
+    """One who does not wait for long, to be met with silence."""
+    async with client(xendit.url, timeout=IMPATIENT) as http:
+        yield XenditProvider(http, SHOP, clock)
 
 
 def charge(method: str | None = "pt-good-1", amount: str = "150000", **fields: Any) -> Charge:
@@ -269,22 +277,22 @@ class TestTrouble:
         await charged(provider)
 
     async def test_a_timeout_after_the_charge_was_made_charges_once(
-        self, provider: XenditProvider, xendit: StandIn
+        self, impatient: XenditProvider, provider: XenditProvider, xendit: StandIn
     ) -> None:
         xendit.trouble = [SILENT_AFTER]
         with pytest.raises(NoAnswer):
-            await provider.charge(charge())
+            await impatient.charge(charge())
         assert xendit.only()["status"] == "SUCCEEDED"
         assert await charged(provider) == xendit.only()["payment_request_id"]
         assert len(xendit.requests) == 1
 
     async def test_without_idempotency_keys_the_notice_says_what_a_lost_charge_has_come_to(
-        self, provider: XenditProvider, xendit: StandIn
+        self, impatient: XenditProvider, provider: XenditProvider, xendit: StandIn
     ) -> None:
         xendit.idempotent = False
         xendit.trouble = [SILENT_AFTER]
         with pytest.raises(NoAnswer):
-            await provider.charge(charge())
+            await impatient.charge(charge())
         with pytest.raises(NoAnswer, match="duplicate_error"):
             await provider.charge(charge())
         notice = read_notice(xendit.payment_event(xendit.only()))
@@ -292,10 +300,10 @@ class TestTrouble:
         assert notice.key == "order-o-1"
         assert await provider.fetch(charge(), notice.reference) == Approved(notice.reference)
 
-    async def test_silence_is_no_answer(self, provider: XenditProvider, xendit: StandIn) -> None:
+    async def test_silence_is_no_answer(self, impatient: XenditProvider, xendit: StandIn) -> None:
         xendit.trouble = [SILENT]
         with pytest.raises(NoAnswer, match="ReadTimeout"):
-            await provider.charge(charge())
+            await impatient.charge(charge())
         assert xendit.requests == {}
 
     async def test_nobody_there_is_down(self, clock: Clock) -> None:
@@ -372,13 +380,18 @@ class TestRefund:
     @pytest.mark.parametrize("idempotent", [True, False], ids=["with keys", "without keys"])
     @pytest.mark.parametrize("state", ["PENDING", "SUCCEEDED"])
     async def test_a_timeout_after_the_refund_was_made_pays_back_once(
-        self, state: str, idempotent: bool, provider: XenditProvider, xendit: StandIn
+        self,
+        state: str,
+        idempotent: bool,
+        impatient: XenditProvider,
+        provider: XenditProvider,
+        xendit: StandIn,
     ) -> None:
         charge_id = await charged(provider)
         xendit.refunds, xendit.idempotent = state, idempotent
         xendit.trouble = [SILENT_AFTER]
         with pytest.raises(NoAnswer):
-            await provider.refund(refund(charge_id))
+            await impatient.refund(refund(charge_id))
         (made,) = xendit.refunds_made.values()
         again = await provider.refund(refund(charge_id))
         assert again == (Refunded(made["id"]) if state == "SUCCEEDED" else Pending(made["id"]))

@@ -19,7 +19,7 @@ from tests.support.services import Alone, alone, check_problem, stand_in_for_oth
 from tests.support.till import PRICE, Till, refund, request
 from tests.support.xendit import KEY, TOKEN, Json, StandIn, Trouble, send, stand_in
 
-CALL_TIMEOUT = 1.0
+CALL_TIMEOUT = 6.0
 
 
 @pytest.fixture(scope="module")
