@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from docker.errors import APIError
 from docker.models.containers import Container as Handle
 from testcontainers.compose import DockerCompose
 from testcontainers.core.docker_client import DockerClient
@@ -25,6 +26,7 @@ CONTAINERS = {"order_service": "order", "inventory_service": "inventory", "payme
 """For each service the name of its container."""
 
 COMMAND_LIMIT = 300.0
+PAUSE_LIMIT = 60.0
 """Seconds that a command may take."""
 
 READY_LIMIT = 90.0
@@ -61,11 +63,21 @@ class Container:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Hold all its processes."""
-        self._handle.pause()
+        wait_until(self._pause, PAUSE_LIMIT, f"{self._name} is paused")
         try:
             yield
         finally:
             self._handle.unpause()
+
+    def _pause(self) -> bool:
+        try:
+            self._handle.pause()
+        except APIError as error:
+            # Docker gives up on a busy machine, before the kernel has stopped every thread.
+            if "unable to freeze" not in str(error):
+                raise
+            return False
+        return True
 
     @contextmanager
     def cut_off(self) -> Iterator[None]:
