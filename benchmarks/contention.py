@@ -18,7 +18,8 @@ from pathlib import Path
 import httpx
 
 from cli.client import Services
-from cli.stack import Endpoints, Stack
+from cli.stack import Stack
+from cli.state import Endpoints
 
 CUSTOMERS = 32
 REPLICAS = 3

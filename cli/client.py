@@ -12,7 +12,7 @@ from urllib.parse import quote
 import httpx
 import typer
 
-from cli.stack import Endpoints
+from cli.state import Endpoints
 
 Json = dict[str, Any]
 T = TypeVar("T")

@@ -23,7 +23,8 @@ from cli.endpoints import find, named_by_environment, state_directory
 from cli.process import ProcessError
 from cli.report import Report, to_json
 from cli.seed import put
-from cli.stack import Endpoints, Stack, running_endpoints
+from cli.stack import Stack
+from cli.state import Endpoints, running_endpoints
 from cli.stories import ONE_OF_MANY, STORIES, Outcome, Stage, play, stock_for
 from cli.summary import print_report, print_story, say
 from cli.tap import recording

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from cli.client import CommandError
-from cli.stack import ENDPOINTS_FILE, Endpoints, running_endpoints
+from cli.state import ENDPOINTS_FILE, Endpoints, running_endpoints
 from runtime.tls import broker_url, check_authorities, database_url
 
 VARIABLES = {

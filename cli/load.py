@@ -8,7 +8,7 @@ from time import monotonic
 
 from cli.client import CommandError, Json, ServiceError, Services
 from cli.seed import WAREHOUSES, Level
-from cli.stack import Endpoints
+from cli.state import Endpoints
 from cli.stories import post_by_hand
 from order_service.worker import order_id_for
 

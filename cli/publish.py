@@ -13,7 +13,7 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity, De
 from cli.client import CommandError, Json, Services, run
 from cli.endpoints import find
 from cli.order import describe
-from cli.stack import Endpoints
+from cli.state import Endpoints
 from cli.tap import connected, missing_exchange
 from events.catalogue import EVENT_TYPES, Event
 from events.codec import MAX_BYTES, InvalidEvent, from_json, parse_json

@@ -9,7 +9,7 @@ from cli.books import Books, money_problems, stock_problems
 from cli.burst import Burst
 from cli.client import Json
 from cli.findings import to_json as audit_to_json
-from cli.stack import Endpoints
+from cli.state import Endpoints
 from cli.stories import ONE_OF_MANY, Outcome, Stage, Story
 from cli.timeline import Step, detail
 from events.catalogue import DEFAULT_CURRENCY

@@ -1,14 +1,10 @@
 """The whole system on this machine: broker, database and services, each a process of its own."""
 
-import fcntl
-import json
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol, Self, TextIO
@@ -30,6 +26,7 @@ from cli.database_users import AUDITOR
 from cli.logins import MONGODB, RABBITMQ, named_or_made, url_variable
 from cli.process import Child, ProcessError, free_port, wait_until
 from cli.production import topologies
+from cli.state import Endpoints, forget_endpoints, take_lock, write_endpoints
 from messaging.definitions import users
 
 SERVICES = ("order_service", "inventory_service", "payment_service")
@@ -46,26 +43,11 @@ SERVICE_START_LIMIT = 60.0
 SERVICE_STOP_LIMIT = 15.0
 """Seconds a service may take to become ready, and to finish the work in hand."""
 
-ENDPOINTS_FILE = "endpoints.json"
-"""Where a running stack says how it is reached, in its state directory; nobody else can read it."""
-
 SECRET = tuple(f"_{server}_{kind}" for server in (RABBITMQ, MONGODB) for kind in ("URL", "PASSWORD"))
 """How the variables end that are for one service, or for the command line, and are not handed to all."""
 
 WATCH_INTERVAL = 0.5
 """Seconds between two looks whether everything still runs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoints:
-    """Where a stack is: three HTTP APIs, the AMQP URL, the broker's management API, the MongoDB URL."""
-
-    order: str
-    inventory: str
-    payment: str
-    rabbitmq: str
-    management: str
-    mongodb: str
 
 
 class Node(Protocol):
@@ -134,8 +116,8 @@ class Stack:
         `report` is told what is being waited for. ProcessError when a part does not come up or the state
         directory is in use; call `stop` then too.
         """
-        self._lock = _take_lock(self.state_dir)
-        _endpoints_file(self.state_dir).unlink(missing_ok=True)
+        self._lock = take_lock(self.state_dir)
+        forget_endpoints(self.state_dir)
         self._endpoints = self._plan(self._choose_broker(), self._choose_database())
         report(f"starting {' and '.join(self._private_parts()) or 'the services'}")
         for node in self._nodes:
@@ -148,14 +130,14 @@ class Stack:
             child.start()
         for name in SERVICES:
             self._wait_service(name)
-        _write_private(_endpoints_file(self.state_dir), json.dumps(asdict(self.endpoints)) + "\n")
+        write_endpoints(self.state_dir, self.endpoints)
         return self.endpoints
 
     def stop(self) -> None:
         """Stop everything: the services first, which finish their work in hand, then broker and database."""
         if self._lock is None:
             return
-        _endpoints_file(self.state_dir).unlink(missing_ok=True)
+        forget_endpoints(self.state_dir)
         services = [*self._services.values(), *self._replicas]
         _at_once(partial(child.stop, SERVICE_STOP_LIMIT) for child in services)
         _at_once(node.stop for node in self._nodes)
@@ -281,55 +263,6 @@ class Stack:
 
     def _wait_service(self, name: str) -> None:
         _wait_ready(self._services[name], getattr(self.endpoints, name.removesuffix("_service")))
-
-
-def running_endpoints(state_dir: Path) -> Endpoints | None:
-    """The endpoints of the stack that is up in this state directory; None when there is none."""
-    try:
-        text = _endpoints_file(state_dir).read_text()
-        with _lock_file(state_dir).open() as lock, suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return None  # nobody holds the lock: the stack was killed and left its file behind
-    except FileNotFoundError:
-        return None
-    return Endpoints(**json.loads(text))
-
-
-def _endpoints_file(state_dir: Path) -> Path:
-    return state_dir / ENDPOINTS_FILE
-
-
-def _lock_file(state_dir: Path) -> Path:
-    return state_dir / "lock"
-
-
-def _take_lock(state_dir: Path) -> TextIO:
-    """The open lock file, which holds the lock and this process's id; it is free again when it is closed."""
-    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = _lock_file(state_dir).open("a+")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        pid = lock.read().strip()
-        lock.close()
-        raise ProcessError(
-            f"Process {pid} already runs a stack in {state_dir}. Stop that one, or choose another directory "
-            "with SAGA_STATE."
-        ) from None
-    lock.truncate(0)
-    lock.write(f"{os.getpid()}\n")
-    lock.flush()
-    return lock
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, from its first byte on; readers see all of it or nothing."""
-    draft = path.with_suffix(".new")
-    draft.unlink(missing_ok=True)
-    draft.touch(mode=0o600)
-    draft.write_text(text)
-    draft.replace(path)
 
 
 def _at_once(actions: Iterable[Callable[[], None]]) -> None:

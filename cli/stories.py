@@ -11,7 +11,7 @@ import httpx
 from cli.client import TERMINAL, CommandError, Json, Services, unreachable
 from cli.endpoints import broker_login
 from cli.seed import Level
-from cli.stack import Endpoints
+from cli.state import Endpoints
 from cli.tap import Recorder
 from cli.timeline import Step, timeline
 from events.catalogue import InventoryReserved

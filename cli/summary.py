@@ -10,7 +10,7 @@ from cli.books import NOTHING, Books
 from cli.burst import Burst
 from cli.endpoints import login_hint
 from cli.report import Report
-from cli.stack import Endpoints
+from cli.state import Endpoints
 from cli.stories import Outcome
 from cli.timeline import lines
 from events.catalogue import DEFAULT_CURRENCY

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from cli.endpoints import login_hint
 from cli.process import ProcessError
-from cli.stack import Endpoints, Stack
+from cli.stack import Stack
+from cli.state import Endpoints
 
 PIPE_WIDTH = 120
 """Columns of the table where no terminal says how many there are."""

@@ -17,7 +17,7 @@ from testcontainers.compose import DockerCompose
 from testcontainers.core.docker_client import DockerClient
 
 from cli.process import free_port, wait_until
-from cli.stack import Endpoints
+from cli.state import Endpoints
 
 ROOT = Path(__file__).parents[2]
 FILES = ["compose.yaml", "tests/e2e/compose.tests.yaml"]

@@ -13,7 +13,8 @@ import httpx
 from audit.judge import Report, audit, audit_at_rest
 from audit.reading import Databases, Scope
 from cli.endpoints import broker_login
-from cli.stack import Endpoints, Stack
+from cli.stack import Stack
+from cli.state import Endpoints
 from tests.support.broker import until
 
 TERMINAL = {"confirmed", "failed", "cancelled"}

@@ -7,7 +7,7 @@ import pytest
 
 from cli.database_users import AUDITOR
 from cli.endpoints import broker_login
-from cli.stack import ENDPOINTS_FILE
+from cli.state import ENDPOINTS_FILE
 from events.catalogue import SERVICES
 from messaging.users import OPERATOR, PUBLISHER
 from tests.e2e.system import System

@@ -21,7 +21,8 @@ from cli import broker
 from cli.broker import BrokerNode
 from cli.database import DatabaseNode
 from cli.process import Child, ProcessError, free_port, wait_until
-from cli.stack import Stack, running_endpoints
+from cli.stack import Stack
+from cli.state import running_endpoints
 
 LIMIT = 20.0
 """Seconds for what takes a moment on an idle machine."""

@@ -22,7 +22,7 @@ from cli.books import Books, Level, money_problems, stock_problems
 from cli.burst import Burst
 from cli.client import CommandError, Json, Services
 from cli.report import Report
-from cli.stack import Endpoints
+from cli.state import Endpoints
 from cli.stories import CONFIRMED, ONE_OF_MANY, STORIES, Outcome, Stage, differences, stock_for
 from cli.summary import where_to_look
 from cli.tap import Recorder, Seen
