@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from random import Random
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from inventory_service.worker import InventoryWorker
 from messaging.intake import Intake
 from messaging.message import Message
 from messaging.topology import Topology
-from messaging.verdict import Handler, Unavailable, Verdict
+from messaging.verdict import Unavailable, Verdict
 from order_service import reactions as order_reactions
 from order_service.order import Order
 from order_service.store import OrderStore
@@ -39,6 +40,8 @@ DEFAULT_HOLD = timedelta(seconds=600)
 CALL_TIMEOUT = 4.0
 FIRST_PAUSE = 0.2
 DRAIN_TIMEOUT = 10.0
+SETTLING = 0.1
+"""How often a killer looks whether its process reads somebody else alone."""
 CALM = 6
 """How much more slowly the sweepers' clocks strike when no faults are left to look for."""
 
@@ -239,16 +242,25 @@ class Replica:
         return worker
 
     def _intakes(self) -> list[Intake]:
-        handle: Handler = self._handle
         return [
-            Intake(TOPOLOGIES[self.service], handle, self._available, alone=alone, clock=self._clock)
+            Intake(
+                TOPOLOGIES[self.service],
+                partial(self._handle, alone),
+                self._available,
+                alone=alone,
+                clock=self._clock,
+            )
             for alone in (False, True)
         ]
 
-    async def _handle(self, events: Sequence[Event]) -> Sequence[Verdict]:
+    async def _handle(self, alone: bool, events: Sequence[Event]) -> Sequence[Verdict]:
         deadly = self._outside.deadly
         if deadly and any(deadly.get(str(event.event_id)) == self.service for event in events):
             await self.process.reach("handling what kills it")
+            while self.process.spared and not alone:
+                # Three deaths in a row of another one that is read alone would be taken for its doing.
+                await asyncio.sleep(SETTLING)
+                await self.process.live()
             self.process.kill("by a message")
             await self.process.live()
         return await self.worker.handle(events)
