@@ -243,7 +243,7 @@ async def check_all_confirmed(system: System, product: str, order_ids: Sequence[
     assert [order["status"] for order in orders] == ["confirmed"] * len(order_ids)
     levels = (await system.levels(product)).values()
     totals = tuple(map(sum, zip(*levels, strict=True)))
-    assert totals == (stocked - len(order_ids), 0, len(order_ids))
+    assert totals == (stocked - len(order_ids), 0, len(order_ids)), f"the stock is {totals}"
     kept, sold = await system.money()
     assert kept == sold
     report = await system.audited(order_ids, product)
