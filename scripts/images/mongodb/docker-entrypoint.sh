@@ -15,14 +15,15 @@ from pymongo.errors import ConnectionFailure
 
 DATA = Path("/data/db")
 USER_MADE = DATA / ".root-user-made"
-COMMAND = ["secantusd-py", "--storage-path", str(DATA), "--cache-size", "256M"]
+# Without sync-on-commit a killed server loses what it has acknowledged last; see cli/database.py.
+COMMAND = ["secantusd-py", "--storage-path", str(DATA), "--cache-size", "256M", "--sync-on-commit"]
 START_LIMIT = 60
 STOP_LIMIT = 10
 
 
 def make_root_user(name: str, password: str) -> None:
     """Start the server where only this process can reach it, make the user, and stop it."""
-    server = subprocess.Popen([*COMMAND, "--host", "127.0.0.1", "--port", "27018", "--sync-on-commit"])
+    server = subprocess.Popen([*COMMAND, "--host", "127.0.0.1", "--port", "27018"])
     try:
         with MongoClient("127.0.0.1", 27018, directConnection=True, serverSelectionTimeoutMS=1000) as client:
             wait_for(client)
