@@ -29,17 +29,10 @@ LONGEST_PAUSE = 0.2
 class Engine(Generic[S, C]):
     """Runs the steps of one service against its store."""
 
-    def __init__(
-        self,
-        service: str,
-        store: Store[S, C],
-        clock: Callable[[], datetime],
-        dice: random.Random | None = None,
-    ) -> None:
+    def __init__(self, service: str, store: Store[S, C], clock: Callable[[], datetime]) -> None:
         self._service = service
         self._store = store
         self._clock = clock
-        self._dice = dice or random.Random()  # noqa: S311 (jitter)
 
     async def run(self, steps: Sequence[Step[S, C]]) -> list[Outcome[S]]:
         """Run the steps; return the outcome of each, all of it saved, but for those that end in a conflict.
@@ -70,7 +63,8 @@ class Engine(Generic[S, C]):
                 outcomes.update({index: _conflict() for index in todo if index in losers})
                 todo = [index for index in todo if index not in losers]
             chunk = max(1, chunk // 2)
-            await asyncio.sleep(self._dice.uniform(0, min(LONGEST_PAUSE, 0.005 * 2**races)))
+            pause = min(LONGEST_PAUSE, 0.005 * 2**races)
+            await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 (jitter)
         return [outcomes[index] for index in range(len(steps))]
 
     async def _round(

@@ -19,17 +19,24 @@ def play_all(seeds: Sequence[int], processes: int | None = None) -> Iterator[Res
         return
     with ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_settle_down) as pool:
         try:
-            yield from pool.map(play, seeds, chunksize=CHUNK)
+            yield from pool.map(_play_and_tidy_up, seeds, chunksize=CHUNK)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _settle_down() -> None:
-    """Have a process that only plays log nothing, and collect garbage rarely."""
+    """Have a process that only plays log nothing, and collect garbage only between schedules."""
     silence()
+    gc.disable()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(200_000, 20, 100)
+
+
+def _play_and_tidy_up(seed: int) -> Result:
+    """Play a schedule, and drop its world while that is small and still in the processor's cache."""
+    result = play(seed)
+    gc.collect()
+    return result
 
 
 def story(result: Result) -> str:

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from random import Random
 from typing import Any, cast
 
 from events.catalogue import INVENTORY, ORDER, PAYMENT, SERVICES, Event
@@ -30,7 +29,7 @@ from reactor.relay import Relay
 from reactor.worker import Worker, topology
 from simulation.adversary import Adversary, Process
 from simulation.broker import PREFETCH, Connection, MemoryBroker
-from simulation.clock import utc_clock
+from simulation.clock import Nap, utc_clock
 from simulation.provider import Ledger, ProviderDoor
 from simulation.stock import MemoryInventory, Shelves
 from simulation.store import MemoryStore, Table
@@ -181,7 +180,8 @@ class Replica:
         self.process = Process(name, outside.adversary, lambda process: self._dies(on_death))
         self._outside = outside
         self._link = Link(outside, self.process, TOPOLOGIES[service])
-        self._clock = utc_clock(asyncio.get_running_loop(), skew)
+        self._loop = asyncio.get_running_loop()
+        self._clock = utc_clock(self._loop, skew)
         self._sweep: Callable[[], Awaitable[None]]
         self._nudge: Nudge | None = None
         self._available: Callable[[], Awaitable[None]]
@@ -238,7 +238,6 @@ class Replica:
                 payments, self._relay, provider, clock, CALL_TIMEOUT, Retries(outside.pace.refund_attempts)
             )
             self._sweep, self._available = worker.finish_left_over, worker.available
-        worker._engine._dice = Random(outside.adversary.dice.random())  # noqa: S311 (reproducible)
         return worker
 
     def _intakes(self) -> list[Intake]:
@@ -267,7 +266,7 @@ class Replica:
 
     async def _sweeping(self) -> None:
         while not self.process.dead:
-            await asyncio.sleep(self._outside.pace.sweep * (CALM if self._outside.adversary.calm else 1))
+            await Nap(self._loop, self._outside.pace.sweep * (CALM if self._outside.adversary.calm else 1))
             if not self._has_something_to_do():
                 continue
             try:

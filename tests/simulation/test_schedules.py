@@ -11,7 +11,7 @@ from simulation.world import play
 from tests.simulation.mistakes import leave_what_is_left_over
 
 FIRST_SEED = 1
-SCHEDULES = 8000
+SCHEDULES = 20_000
 
 
 @pytest.mark.timeout(900)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Collection, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from random import Random
 from typing import Any
 
 import pytest
@@ -84,11 +83,6 @@ class MemoryStore:
         return state.total if state else 0
 
 
-class NoJitter(Random):
-    def uniform(self, a: float, b: float) -> float:
-        return 0.0
-
-
 class Clock:
     def __init__(self) -> None:
         self.now = NOW
@@ -98,6 +92,12 @@ class Clock:
         return self.now
 
 
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have nobody wait who has lost a race."""
+    monkeypatch.setattr("reactor.engine.LONGEST_PAUSE", 0.0)
+
+
 @pytest.fixture
 def store() -> MemoryStore:
     return MemoryStore()
@@ -105,7 +105,7 @@ def store() -> MemoryStore:
 
 @pytest.fixture
 def engine(store: MemoryStore) -> Engine[Account, Context]:
-    return Engine("test_service", store, Clock(), NoJitter())
+    return Engine("test_service", store, Clock())
 
 
 def add(units: int, *emits: Event, **options: Any) -> React:
@@ -442,7 +442,7 @@ class TestRaces:
         self, engine: Engine[Account, Context], store: MemoryStore
     ) -> None:
         """Two replicas are given the same event."""
-        replica = Engine("test_service", store, Clock(), NoJitter())
+        replica = Engine("test_service", store, Clock())
         mine = step(add(1, FAILED), "e-1")
         won: list[Outcome[Account]] = []
         save = store.save
