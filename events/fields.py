@@ -48,12 +48,12 @@ def _read_money(value: object) -> Decimal:
     # Arithmetic, `abs` included, fails on an exponent like a billion; this does not.
     if not amount.is_finite() or amount.copy_abs() >= MAX_AMOUNT:
         raise ValueError(f"must be less than {MAX_AMOUNT:f}")
-    rounded = round(amount, MAX_DECIMAL_PLACES)
-    if amount != rounded:
-        raise ValueError(f"must have at most {MAX_DECIMAL_PLACES} decimal places")
-    if rounded.is_zero():
-        return Decimal(0)
-    return min(amount, rounded, key=lambda number: len(number.as_tuple().digits))
+    if int(amount.as_tuple().exponent) < -MAX_DECIMAL_PLACES:
+        rounded = round(amount, MAX_DECIMAL_PLACES)
+        if amount != rounded:
+            raise ValueError(f"must have at most {MAX_DECIMAL_PLACES} decimal places")
+        amount = rounded
+    return amount or Decimal(0)
 
 
 def _not_negative(amount: Decimal) -> Decimal:
