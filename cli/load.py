@@ -1,7 +1,7 @@
 """Customers who place orders at a steady pace, each in a way of its own, and insist until they are heard."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from time import monotonic
@@ -15,7 +15,6 @@ from order_service.worker import order_id_for
 AGAIN = 0.5
 """Seconds until a customer who was not heard tries again."""
 CANCEL_AFTER = 0.3
-CANCEL_TRIES = 5
 PLENTY = 100_000
 SCARCE = 20
 """Units of what many want and few can have."""
@@ -101,14 +100,12 @@ class Load:
         key = f"chaos-{self._seed}-{number}"
         order_id = key if way.by_hand else order_id_for(key)
         body: Json = {"userId": "chaos", "items": list(way.items), "totalAmount": "12.50", **way.options}
-        while True:
-            if await self._heard(way, key, order_id, body):
-                break
-            await asyncio.sleep(AGAIN)
+        await _insist(lambda: self._heard(way, key, order_id, body))
         if order_id in self.accepted:
             accepted()
         if way.cancelled:
-            await self._cancel(order_id)
+            await asyncio.sleep(CANCEL_AFTER)
+            await _insist(lambda: self._cancelled(order_id))
 
     async def _heard(self, way: Way, key: str, order_id: str, body: Json) -> bool:
         try:
@@ -126,16 +123,17 @@ class Load:
         self.accepted[order_id] = way.name
         return True
 
-    async def _cancel(self, order_id: str) -> None:
-        """Cancel an order while its payment is under way, if somebody listens; it may be too late."""
-        for _ in range(CANCEL_TRIES):
-            await asyncio.sleep(CANCEL_AFTER)
-            try:
-                await self._services.cancel(order_id)
-            except ServiceError as error:
-                if error.status < 500:
-                    return
-            except CommandError:
-                continue
-            else:
-                return
+    async def _cancelled(self, order_id: str) -> bool:
+        """Cancel an order while its payment is under way; it may be too late."""
+        try:
+            await self._services.cancel(order_id)
+        except ServiceError as error:
+            return error.status < 500
+        except CommandError:
+            return False
+        return True
+
+
+async def _insist(heard: Callable[[], Awaitable[bool]]) -> None:
+    while not await heard():  # noqa: ASYNC110 (nobody else would set an event)
+        await asyncio.sleep(AGAIN)
