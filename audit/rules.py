@@ -81,7 +81,7 @@ def forgotten(case: Case) -> bool:
     """
     if case.order or case.payment or case.reservation is None:
         return False
-    return case.reservation.state.saga and case.reservation.state.status in ("rejected", "expired")
+    return case.reservation.state.turned_away
 
 
 def taken(payment: Payment | None) -> Decimal:

@@ -41,3 +41,11 @@ class Reservation(Aggregate):
     def owed(self) -> tuple[type[Event], ...]:
         """While it is held for a saga, the order service owes it a decision."""
         return (InventoryReserved,) if self.status == "held" and self.saga else ()
+
+    @property
+    def turned_away(self) -> bool:
+        """Whether its request was refused, for want of stock or since what was made by hand under its id is
+        not held any more, or its hold ran out. Nothing is held for it, and no order needs to know of it."""
+        answered_otherwise = self.released_under or self.confirmed_under
+        by_hand = self.status in ("released", "allocated") and not answered_otherwise
+        return self.saga and (self.status in ("rejected", "expired") or by_hand)

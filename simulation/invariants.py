@@ -115,7 +115,7 @@ def _stock_goes_with_orders(
     wiped = "wipe" in outside.adversary.struck
     for key in sorted(reservations.keys() - orders.keys()):
         # A refusal that the broker has lost before anybody else has heard of the order changes nothing.
-        if reservations[key].saga and not (wiped and reservations[key].status == "rejected"):
+        if reservations[key].saga and not (wiped and reservations[key].turned_away):
             yield f"the reservation {key} belongs to no order"
 
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from events.catalogue import INVENTORY, ORDER, PAYMENT, SERVICES, Event
 from inventory_service import reactions as inventory_reactions
+from inventory_service.reservation import Reservation
 from inventory_service.store import InventoryStore
 from inventory_service.worker import InventoryWorker
 from messaging.intake import Intake
@@ -88,9 +89,11 @@ class Outside:
 
         What was held by hand under the id of an order, before its request came, knows nothing of a saga.
         """
-        rows = self.tables[service].items()
+        states = {key: row.state for key, row in self.tables[service].items()}
         return {
-            key for key, row in rows if row.state.status != "rejected" and getattr(row.state, "saga", True)
+            key
+            for key, state in states.items()
+            if not isinstance(state, Reservation) or (state.saga and not state.turned_away)
         }
 
 

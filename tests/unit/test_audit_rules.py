@@ -50,8 +50,8 @@ def reservation(status: str = "allocated", *emitted: Change, **fields: Any) -> K
         "items": ITEMS,
         "lines": LINES,
     }
-    confirmed = {"confirmedUnder": "e-1"} if status == "allocated" else {}
-    return Kept(Reservation.model_validate({**state, **confirmed, **fields}), LONG_AGO, emitted)
+    under = {"allocated": {"confirmedUnder": "e-1"}, "released": {"releasedUnder": "e-1"}}.get(status, {})
+    return Kept(Reservation.model_validate({**state, **under, **fields}), LONG_AGO, emitted)
 
 
 def payment(status: str = "charged", *emitted: Change, **fields: Any) -> Kept[Payment]:
@@ -225,14 +225,26 @@ def test_while_the_system_runs_the_unfinished_has_time(rule: str) -> None:
     assert [one.rule for one in findings(fresh(recent)[rule], AT_REST)] == [rule]
 
 
-@pytest.mark.parametrize("status", ["rejected", "expired"])
+@pytest.mark.parametrize(
+    "turned_away",
+    [
+        reservation("rejected"),
+        reservation("expired"),
+        reservation("released", releasedUnder=None),
+        reservation("allocated", confirmedUnder=None),
+    ],
+    ids=["refused", "expired", "given back by hand before", "allocated by hand before"],
+)
 @pytest.mark.parametrize("when", [AT_REST, RUNNING], ids=["at rest", "running"])
-def test_what_holds_nothing_and_is_unknown_to_the_orders_is_told_apart(status: str, when: When) -> None:
-    case = Case("o-1", None, reservation(status))
+def test_what_was_turned_away_and_is_unknown_to_the_orders_is_told_apart(
+    turned_away: Kept[Reservation], when: When
+) -> None:
+    case = Case("o-1", None, turned_away)
     assert (forgotten(case), findings(case, when)) == (True, [])
     assert not forgotten(replace(case, order=order("failed", FAILED)))
     assert not forgotten(replace(case, payment=payment("void")))
-    assert not forgotten(Case("o-1", None, reservation(status, saga=False)))
+    by_hand = turned_away.state.model_copy(update={"saga": False})
+    assert not forgotten(replace(case, reservation=replace(turned_away, state=by_hand)))
 
 
 def test_what_has_changed_lately_is_not_judged_while_the_system_runs() -> None:
