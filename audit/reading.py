@@ -5,6 +5,7 @@ needed, and neither projections nor aggregations make it cheaper for the embedde
 in the same thread as everybody's writes.
 """
 
+import gc
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -27,6 +28,8 @@ from reactor.store import Document
 
 BATCH = 2000
 UNFINISHED = [status for status in get_args(Status) if status not in (*TERMINAL, "refundPending")]
+GARBAGE = 200_000
+"""Objects that may gather before it is looked for garbage among them."""
 ANSWER_SECONDS = 60.0
 """How long the database may take to find where to begin."""
 
@@ -145,10 +148,21 @@ def reading(databases: Databases) -> Iterator[Reader]:
     """Open the databases for reading, as long as the block lasts."""
     client = connect(databases.url, ANSWER_SECONDS)
     try:
-        with ThreadPoolExecutor(3, thread_name_prefix="audit") as pool:
+        with ThreadPoolExecutor(3, thread_name_prefix="audit") as pool, _few_collections():
             yield Reader(databases, pool, client)
     finally:
         client.close()
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """Look for garbage rarely: documents are many objects, none of which refer back to each other."""
+    before = gc.get_threshold()
+    gc.set_threshold(GARBAGE)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def side_by_side(
