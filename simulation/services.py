@@ -85,7 +85,7 @@ class Outside:
     """What a process should never have died of."""
 
     def stored(self, service: str) -> set[str]:
-        """Return the orders of whose sagas a service has stored more than a refusal to hold stock.
+        """Return the orders of whose sagas a service has stored more than that their request was turned away.
 
         What was held by hand under the id of an order, before its request came, knows nothing of a saga.
         """
