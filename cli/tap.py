@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelClosed, ChannelNotFoundEntity
 
@@ -18,6 +17,7 @@ from events.codec import InvalidEvent, decode
 from events.identity import introduced
 from messaging import lenient
 from messaging.calls import refusal
+from messaging.connect import connect
 from messaging.topology import exchange_of
 
 lenient.install()
@@ -46,9 +46,7 @@ async def connected(amqp_url: str) -> AsyncIterator[AbstractChannel]:
     """
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            connection = await aio_pika.connect(
-                amqp_url, client_properties={"connection_name": CONNECTION_NAME}
-            )
+            connection = await connect(amqp_url, CONNECTION_NAME)
     except (*CONNECTION_EXCEPTIONS, ValueError, TimeoutError) as error:
         told = refusal(error) or unreachable(_without_password(amqp_url), error)
         raise CommandError(told) from None

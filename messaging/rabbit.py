@@ -7,12 +7,12 @@ from contextlib import AsyncExitStack, suppress
 from typing import cast
 from urllib.parse import urlsplit
 
-import aio_pika
 import aiormq
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
 from messaging.calls import GONE, refusal, undisturbed
+from messaging.connect import connect
 from messaging.declare import bind_events, declare_bound, declare_own
 from messaging.inbox import RabbitInbox
 from messaging.intake import Intake
@@ -147,11 +147,7 @@ class Rabbit:
     async def _connect(self, stack: AsyncExitStack, purpose: str) -> AbstractConnection:
         heartbeat = None if "heartbeat=" in urlsplit(self._url).query else HEARTBEAT
         async with asyncio.timeout(self._publish_timeout):
-            connection = await aio_pika.connect(
-                self._url,
-                heartbeat=heartbeat,
-                client_properties={"connection_name": f"{self.topology.service} {purpose}"},
-            )
+            connection = await connect(self._url, f"{self.topology.service} {purpose}", heartbeat=heartbeat)
         stack.push_async_callback(_close, connection)
         return connection
 

@@ -12,13 +12,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import aio_pika
-
 from cli.broker import BrokerNode, find_server
 from cli.database import DatabaseNode
 from cli.proxy import Proxy
 from cli.stack import SERVICES
 from events.catalogue import INVENTORY
+from messaging.connect import connect
 from tests.failures.scene import Scene
 from tests.support.broker import Client, until
 
@@ -143,7 +142,7 @@ class Outage:
     @asynccontextmanager
     async def broker_client(self) -> AsyncIterator[Client]:
         """Open a connection of the test's own, past the proxy."""
-        async with await aio_pika.connect(self.broker.url) as connection:
+        async with await connect(self.broker.url, "test") as connection:
             yield Client(connection, await connection.channel())
 
     def memory(self) -> int:

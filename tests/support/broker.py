@@ -15,6 +15,7 @@ from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 from cli.endpoints import broker_login
 from events.catalogue import Event
 from events.codec import decode
+from messaging.connect import connect
 from messaging.declare import declare_bound, declare_own
 from messaging.topology import Topology, home_exchange
 
@@ -46,7 +47,7 @@ class Broker:
     @asynccontextmanager
     async def connected(self) -> AsyncIterator["Client"]:
         """A client of the test's own."""
-        connection = await aio_pika.connect(self.url)
+        connection = await connect(self.url, "test")
         async with connection:
             yield Client(connection, await connection.channel(on_return_raises=True))
 

@@ -2,12 +2,12 @@
 
 from collections import defaultdict
 
-import aio_pika
 from aio_pika.abc import AbstractChannel
 
 from cli.tap import LAST_EVENTS
 from events.catalogue import SERVICES, Event
 from events.codec import decode
+from messaging.connect import connect
 from messaging.topology import exchange_of
 from tests.support.broker import until
 
@@ -23,7 +23,7 @@ class DurableTap:
 
     async def declare(self) -> None:
         """Begin to listen; the services' exchanges have to be there."""
-        async with await aio_pika.connect(self._url) as connection:
+        async with await connect(self._url, "test tap") as connection:
             channel = await connection.channel()
             queue = await channel.declare_queue(QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
             for service in SERVICES:
@@ -44,7 +44,7 @@ class DurableTap:
         return any(event.type in LAST_EVENTS for event in self._told[order_id])
 
     async def _take(self) -> None:
-        async with await aio_pika.connect(self._url) as connection:
+        async with await connect(self._url, "test tap") as connection:
             await self._take_all(await connection.channel())
 
     async def _take_all(self, channel: AbstractChannel) -> None:
