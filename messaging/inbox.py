@@ -38,6 +38,9 @@ class RabbitInbox:
         self._tag: str | None = None
         self._arrived: asyncio.Queue[Delivery | None] = asyncio.Queue()
         self._unsettled: dict[int, Delivery] = {}
+        self._settling = asyncio.Lock()
+        """Held until the frames are on their way. One frame may acknowledge many messages: none of them may
+        still have a frame of its own that waits for room."""
         self._closing = False
         self._cancelled = asyncio.Event()
 
@@ -80,22 +83,26 @@ class RabbitInbox:
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
         """Acknowledge: one frame for all up to the first unsettled one, one frame for each other."""
         tags = sorted(delivery.tag for delivery in deliveries)
-        for tag in tags:
-            self._unsettled.pop(tag, None)
-        oldest = next(iter(self._unsettled), None)
-        together = [tag for tag in tags if oldest is None or tag < oldest]
+        async with self._settling:
+            for tag in tags:
+                self._unsettled.pop(tag, None)
+            oldest = next(iter(self._unsettled), None)
+            together = [tag for tag in tags if oldest is None or tag < oldest]
+            await self._acknowledge(together, tags[len(together) :])
+
+    async def _acknowledge(self, together: Sequence[int], single: Sequence[int]) -> None:
         with suppress(*GONE):
             if together:
                 await self._channel.basic_ack(together[-1], multiple=True, wait=False)
-            for tag in tags[len(together) :]:
+            for tag in single:
                 await self._channel.basic_ack(tag, wait=False)
 
     async def give_back(self, deliveries: Sequence[Delivery]) -> None:
-        with suppress(*GONE):
-            for delivery in deliveries:
-                if delivery.tag in self._unsettled:
-                    del self._unsettled[delivery.tag]
-                    await self._channel.basic_nack(delivery.tag, requeue=True, wait=False)
+        async with self._settling:
+            with suppress(*GONE):
+                for delivery in deliveries:
+                    if self._unsettled.pop(delivery.tag, None):
+                        await self._channel.basic_nack(delivery.tag, requeue=True, wait=False)
 
     async def pause(self) -> None:
         if self._tag is not None:
@@ -139,10 +146,10 @@ class RabbitInbox:
         service = self._queue.partition(".")[0]
         metrics.DEAD_LETTERS.labels(service).inc()
         log.error("dead_lettered", queue=self._queue, reason=f"longer than {MAX_BYTES} bytes")
-        with suppress(*GONE):
-            await self._channel.basic_nack(delivery.tag, requeue=False, wait=False)
-        # Only now: an acknowledgement of several messages must not take this one along.
-        self._unsettled.pop(delivery.tag, None)
+        async with self._settling:
+            self._unsettled.pop(delivery.tag, None)
+            with suppress(*GONE):
+                await self._channel.basic_nack(delivery.tag, requeue=False, wait=False)
 
 
 def as_delivery(message: DeliveredMessage) -> Delivery:
