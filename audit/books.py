@@ -78,6 +78,7 @@ class Shelf:
     available: int
     reserved: int
     allocated: int
+    owned: int
     version: int
 
 
@@ -118,6 +119,11 @@ class StockBook:
                     "stock is not negative",
                     about,
                     f"{shelf.available} available, {shelf.reserved} reserved, {shelf.allocated} allocated",
+                )
+            units = shelf.available + shelf.reserved + shelf.allocated
+            if units != shelf.owned:
+                yield Finding(
+                    "stock is conserved", about, f"{shelf.owned} were put there, and {units} are left"
                 )
             sums = (self.held[place], self.allocated[place])
             if (shelf.reserved, shelf.allocated) != sums:

@@ -116,7 +116,7 @@ class Reader:
         chosen = {} if products is None else {"productId": {"$in": list(products)}}
         return {
             (one["warehouseId"], one["productId"]): Shelf(
-                *(one.get(name, 0) for name in ("available", "reserved", "allocated", "version"))
+                *(one.get(name, 0) for name in ("available", "reserved", "allocated", "owned", "version"))
             )
             for one in self._inventory["stock"].find(chosen)
         }

@@ -154,9 +154,10 @@ async def fill(databases: Databases, orders: int) -> Counter[str]:
                 )
         for collection, documents in copies.items():
             await collection.insert_many(documents, ordered=False)
+    sold = ended["confirmed"] * UNITS
     await house.client[databases.inventory]["stock"].update_one(
         {"_id": "/".join(PLACE)},
-        {"$set": {"allocated": ended["confirmed"] * UNITS, "reserved": 0}, "$inc": {"version": 1}},
+        [{"$set": {"allocated": sold, "reserved": 0, "owned": {"$add": ["$available", sold]}}}],
     )
     house.client.close()
     return ended

@@ -22,13 +22,18 @@ class Warehouse(Model):
 
 
 class Level(Model):
-    """The units of one product at one warehouse: free, held for orders that may still fail, and sold."""
+    """The units of one product at one warehouse: free, held for orders that may still fail, and sold.
+
+    `owned` are all that there are. It changes only when somebody sets the level, and is what the other three
+    are checked against.
+    """
 
     warehouse_id: Id
     product_id: Id
     available: Count = 0
     reserved: Count = 0
     allocated: Count = 0
+    owned: Count = 0
     version: Count = 0
 
     @property

@@ -24,6 +24,7 @@ from reactor.store import Document, Unit
 log = structlog.get_logger()
 
 COMMIT_TRIES = 5
+LEVEL_NUMBERS = ("available", "reserved", "allocated", "owned", "version")
 
 
 class _LostRaceError(Exception):
@@ -72,6 +73,9 @@ class InventoryStore(Aggregates[Reservation]):
         with available():
             await self._levels.create_index("productId")
             await self._warehouses.create_index("name", sparse=True)
+            # Levels that were set before anybody counted what there is in all.
+            parts = {"$add": ["$available", "$reserved", "$allocated"]}
+            await self._levels.update_many({"owned": {"$exists": False}}, [{"$set": {"owned": parts}}])
             await self._open_session()
 
     async def load(self, steps: Sequence[Step[Reservation, World]]) -> Unit[Reservation, World]:
@@ -137,15 +141,19 @@ class InventoryStore(Aggregates[Reservation]):
     ) -> Level | None:
         """Set what is available; with a version, only if it is still that one, else return None."""
         key = level_id(warehouse_id, product_id)
-        change: dict[str, Any] = {
-            "$set": {"available": units, "warehouseId": warehouse_id, "productId": product_id},
-            "$inc": {"version": 1},
+        chosen = {"_id": key} if version is None else {"_id": key, "version": version}
+        before = {name: {"$ifNull": [f"${name}", 0]} for name in LEVEL_NUMBERS}
+        change = {
+            **before,
+            "warehouseId": warehouse_id,
+            "productId": product_id,
+            "available": units,
+            "owned": {"$add": [before["owned"], {"$subtract": [units, before["available"]]}]},
+            "version": {"$add": [before["version"], 1]},
         }
-        first = {"$setOnInsert": {"reserved": 0, "allocated": 0}}
         with available():
-            if version is None:
-                await self._levels.update_one({"_id": key}, {**change, **first}, upsert=True)
-            elif not (await self._levels.update_one({"_id": key, "version": version}, change)).matched_count:
+            done = await self._levels.update_one(chosen, [{"$set": change}], upsert=version is None)
+            if version is not None and not done.matched_count:
                 return None
             return Level.model_validate(await self._levels.find_one({"_id": key}))
 

@@ -75,7 +75,6 @@ def _one_body_an_id(outside: Outside) -> Iterator[str]:
 
 
 def _stock_adds_up(outside: Outside, reservations: Mapping[str, Reservation]) -> Iterator[str]:
-    owned = outside.shelves.owned
     held: Counter[Place] = Counter()
     sold: Counter[Place] = Counter()
     for reservation in reservations.values():
@@ -87,8 +86,8 @@ def _stock_adds_up(outside: Outside, reservations: Mapping[str, Reservation]) ->
                 sold[place] += line.quantity
     for place, level in outside.shelves.levels.items():
         parts = (level.available, level.reserved, level.allocated)
-        if min(parts) < 0 or sum(parts) != owned[place]:
-            yield f"stock at {place} is {parts}, of {owned[place]} in all"
+        if min(parts) < 0 or sum(parts) != level.owned:
+            yield f"stock at {place} is {parts}, of {level.owned} in all"
         if (level.reserved, level.allocated) != (held[place], sold[place]):
             yield f"stock at {place} is {parts}, but {held[place]} are held and {sold[place]} are sold"
 

@@ -22,14 +22,17 @@ class Shelves:
 
     levels: dict[Place, Level] = field(default_factory=dict)
     warehouses: dict[str, Warehouse] = field(default_factory=dict)
-    owned: dict[Place, int] = field(default_factory=dict)
-    """The units that there are in all, kept apart from the levels to check them by."""
 
     def put(self, place: Place, units: int) -> None:
         """Have so many units available at a place, whatever was before."""
         level = self.levels.get(place) or Level(warehouse_id=place[0], product_id=place[1])
-        self.owned[place] = self.owned.get(place, 0) + units - level.available
-        self.levels[place] = level.model_copy(update={"available": units, "version": level.version + 1})
+        self.levels[place] = level.model_copy(
+            update={
+                "available": units,
+                "owned": level.owned + units - level.available,
+                "version": level.version + 1,
+            }
+        )
 
 
 class MemoryInventory(MemoryAggregates[Reservation]):

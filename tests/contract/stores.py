@@ -119,7 +119,7 @@ class MemoryDatabase(AnyDatabase):
         return MemoryInventory(self._reservations, self._shelves, self.clock, HOLD, peaceful())
 
     async def put(self, units: int) -> None:
-        self._shelves.levels[PLACE] = Level(warehouse_id=PLACE[0], product_id=PLACE[1], available=units)
+        self._shelves.put(PLACE, units)
 
     async def level(self) -> Level:
         return self._shelves.levels[PLACE]

@@ -297,6 +297,7 @@ async def test_reservations_and_stock_are_written_together(db: AnyDatabase) -> N
     found = [await store.get(key) for key in ("o-1", "o-2", "o-3")]
     assert [one and one.status for one in found] == ["held", "held", "rejected"]
     assert await parts(db) == (1, 4, 0)
+    assert (await db.level()).owned == 5
 
 
 async def test_a_level_is_set_only_as_the_version_that_was_seen(db: AnyDatabase) -> None:
@@ -309,10 +310,12 @@ async def test_a_level_is_set_only_as_the_version_that_was_seen(db: AnyDatabase)
     assert changed is not None
     assert changed.version > seen.version
     assert await parts(db) == (7, 2, 0)
+    assert changed.owned == 9
     assert await store.set_level(*PLACE, 9, seen.version) is None
-    assert await parts(db) == (7, 2, 0)
-    assert await store.set_level(*PLACE, 9, None) == await db.level()
-    assert await parts(db) == (9, 2, 0)
+    assert changed == await db.level()
+    assert await store.set_level(*PLACE, 1, None) == await db.level()
+    assert await parts(db) == (1, 2, 0)
+    assert (await db.level()).owned == 3
 
 
 async def test_stock_that_is_gone_leaves_the_reservation_unwritten(db: AnyDatabase) -> None:

@@ -121,12 +121,18 @@ async def test_nothing_is_written(filled: Databases, monkeypatch: pytest.MonkeyP
 Damage = Callable[[Any, Any, Any], Any]
 DAMAGES: dict[str, tuple[Damage, set[str]]] = {
     "a level is off": (
-        lambda orders, stock, payments: stock["stock"].update_one({}, {"$inc": {"reserved": 1}}),
+        lambda orders, stock, payments: stock["stock"].update_one(
+            {}, {"$inc": {"reserved": 1, "available": -1}}
+        ),
         {"stock adds up"},
     ),
     "stock is negative": (
         lambda orders, stock, payments: stock["stock"].update_one({}, {"$set": {"available": -1}}),
-        {"stock is not negative"},
+        {"stock is not negative", "stock is conserved"},
+    ),
+    "units are gone": (
+        lambda orders, stock, payments: stock["stock"].update_one({}, {"$inc": {"available": -1}}),
+        {"stock is conserved"},
     ),
     "an allocation is lost": (
         lambda orders, stock, payments: stock["reservations"].update_one(
@@ -175,7 +181,7 @@ async def test_a_scope_is_blind_to_other_peoples_orders(filled: Databases) -> No
     mine = [f"confirmed-{number:012d}" for number in (0, 1)]
     with MongoClient[Document](filled.url) as client:
         client[filled.order]["orders"].update_one({"_id": f"confirmed-{2:012d}"}, {"$set": {"state": {}}})
-        client[filled.inventory]["stock"].update_one({}, {"$inc": {"reserved": 1}})
+        client[filled.inventory]["stock"].update_one({}, {"$inc": {"reserved": 1, "available": -1}})
         report = await judged(filled, scope=Scope([*mine, "unknown"], ["nothing of this name"]))
         assert report.broken == {"stock adds up": 1, "no order is lost": 1}
         client[filled.order]["orders"].update_one({"_id": mine[0]}, {"$set": {"state": {}}})

@@ -514,6 +514,15 @@ async def test_a_level_is_set_only_if_its_version_is_still_that_one(inventory: I
     assert third.version == second.version + 1
 
 
+async def test_a_level_of_before_gets_the_sum_of_its_parts(inventory: InventoryStore) -> None:
+    await inventory.set_level("berlin", "tea", 5, None)
+    await answers(inventory, [ask("tea", 2)])
+    await inventory.collection.database["stock"].update_one({}, {"$unset": {"owned": ""}})
+    await inventory.prepare()
+    [before] = await inventory.levels(["tea"])
+    assert (before.available, before.reserved, before.owned) == (3, 2, 5)
+
+
 async def test_levels_are_selected_by_product_and_warehouse(inventory: InventoryStore) -> None:
     for warehouse in ("berlin", "lisbon"):
         for product in ("tea", "cup"):

@@ -313,15 +313,17 @@ class TestStock:
             reservation(status).state for status in ("held", "allocated", "allocated", "released", "expired")
         ]
         book = self.book(*states, reservation("held", saga=False).state)
-        assert list(book.findings({self.place: Shelf(5, 4, 4, 1)}, [self.place])) == []
+        assert list(book.findings({self.place: Shelf(5, 4, 4, 13, 1)}, [self.place])) == []
         assert book.by_hand == {self.place: 2}
 
     @pytest.mark.parametrize(
         ("shelf", "rule"),
         [
-            (Shelf(5, 1, 0, 1), "stock adds up"),
-            (Shelf(5, 0, 1, 1), "stock adds up"),
-            (Shelf(-1, 0, 2, 1), "stock is not negative"),
+            (Shelf(5, 1, 0, 6, 1), "stock adds up"),
+            (Shelf(5, 0, 1, 6, 1), "stock adds up"),
+            (Shelf(-1, 0, 2, 1, 1), "stock is not negative"),
+            (Shelf(5, 0, 2, 8, 1), "stock is conserved"),
+            (Shelf(5, 0, 2, 6, 1), "stock is conserved"),
             (None, "stock adds up"),
         ],
     )
@@ -332,11 +334,11 @@ class TestStock:
         assert [(one.rule, one.about) for one in found] == [(rule, "berlin/tea")]
 
     def test_a_level_that_has_a_new_version_has_moved(self) -> None:
-        before = {("a", "tea"): Shelf(1, 0, 0, 1), ("b", "tea"): Shelf(1, 0, 0, 1)}
+        before = {("a", "tea"): Shelf(1, 0, 0, 1, 1), ("b", "tea"): Shelf(1, 0, 0, 1, 1)}
         after = {
-            ("a", "tea"): Shelf(1, 0, 0, 3),
-            ("b", "tea"): Shelf(1, 0, 0, 1),
-            ("c", "tea"): Shelf(1, 0, 0, 1),
+            ("a", "tea"): Shelf(1, 0, 0, 1, 3),
+            ("b", "tea"): Shelf(1, 0, 0, 1, 1),
+            ("c", "tea"): Shelf(1, 0, 0, 1, 1),
         }
         assert moved(before, after) == {("a", "tea"), ("c", "tea")}
 
