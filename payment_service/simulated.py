@@ -20,6 +20,8 @@ Several may be combined: `sim:delay:2:refuse-refund:1`. A charge without such a 
 of the settings' rules that fits it, by its amount, its order, or a share of all:
 
     above:AMOUNT=WISH   order:PATTERN=WISH   rate:SHARE=WISH      such as   rate:0.1=timeout:1
+
+Whenever it moves money it logs the key: these lines are all the books it keeps.
 """
 
 import asyncio
@@ -30,6 +32,8 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from fnmatch import fnmatchcase
 from hashlib import sha256
+
+import structlog
 
 from messaging.verdict import Unavailable
 from payment_service.provider import (
@@ -47,6 +51,8 @@ from payment_service.provider import (
     Refunded,
     RefundRefused,
 )
+
+log = structlog.get_logger()
 
 LONGEST_WAIT = 24 * 3600.0
 WISHES = {
@@ -124,7 +130,7 @@ class SimulatedProvider:
                 return self._pending(charge.key, end, wishes[wish], _notices(wishes))
         if "twice" in wishes:
             self._give_notice(Notice(charge.key, _charge_id(charge.key)), 0)
-        return Approved(_charge_id(charge.key))
+        return _charged(charge.key)
 
     async def refund(self, refund: Refund) -> RefundAnswer:
         """See `Provider`."""
@@ -135,7 +141,7 @@ class SimulatedProvider:
         if "pending-refund" in wishes:
             seconds = wishes["pending-refund"]
             return self._pending(refund.key, end, seconds, _notices(wishes))
-        return RefundRefused("refused") if end == "refused" else Refunded(_refund_id(refund.key))
+        return RefundRefused("refused") if end == "refused" else _refunded(refund.key)
 
     async def fetch(self, asked: Charge | Refund, reference: str) -> Answer:
         """See `Provider`."""
@@ -145,13 +151,13 @@ class SimulatedProvider:
         _, end, due = reference.split("-")
         if self._time() < int(due) / 1000:
             return Pending(reference, _actions(reference))
-        ends: dict[str, Answer] = {
-            "paid": Approved(_charge_id(asked.key)),
-            "expired": Declined("expired"),
-            "refunded": Refunded(_refund_id(asked.key)),
-            "refused": RefundRefused("refused"),
+        ends: dict[str, Callable[[], Answer]] = {
+            "paid": lambda: _charged(asked.key),
+            "expired": lambda: Declined("expired"),
+            "refunded": lambda: _refunded(asked.key),
+            "refused": lambda: RefundRefused("refused"),
         }
-        return ends[end]
+        return ends[end]()
 
     async def cancel(self, charge: Charge, reference: str) -> ChargeAnswer:
         """See `Provider`."""
@@ -252,6 +258,16 @@ def _notices(wishes: dict[str, float]) -> int:
 def _actions(reference: str) -> tuple[Action, ...]:
     url = f"https://simulated.invalid/pay/{reference}"
     return (Action(kind="redirect", name="web_url", value=url),) if "-re" not in reference else ()
+
+
+def _charged(key: str) -> Approved:
+    log.info("simulated_charge", key=key)
+    return Approved(_charge_id(key))
+
+
+def _refunded(key: str) -> Refunded:
+    log.info("simulated_refund", key=key)
+    return Refunded(_refund_id(key))
 
 
 def _charge_id(key: str) -> str:

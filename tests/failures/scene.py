@@ -9,9 +9,10 @@ from pathlib import Path
 from cli.process import Child, free_port
 from cli.stack import SERVICE_STOP_LIMIT, SERVICES
 from cli.tap import LAST_EVENTS
-from events.catalogue import Event
+from events.catalogue import PAYMENT, Event
 from tests.e2e.system import System, ended_all
 from tests.support.broker import until
+from tests.support.statement import Statement
 from tests.support.tap import DurableTap
 
 ROOT = Path(__file__).parents[2]
@@ -103,15 +104,23 @@ class Scene:
         levels = (await self.system.levels(product)).values()
         assert sum(allocated for _, _, allocated in levels) == len(order_ids)
         await self.books_balance(order_ids, product)
+        statement = self._statement()
+        assert {key: statement.charges(key) for key in order_ids} == {
+            key: {f"order-{key}"} for key in order_ids
+        }
 
     async def books_balance(self, order_ids: Sequence[str], product: str) -> None:
         """The audit finds nothing wrong with these orders, which alone have ordered this product; the money
-        kept is what was sold, and nothing was put away."""
+        kept is what was sold, the provider has moved none of it twice, and nothing was put away."""
         report = await self.system.audited(order_ids, product)
         assert report.broken == {}, report.offenders
         assert report.judged == len(order_ids)
         kept, sold = await self.system.money()
         assert kept == sold
+        statement = self._statement()
+        for order_id in order_ids:
+            assert len(statement.charges(order_id)) <= 1, statement.charges(order_id)
+            assert len(statement.refunds(order_id)) <= 1, statement.refunds(order_id)
         assert await self.system.dead_letters() == {}
 
     async def told_once(self, order_ids: Sequence[str], events: Sequence[str] = CONFIRMED) -> None:
@@ -129,6 +138,9 @@ class Scene:
             story = await self.told.story(order_id)
             ends = {event.event_id for event in story if event.type in LAST_EVENTS}
             assert len(ends) == 1, _names(story)
+
+    def _statement(self) -> Statement:
+        return Statement((self.system.stack.logs_dir / f"{PAYMENT}.log").read_text())
 
     def _child(self, service: str, *program: str, **env: str) -> Child:
         return Child(

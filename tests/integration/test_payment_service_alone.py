@@ -337,6 +337,7 @@ async def test_a_payment_requested_twice_is_charged_once(till: Till) -> None:
         assert await till.order.receive_a(PaymentCompleted, first.order_id) == completed
     assert till.payment(first.order_id)["chargeId"] == charge
     assert till.books("HUF") == ("25.00", "0.00")
+    assert till.statement.charges(first.order_id) == {f"order-{first.order_id}"}
 
 
 async def test_a_payment_requested_twice_at_once_is_charged_once(till: Till) -> None:
@@ -348,6 +349,7 @@ async def test_a_payment_requested_twice_at_once_is_charged_once(till: Till) -> 
     await till.tell(other)
     assert await till.order.receive_a(PaymentCompleted, first.order_id) == completed
     assert till.books("RON") == ("25.00", "0.00")
+    assert till.statement.charges(first.order_id) == {f"order-{first.order_id}"}
 
 
 async def test_a_request_published_twice_by_hand_is_charged_once(till: Till, module_broker: Broker) -> None:
@@ -369,6 +371,7 @@ async def test_a_request_published_twice_by_hand_is_charged_once(till: Till, mod
     assert answers[0] == answers[1]
     assert answers[0].amount == Decimal("0.1")
     assert till.books("CZK") == ("0.10", "0.00")
+    assert till.statement.charges(order_id) == {f"order-{order_id}"}
 
 
 async def test_a_refund_requested_twice_is_made_once(till: Till) -> None:
@@ -380,6 +383,7 @@ async def test_a_refund_requested_twice_is_made_once(till: Till) -> None:
     assert answers[0] == answers[1] == answers[2]
     assert till.payment(order_id)["refundAttempt"] == 1
     assert till.books("BGN") == ("25.00", "25.00")
+    assert till.statement.refunds(order_id) == {f"refund-{order_id}-1"}
 
 
 async def test_a_bad_message_is_put_away_and_the_service_goes_on(till: Till) -> None:

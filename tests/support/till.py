@@ -6,6 +6,7 @@ from uuid import uuid4
 from events.catalogue import ORDER, PAYMENT, Event, PaymentCompleted, PaymentRefundRequested, PaymentRequested
 from tests.support.broker import Client, Neighbour, until
 from tests.support.services import TOPOLOGIES, Alone
+from tests.support.statement import Statement
 
 PRICE = Decimal("25.00")
 
@@ -14,6 +15,7 @@ class Till:
     """The order service, and what it sees of the payments."""
 
     def __init__(self, service: Alone, client: Client, order: Neighbour) -> None:
+        self._service = service
         self.http = service.http
         self.tell = client.tell
         self.publish = client.publish
@@ -34,6 +36,11 @@ class Till:
         rows = {row["currency"]: row for row in self.http.get("/books").json()["books"]}
         row = rows.get(currency, {"charged": "0.00", "refunded": "0.00"})
         return row["charged"], row["refunded"]
+
+    @property
+    def statement(self) -> Statement:
+        """What the provider says it has done."""
+        return Statement(self._service.log)
 
     def settled(self, kind: type[Event]) -> float:
         """Return how many messages of a type the service has done with."""
