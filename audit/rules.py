@@ -95,10 +95,19 @@ def _order_ends(case: Case, when: When) -> Iterator[str]:
     if case.order is None:
         return
     order = case.order.state
-    if order.terminal or order.status == "refundPending":
+    if order.terminal or order.status == "refundPending" or _provider_is_asked(order, case.money):
         return
     if when.overdue(order.deadline):
         yield f"is still {order.status}, awaiting {', '.join(order.awaiting) or 'nothing'}"
+
+
+def _provider_is_asked(order: Order, payment: Payment | None) -> bool:
+    """Return whether an order that is undone waits for the provider alone, which may take days.
+
+    That it is asked again and again is watched by the payment's own rule.
+    """
+    waits_for_money = order.status == "compensating" and {*order.awaiting} <= {"payment", "refund"}
+    return waits_for_money and payment is not None and payment.under_way
 
 
 def _one_last_event(case: Case, when: When) -> Iterator[str]:

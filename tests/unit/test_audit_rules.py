@@ -247,6 +247,25 @@ def test_what_was_turned_away_and_is_unknown_to_the_orders_is_told_apart(
     assert not forgotten(replace(case, reservation=replace(turned_away, state=by_hand)))
 
 
+@pytest.mark.parametrize(
+    ("awaited", "status"), [("refund", "refunding"), ("payment", "charging")], ids=["refund", "charge"]
+)
+def test_an_order_may_wait_for_the_provider_as_long_as_the_provider_is_asked(
+    awaited: str, status: str
+) -> None:
+    soon, overdue = NOW + timedelta(minutes=1), NOW - OVERDUE - timedelta(seconds=1)
+    undone = order("compensating", **{awaited: "awaited"})
+    waiting = Case("o-1", undone, reservation("released"), payment(status, tryAt=soon))
+    assert findings(waiting, RUNNING) == []
+    given_up = replace(waiting, payment=payment(status, tryAt=overdue))
+    assert [one.rule for one in findings(given_up, RUNNING)] == ["payment finishes"]
+    assert [one.rule for one in findings(waiting, AT_REST)] == ["payment finishes"]
+    nothing_under_way = replace(waiting, payment=payment("refunded"))
+    assert [one.rule for one in findings(nothing_under_way, RUNNING)] == ["order ends"]
+    other_things = order("compensating", **{awaited: "awaited", "release": "awaited"})
+    assert "order ends" in {one.rule for one in findings(replace(waiting, order=other_things), RUNNING)}
+
+
 def test_what_has_changed_lately_is_not_judged_while_the_system_runs() -> None:
     for name in ("order", "reservation", "payment"):
         part = replace(getattr(CONFIRMED, name), updated_at=NOW - timedelta(seconds=29))
