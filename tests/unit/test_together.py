@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from messaging.verdict import Unavailable
 from reactor.together import LIMIT, Together
 
 
@@ -22,6 +23,8 @@ class Doubling:
         await self.go_on.wait()
         if 13 in items:
             raise ValueError("unlucky")
+        if 0 in items:
+            raise Unavailable("away")
         return [2 * item for item in items]
 
 
@@ -66,16 +69,26 @@ async def test_no_call_is_larger_than_the_limit() -> None:
     assert [len(batch) for batch in work.batches] == [LIMIT, 1]
 
 
-async def test_a_failure_reaches_everybody_in_its_batch_and_nobody_after_it() -> None:
+async def test_a_failure_reaches_only_the_one_who_is_to_blame() -> None:
     work = Doubling()
     together = Together(work)
-    doomed = asyncio.create_task(call_all(together, [1, 13]))
+    among_others = asyncio.create_task(call_all(together, [1, 13, 2]))
     await work.started.wait()
-    spared = asyncio.create_task(together(3))
+    afterwards = asyncio.create_task(together(3))
     await asyncio.sleep(0)
     work.go_on.set()
-    assert [str(error) for error in await doomed] == ["unlucky", "unlucky"]
-    assert await spared == 6
+    one, doomed, two = await among_others
+    assert (one, str(doomed), two) == (2, "unlucky", 4)
+    assert await afterwards == 6
+    assert work.batches == [[1, 13, 2], [1], [13], [2], [3]]
+
+
+async def test_while_something_is_away_nobody_is_tried_one_by_one() -> None:
+    work = Doubling()
+    work.go_on.set()
+    together = Together(work)
+    assert [str(error) for error in await call_all(together, [1, 0, 2])] == ["away"] * 3
+    assert work.batches == [[1, 0, 2]]
     assert await together(4) == 8
 
 
@@ -96,7 +109,7 @@ async def test_a_caller_that_gives_up_takes_nobody_with_it() -> None:
 async def test_a_caller_that_gives_up_does_not_hide_a_failure() -> None:
     work = Doubling()
     together = Together(work)
-    impatient, patient = asyncio.create_task(together(13)), asyncio.create_task(together(2))
+    impatient, patient = asyncio.create_task(together(2)), asyncio.create_task(together(13))
     await work.started.wait()
     impatient.cancel()
     work.go_on.set()
