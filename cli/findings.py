@@ -107,6 +107,9 @@ def _of(counts: Mapping[str, int]) -> str:
 
 
 def _verdict(report: Report) -> str:
+    if report.ok and not report.judged:
+        why = "every order has changed lately" if report.moving else "the databases hold no order"
+        return f"nothing was judged: {why}"
     if report.ok:
         return "no promise is broken"
     return "broken: " + ", ".join(f"{rule} ({count})" for rule, count in report.broken.most_common())

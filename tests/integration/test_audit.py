@@ -259,6 +259,17 @@ class TestCommand:
         told = json.loads(runner.invoke(main.app, ["audit", "--json", "--settled-for", "3600"]).stdout)
         assert (told["ok"], told["judged"], told["moving"]) == (True, 0, ORDERS)
 
+    @pytest.mark.usefixtures("filled")
+    def test_that_nothing_was_judged_is_said(self) -> None:
+        result = runner.invoke(main.app, ["audit", "--settled-for", "3600"])
+        assert result.exit_code == 0
+        assert result.stdout.splitlines()[-1] == "nothing was judged: every order has changed lately"
+
+    def test_an_empty_database_is_said(self) -> None:
+        result = runner.invoke(main.app, ["audit"])
+        assert result.exit_code == 0
+        assert result.stdout.splitlines()[-1] == "nothing was judged: the databases hold no order"
+
     def test_no_database_is_one_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(reading, "ANSWER_SECONDS", 0.2)
         monkeypatch.setenv("MONGODB_URL", "mongodb://user:secret@127.0.0.1:1/")
