@@ -38,13 +38,18 @@ def search(
     Without --faults: no fault, each class alone, and all pairs. The reaction tables and the journal are the
     production ones. A violation is told by the shortest way to it, and the exit code is 1; it is 1 as well
     when a search was given up at its limit.
+
+    `quiescent` are the states in which all has come to rest. `farthest` are the moves to the state that takes
+    most of them, `longest` those of the longest path: there is none where nudges go round in circles, as they
+    may after a wipe.
     """
     choices = [_chosen(faults)] if faults is not None else together(most=most)
     started = monotonic()
     found = _run(choices, limit, quiet=as_json)
     seconds = monotonic() - started
     if as_json:
-        typer.echo(json.dumps({"searches": [asdict(one) for one in found], **_totals(found, seconds)}))
+        told = {"searches": [asdict(one) for one in found], **_totals(found), "seconds": round(seconds, 2)}
+        typer.echo(json.dumps(told))
     else:
         _print(found, seconds)
     if not all(one.complete for one in found):
@@ -74,25 +79,26 @@ def _run(choices: Sequence[Sequence[str]], limit: int, *, quiet: bool) -> list[F
     return found
 
 
-def _totals(found: Sequence[Found], seconds: float) -> dict[str, float]:
+def _totals(found: Sequence[Found]) -> dict[str, int]:
     return {
         "states": sum(one.states for one in found),
         "transitions": sum(one.transitions for one in found),
         "quiescent": sum(one.quiescent for one in found),
-        "depth": max(one.depth for one in found),
-        "seconds": round(seconds, 2),
+        "farthest": max(one.farthest for one in found),
+        "longest": max(one.longest or 0 for one in found),
     }
 
 
 def _print(found: Sequence[Found], seconds: float) -> None:
-    table = Table("faults", box=box.SIMPLE, show_footer=True)
-    table.columns[0].footer = f"{len(found)} searches"
-    for name, total in _totals(found, seconds).items():
+    table = Table(box=box.SIMPLE, show_footer=True)
+    table.add_column("faults", footer=f"searches: {len(found)}", no_wrap=True)
+    for name, total in _totals(found).items():
         table.add_column(name, justify="right", footer=f"{total:,}")
     for one in found:
-        numbers = (one.states, one.transitions, one.quiescent, one.depth)
-        table.add_row(one.name, *(f"{number:,}" for number in numbers), f"{one.seconds:.2f}")
-    console.print(table)
+        numbers = (one.states, one.transitions, one.quiescent, one.farthest)
+        longest = "-" if one.longest is None else f"{one.longest:,}"
+        table.add_row(one.name, *(f"{number:,}" for number in numbers), longest)
+    console.print(table, f"{seconds:.1f} s", sep="")
     for one in found:
         if one.violation:
             console.print(

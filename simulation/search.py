@@ -12,6 +12,7 @@ from time import monotonic
 from simulation.judge import Judge
 from simulation.moves import OneOrder
 from simulation.one_order import Services, State
+from simulation.paths import longest_path
 from simulation.solo import BrokenReaction
 
 NONE = "none"
@@ -20,14 +21,17 @@ NONE = "none"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a search found. `depth` is the number of moves to the state farthest from the start; `complete`
-    is false for a search that was given up at its limit of states, or ended by a violation."""
+    """What a search found. `complete` is false for one that was given up at its limit of states, or ended by
+    a violation."""
 
     faults: tuple[str, ...]
     states: int
     transitions: int
     quiescent: int
-    depth: int
+    farthest: int
+    """Moves to the state that is farthest from the start, by the shortest way there."""
+    longest: int | None
+    """Moves of the longest path. None: what happens may go in circles, or the search is not complete."""
     seconds: float
     complete: bool
     violation: str | None = None
@@ -53,7 +57,9 @@ class Search:
         self._targets = array("i")
         """Where the fair moves of all states lead, one state's after the other's."""
         self._ends_at = array("i")
-        self._transitions = 0
+        self._edges = array("i")
+        self._edges_end_at = array("i")
+        """The same for all moves."""
         self._quiescent: list[int] = []
 
     def run(self) -> Found:
@@ -67,9 +73,10 @@ class Search:
         return Found(
             faults=self._faults,
             states=len(self._states),
-            transitions=self._transitions,
+            transitions=len(self._edges),
             quiescent=len(self._quiescent),
-            depth=len(self._path(len(self._states) - 1)) - 1,
+            farthest=len(self._path(len(self._states) - 1)) - 1,
+            longest=longest_path(self._edges_end_at, self._edges) if complete else None,
             seconds=monotonic() - started,
             complete=complete,
             violation=violation[1] if violation else None,
@@ -94,14 +101,15 @@ class Search:
         """Make every move from a state; return the first state that is wrong, and why."""
         at_rest = True
         for move in self._world.moves(self._states[number]):
-            self._transitions += 1
             target, new = self._visit(move.after, number)
+            self._edges.append(target)
             if new and (wrong := self._judge.wrong(move.after)):
                 return target, wrong
             if move.fair:
                 at_rest = False
                 self._targets.append(target)
         self._ends_at.append(len(self._targets))
+        self._edges_end_at.append(len(self._edges))
         if at_rest:
             self._quiescent.append(number)
             if wrong := self._judge.wrong_at_rest(self._states[number]):

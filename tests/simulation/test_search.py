@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from itertools import accumulate
 
 import pytest
 from typer.testing import CliRunner
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 from cli.main import app
 from simulation.judge import Judge
 from simulation.one_order import FAULTS
+from simulation.paths import longest_path
 from simulation.search import search
 from simulation.searches import search_all, together
 from tests.simulation.mistakes import (
@@ -54,7 +56,9 @@ def test_no_fault_no_class_and_no_pair_of_them_breaks_anything() -> None:
     # What was explored when this was written, less a little: a search that sees nothing finds nothing.
     assert sum(one.states for one in found) > 150_000
     assert sum(one.transitions for one in found) > 450_000
-    assert max(one.depth for one in found) >= 24
+    assert max(one.farthest for one in found) >= 24
+    assert max(one.longest or 0 for one in found) >= 24
+    assert [one.name for one in found if one.longest is None and "wipe" not in one.faults] == []
 
 
 @pytest.mark.parametrize(
@@ -152,6 +156,24 @@ def test_what_never_comes_to_rest_is_found(monkeypatch: Patch) -> None:
     record_an_answer_beside_its_request(monkeypatch)
     found = search(("wipe",), LIMIT)
     assert found.violation == "what happens from here never comes to rest"
+
+
+@pytest.mark.parametrize(
+    ("moves", "longest"),
+    [
+        ([[]], 0),
+        ([[1], [2], []], 2),
+        ([[1, 2], [2], []], 2),
+        ([[2, 1], [3], [], [2]], 3),
+        ([[1], [0]], None),
+        ([[1], [2], [1, 3], []], None),
+    ],
+)
+def test_the_longest_path_is_known_where_nothing_goes_in_circles(
+    moves: list[list[int]], longest: int | None
+) -> None:
+    ends_at = list(accumulate(map(len, moves)))
+    assert longest_path(ends_at, [target for targets in moves for target in targets]) == longest
 
 
 class TestCommand:
