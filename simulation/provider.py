@@ -124,13 +124,10 @@ class Ledger:
     def _decided_refund(self, refund_id: str) -> RefundAnswer:
         return RefundRefused("refused") if self.adversary.strikes("refuse refund") else Refunded(refund_id)
 
-    def charged(self, order_id: str) -> list[Charge]:
-        """Return the charges made for an order."""
-        return [
-            charge
-            for key, (charge, answer) in self.charges.items()
-            if isinstance(answer, Approved) and key == f"order-{order_id}"
-        ]
+    def charged(self, order_id: str) -> Decimal:
+        """Return what an order's customer has paid. There is one key for that: any other is nobody's."""
+        charge, answer = self.charges.get(f"order-{order_id}", (None, None))
+        return charge.amount if charge and isinstance(answer, Approved) else Decimal(0)
 
     def refunded(self, order_id: str) -> Decimal:
         """Return what an order's customer got back."""

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import count
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -29,6 +31,8 @@ from events.catalogue import (
 from events.codec import from_json
 from events.identity import stamped
 from inventory_service.reservation import Reservation
+from messaging.bus import Inbox, Outlet
+from messaging.intake import Intake
 from messaging.message import Delivery, Message
 from messaging.verdict import Unavailable
 from order_service.order import Order
@@ -273,6 +277,19 @@ def acknowledge_at_once(patch: Patch) -> None:
         return deliveries
 
     patch.setattr(MemoryInbox, "take", taken)
+
+
+def acknowledge_before_publishing(patch: Patch) -> None:
+    process = Intake._process
+
+    async def processed(self: Intake, batch: Sequence[Delivery], inbox: Inbox, outlet: Outlet) -> None:
+        held: list[Message] = []
+        patient = SimpleNamespace(check=outlet.check, send=AsyncMock(side_effect=held.extend))
+        await process(self, batch, inbox, patient)
+        patient.send = outlet.send
+        await outlet.send(held)
+
+    patch.setattr(Intake, "_process", processed)
 
 
 def publish_without_confirms(patch: Patch) -> None:

@@ -1,5 +1,8 @@
 """The simulation can fail: each of these mistakes is caught within so many schedules.
 
+A mistake of a store is made in that of the simulation. That the real one does not make it is for the contract
+tests to show, which both pass.
+
 `python -m tests.simulation.test_mutations 200` tells how many of the first 200 schedules catch each of them.
 """
 
@@ -15,6 +18,7 @@ from tests.simulation import mistakes
 
 LIMITS: dict[Callable[[mistakes.Patch], None], int] = {
     mistakes.acknowledge_at_once: 60,
+    mistakes.acknowledge_before_publishing: 200,
     mistakes.publish_without_confirms: 80,
     mistakes.guard_no_version: 100,
     mistakes.guard_no_stock: 800,
