@@ -7,7 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from messaging.rabbit import Rabbit
 from messaging.verdict import Unavailable
 from reactor.store import Outbox
-from runtime.http import OPEN, Problem, needs, problem_response
+from runtime.http import HEALTH, OPEN, Problem, needs, problem_response
 
 
 class Health:
@@ -35,14 +35,14 @@ class Health:
 def add_health(app: FastAPI, health: Health) -> None:
     """Serve `/healthz`, `/readyz` and `/metrics`."""
 
-    @app.get("/healthz", openapi_extra=OPEN, tags=["health"], summary="The process lives")
+    @app.get("/healthz", openapi_extra=OPEN, tags=[HEALTH], summary="The process lives")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
     @app.get(
         "/readyz",
         openapi_extra=OPEN,
-        tags=["health"],
+        tags=[HEALTH],
         summary="The service can work; 503 names what is missing",
     )
     async def readyz() -> Response:
@@ -54,7 +54,7 @@ def add_health(app: FastAPI, health: Health) -> None:
     @app.get(
         "/metrics",
         openapi_extra=needs("operate"),
-        tags=["health"],
+        tags=[HEALTH],
         summary="Prometheus metrics",
         response_class=Response,
     )

@@ -4,6 +4,7 @@ Each route says by its `openapi_extra` who may call it: `needs(scope)`, `OPEN`, 
 the OpenAPI document declares is what is enforced.
 """
 
+import asyncio
 import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from http import HTTPStatus
@@ -28,6 +29,12 @@ log = structlog.get_logger()
 
 MAX_BODY = MAX_BYTES
 """Bytes that a request may bring: as many as an event."""
+
+PREPARED_WITHIN = 5.0
+"""Seconds that a request to a starting service waits for its database to be prepared."""
+
+HEALTH = "health"
+"""The tag of the routes that tell about the service itself, and answer from the first moment on."""
 
 BEARER = "bearer"
 """The name of the security scheme of the tokens of `runtime.access`."""
@@ -101,6 +108,8 @@ class _Route(APIRoute):
 
         async def guarded(request: Request) -> Response:
             request.state.caller = _admitted(request, self)
+            if HEALTH not in self.tags:
+                await _prepared(request)
             return await handle(_ExactRequest(request.scope, _limited(request)))
 
         return guarded
@@ -137,8 +146,8 @@ def create_app(title: str, description: str) -> FastAPI:
     return app
 
 
-def protect(app: FastAPI, access: Access) -> None:
-    """Ask callers for these tokens from now on.
+def protect(app: FastAPI, access: Access, prepared: asyncio.Event) -> None:
+    """Ask callers for these tokens from now on, and have them wait until the service's database is prepared.
 
     Raises:
         ValueError: a route does not say who may call it.
@@ -147,6 +156,7 @@ def protect(app: FastAPI, access: Access) -> None:
         if isinstance(route, APIRoute) and "security" not in (route.openapi_extra or {}):
             raise ValueError(f"{route.path} does not say who may call it: see runtime.http")
     app.state.access = access
+    app.state.prepared = prepared
 
 
 def caller_of(request: Request) -> Caller:
@@ -186,6 +196,15 @@ def _admitted(request: Request, route: APIRoute) -> Caller:
         why = f', error="insufficient_scope", scope="{scope}"'
         raise _refusal(403, f"this bearer token lacks the scope {scope}", why)
     return caller
+
+
+async def _prepared(request: Request) -> None:
+    prepared: asyncio.Event = request.app.state.prepared
+    try:
+        async with asyncio.timeout(PREPARED_WITHIN):
+            await prepared.wait()
+    except TimeoutError:
+        raise Unavailable("the service is starting, and its database is not prepared yet") from None
 
 
 def _refusal(status: int, detail: str, why: str) -> Problem:

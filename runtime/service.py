@@ -67,7 +67,8 @@ async def run(service: Service) -> None:
     """
     health = Health(service.rabbit, service.outbox)
     add_health(service.app, health)
-    protect(service.app, service.settings.access())
+    prepared = asyncio.Event()
+    protect(service.app, service.settings.access(), prepared)
     server = _Server(
         uvicorn.Config(
             service.app,
@@ -84,7 +85,7 @@ async def run(service: Service) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     serving = asyncio.create_task(server.serve())
-    reading = asyncio.create_task(_read(service, stop))
+    reading = asyncio.create_task(_read(service, prepared, stop))
     clocks = [asyncio.create_task(_every(service.settings.sweep_every, sweep)) for sweep in service.sweeps]
     clocks.append(asyncio.create_task(service.relay.run()))
     stopping = asyncio.create_task(stop.wait())
@@ -109,9 +110,10 @@ async def run(service: Service) -> None:
         raise RuntimeError("a part of the service has ended unasked")
 
 
-async def _read(service: Service, stop: asyncio.Event) -> None:
-    if not await _prepared(service, stop):
+async def _read(service: Service, prepared: asyncio.Event, stop: asyncio.Event) -> None:
+    if not await _prepare(service, stop):
         return
+    prepared.set()
     topology = service.rabbit.topology
     known = service.rabbit.user == topology.service
     if not known:
@@ -135,7 +137,7 @@ async def _read(service: Service, stop: asyncio.Event) -> None:
     await service.rabbit.run(intakes)
 
 
-async def _prepared(service: Service, stop: asyncio.Event) -> bool:
+async def _prepare(service: Service, stop: asyncio.Event) -> bool:
     while not stop.is_set():
         try:
             await service.prepare()

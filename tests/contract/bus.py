@@ -13,7 +13,7 @@ from messaging.inbox import RabbitInbox
 from messaging.outlet import RabbitOutlet
 from messaging.users import user_of
 from simulation.adversary import Adversary, Process
-from simulation.broker import Connection, MemoryBroker
+from simulation.broker import PREFETCH, Connection, MemoryBroker
 from simulation.services import TOPOLOGIES
 from simulation.trace import Trace
 
@@ -32,8 +32,8 @@ class Line(ABC):
     outlet: Outlet
 
     @abstractmethod
-    async def read(self, queue: str) -> Inbox:
-        """Return an inbox that takes deliveries."""
+    async def read(self, queue: str, prefetch: int = PREFETCH) -> Inbox:
+        """Return an inbox that takes deliveries, and holds so many unsettled ones at most."""
 
     @abstractmethod
     async def stop_reading(self) -> None:
@@ -57,8 +57,8 @@ class MemoryLine(Line):
         self._connection = connection
         self.outlet = connection
 
-    async def read(self, queue: str) -> Inbox:
-        inbox = self._connection.read(queue)
+    async def read(self, queue: str, prefetch: int = PREFETCH) -> Inbox:
+        inbox = self._connection.read(queue, prefetch)
         await inbox.resume()
         return inbox
 
@@ -85,9 +85,9 @@ class RabbitLine(Line):
         self._inboxes: list[RabbitInbox] = []
         self.outlet = outlet
 
-    async def read(self, queue: str) -> Inbox:
+    async def read(self, queue: str, prefetch: int = PREFETCH) -> Inbox:
         channel = await self._connection.channel(publisher_confirms=False)
-        await channel.set_qos(prefetch_count=200)
+        await channel.set_qos(prefetch_count=prefetch)
         inbox = RabbitInbox(await underlay(channel), channel.closed(), queue)
         self._inboxes.append(inbox)
         await inbox.resume()

@@ -1,15 +1,16 @@
 """What the services rely on of a broker, asked of the real one and of the one in memory alike."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from events.catalogue import INVENTORY, ORDER, InventoryConfirmed, InventoryReservationRequested, OrderCreated
 from messaging.bus import Inbox
 from messaging.message import Delivery, Message, dead, delayed, suspected, to_message
-from messaging.topology import Topology
+from messaging.topology import DELIVERY_LIMIT, Topology
 from messaging.verdict import Unavailable
 from simulation.services import TOPOLOGIES
 from tests.contract.bus import Bus, MemoryBus, RabbitBus
@@ -105,6 +106,50 @@ async def test_what_is_given_back_comes_again(bus: Bus) -> None:
         [delivery] = await taken(inbox)
         assert delivery.message_id == "e-1"
         await inbox.give_back([delivery])
+
+
+async def test_what_is_settled_at_once_in_any_order_is_settled_as_it_was_meant(bus: Bus) -> None:
+    line = await bus.connect()
+    inbox = await line.read(ORDERS.queue)
+    await line.outlet.send([confirmed(f"o-{number}", f"e-{number}") for number in range(190)])
+    deliveries = await taken(inbox, 190)
+    kept: set[str | None] = set()
+    settling: list[Coroutine[Any, Any, None]] = []
+    for number, delivery in enumerate(deliveries):
+        # Some of the oldest are settled last, so that acknowledgements of many come between single ones.
+        back = number % 3 == 0
+        settling.insert(number % 7, (inbox.give_back if back else inbox.ack)([delivery]))
+        kept |= {delivery.message_id} if back else set()
+    await asyncio.gather(*settling)
+    again = await taken(inbox, len(kept))
+    assert {delivery.message_id for delivery in again} == kept
+    await inbox.ack(again)
+    await asyncio.sleep(SILENCE)  # nothing says that an acknowledgement has arrived
+    await line.cut()
+    assert await nothing(await (await bus.connect()).read(ORDERS.queue))
+
+
+async def test_a_reader_holds_no_more_than_it_may(bus: Bus) -> None:
+    line = await bus.connect()
+    inbox = await line.read(ORDERS.queue, prefetch=1)
+    await line.outlet.send([confirmed("o-1", "e-1"), confirmed("o-2", "e-2")])
+    [first] = await taken(inbox)
+    assert await nothing(inbox)
+    await inbox.ack([first])
+    [second] = await taken(inbox)
+    assert {first.message_id, second.message_id} == {"e-1", "e-2"}
+
+
+async def test_what_has_killed_too_many_readers_is_put_away_by_the_broker(bus: Bus) -> None:
+    await (await bus.connect()).outlet.send([confirmed()])
+    for _ in range(DELIVERY_LIMIT + 1):
+        line = await bus.connect()
+        await taken(await line.read(ORDERS.queue))
+        await line.cut()
+    line = await bus.connect()
+    [buried] = await taken(await line.read(ORDERS.dead))
+    assert buried.message_id == "e-1"
+    assert await nothing(await line.read(ORDERS.queue))
 
 
 async def test_how_often_a_reader_died_with_it_is_counted(bus: Bus) -> None:

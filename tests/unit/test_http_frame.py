@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI, Header, Request
 
 from events.fields import Model
 from runtime.access import parse
-from runtime.http import MAX_BODY, OPEN, Problem, caller_of, create_app, needs, own_token, protect
+from runtime.http import HEALTH, MAX_BODY, OPEN, Problem, caller_of, create_app, needs, own_token, protect
 from runtime.pace import Pace
 from tests.support.services import check_problem
 
@@ -26,7 +26,14 @@ class Parcel(Model):
     content: str
 
 
-def api(tokens: str = TOKENS) -> FastAPI:
+def at_once() -> asyncio.Event:
+    """Return what says that the database is prepared."""
+    prepared = asyncio.Event()
+    prepared.set()
+    return prepared
+
+
+def api(tokens: str = TOKENS, prepared: asyncio.Event | None = None) -> FastAPI:
     """Return an application with a route of each kind."""
     app = create_app("Test", "For tests.")
 
@@ -52,7 +59,11 @@ def api(tokens: str = TOKENS) -> FastAPI:
             raise Problem(401, "not the token of this webhook")
         return {}
 
-    protect(app, parse(tokens))
+    @app.get("/health", openapi_extra=OPEN, tags=[HEALTH])
+    async def health() -> dict[str, str]:
+        return {}
+
+    protect(app, parse(tokens), prepared or at_once())
     return app
 
 
@@ -119,7 +130,27 @@ def test_a_route_that_does_not_say_who_may_call_it_is_not_served() -> None:
         return {}
 
     with pytest.raises(ValueError, match="/forgotten does not say who may call it"):
-        protect(app, parse(TOKENS))
+        protect(app, parse(TOKENS), at_once())
+
+
+async def test_requests_wait_until_the_database_is_prepared_and_health_does_not() -> None:
+    prepared = asyncio.Event()
+    app = api(prepared=prepared)
+    async with asyncio.timeout(LIMIT), client(app) as http:
+        waiting = asyncio.create_task(http.get("/open"))
+        assert (await http.get("/health")).status_code == 200
+        assert not waiting.done()
+        prepared.set()
+        assert (await waiting).status_code == 200
+
+
+async def test_a_request_waits_for_the_database_only_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.http.PREPARED_WITHIN", 0.01)
+    async with asyncio.timeout(LIMIT), client(api(prepared=asyncio.Event())) as http:
+        answer = await http.get("/open")
+    check_problem(answer, 503)
+    assert "not prepared yet" in answer.json()["detail"]
+    assert answer.headers["retry-after"] == "1"
 
 
 async def test_what_was_never_protected_lets_nobody_in() -> None:
