@@ -100,7 +100,8 @@ class MemoryInventory(MemoryAggregates[Reservation]):
         """See `inventory_service.store.InventoryStore`."""
         place = warehouse_id, product_id
         await self._process.reach_store("setting a level")
-        if version is not None and self._shelves.levels[place].version != version:
+        before = self._shelves.levels.get(place)
+        if version is not None and (before is None or before.version != version):
             return None
         self._shelves.put(place, units)
         self._process.note(f"sets {place} to {units}")

@@ -301,8 +301,9 @@ async def test_reservations_and_stock_are_written_together(db: AnyDatabase) -> N
 
 
 async def test_a_level_is_set_only_as_the_version_that_was_seen(db: AnyDatabase) -> None:
-    await db.put(5)
     store = await db.stock()
+    assert await store.set_level(*PLACE, 5, 1) is None
+    await db.put(5)
     assert not await store.save(await prepared(store, hold("o-1")))
     seen = await db.level()
     changed = await store.set_level(*PLACE, 7, seen.version)

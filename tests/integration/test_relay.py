@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 
+from cli.proxy import proxy_to
 from events.catalogue import ORDER, PAYMENT, Event, PaymentCompleted
 from events.codec import to_json
 from events.identity import stamped
@@ -219,18 +220,19 @@ async def test_while_the_broker_is_away_nothing_is_lost(
     broker: Broker, stores: Stores, client: Client, listener: Neighbour
 ) -> None:
     store = stores.open()
+    port = urlsplit(broker.url).port or 0
     async with (
-        Wire.to(broker.url) as wire,
-        sending(wire.url) as rabbit,
+        proxy_to(port) as network,
+        sending(broker.url.replace(f":{port}", f":{network.port}")) as rabbit,
         working(Relay(PAYMENT, rabbit, store, utc_now, patience=0.3)) as relay,
     ):
-        await wire.cut()
+        await network.refuse()
         away = await save(store, 20)
         relay.hand_over(away[:10])
         with pytest.raises(Unavailable):
             await relay.publish_handed_over()
         assert await client.depth(ORDER) == 0
-        await wire.mend()
+        await network.heal()
         await received(listener, away)
         [event] = await save(store)
         relay.hand_over([event])
@@ -291,58 +293,3 @@ async def test_what_is_too_much_to_be_handed_over_is_swept_up(
         relay.hand_over(events[5:])
         await received(listener, events)
         await nothing_waits(store)
-
-
-class Wire:
-    """A way to a server that can be cut."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._target = (host, port)
-        self._server: asyncio.Server | None = None
-        self._port = 0
-        self._open: set[asyncio.StreamWriter] = set()
-        self.url = ""
-
-    @classmethod
-    @asynccontextmanager
-    async def to(cls, url: str) -> AsyncIterator["Wire"]:
-        """A wire to the server that a URL names; its own `url` names the near end."""
-        parts = urlsplit(url)
-        assert parts.hostname is not None
-        assert parts.port is not None
-        wire = cls(parts.hostname, parts.port)
-        await wire.mend()
-        wire.url = url.replace(f":{parts.port}", f":{wire._port}")
-        try:
-            yield wire
-        finally:
-            await wire.cut()
-
-    async def mend(self) -> None:
-        """Let connections pass."""
-        self._server = await asyncio.start_server(self._pass, "127.0.0.1", self._port)
-        self._port = self._server.sockets[0].getsockname()[1]
-
-    async def cut(self) -> None:
-        """End every connection, and refuse new ones."""
-        if self._server is None:
-            return
-        self._server.close()
-        for writer in list(self._open):
-            writer.transport.abort()
-        await self._server.wait_closed()
-        self._server = None
-
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection(*self._target)
-        self._open |= {writer, far_writer}
-        await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
-        self._open -= {writer, far_writer}
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(ConnectionError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()

@@ -131,11 +131,6 @@ async def saved(
 # Aggregates
 
 
-async def test_what_does_not_exist_is_an_empty_entry(things: PlainStore[Thing]) -> None:
-    assert await things.fetch(["a"]) == {"a": Entry("a")}
-    assert await things.get("a") is None
-
-
 async def test_a_state_comes_back_exactly(things: PlainStore[Thing]) -> None:
     entry: Entry[Thing] = Entry("a")
     items = (Item(product_id="tea", quantity=2), Item(product_id="cup", quantity=1, warehouse_id="berlin"))
@@ -178,35 +173,6 @@ async def test_the_journal_grows_and_keeps_whole_events(things: PlainStore[Thing
     assert entry.journal["later"].emitted == []
 
 
-async def test_a_stale_version_is_reported_for_that_very_entry_and_the_others_are_written(
-    things: PlainStore[Thing],
-) -> None:
-    for key in ("a", "b", "c"):
-        await saved(things, key, "new")
-    entries = await things.fetch(["a", "b", "c", "d", "e"])
-    await saved(things, "b", "winner")
-    await saved(things, "e", "winner")
-    for entry in entries.values():
-        if entry.key != "c":
-            change(entry, "mine", InventoryConfirmed(order_id=entry.key), relayed=True)
-    assert await things.write(entries.values()) == {"b", "e"}
-    after = await things.fetch(entries.keys())
-    states = {key: entry.state.status for key, entry in after.items() if entry.state}
-    assert states == {"a": "mine", "b": "winner", "c": "new", "d": "mine", "e": "winner"}
-    assert {key: entry.version for key, entry in after.items()} == {"a": 2, "b": 2, "c": 1, "d": 1, "e": 1}
-    assert "mine" not in after["b"].journal
-    assert "mine" not in after["e"].journal
-    things_to_publish = await things.unpublished(START + HOLD, 10)
-    assert {event.order_id for event in things_to_publish} == {"a", "d"}
-
-
-async def test_what_was_not_changed_is_not_written(things: PlainStore[Thing]) -> None:
-    await saved(things, "a", "new")
-    entries = await things.fetch(["a", "b"])
-    assert await things.write(entries.values()) == set()
-    assert await things.fetch(["a", "b"]) == entries
-
-
 async def test_many_writers_of_one_document_all_get_their_turn(things: PlainStore[Thing]) -> None:
     async def add(name: str) -> None:
         while True:
@@ -237,20 +203,6 @@ async def test_a_store_loads_what_its_steps_touch_with_the_time(things: PlainSto
     assert await things.get("b") == thing("b")
 
 
-async def test_what_is_due_is_found_until_it_is_done(things: PlainStore[Thing], clock: Clock) -> None:
-    for key, seconds in (("soon", 10), ("later", 20)):
-        entry: Entry[Thing] = Entry(key)
-        change(entry, "new", due=START + timedelta(seconds=seconds))
-        await things.write([entry])
-    await saved(things, "never", "new")
-    assert await things.due(10) == []
-    clock.advance(20)
-    assert {found.order_id for found in await things.due(10)} == {"soon", "later"}
-    assert len(await things.due(1)) == 1
-    await saved(things, "soon", "done")
-    assert [found.order_id for found in await things.due(10)] == ["later"]
-
-
 # The outbox
 
 
@@ -263,22 +215,6 @@ async def waiting(store: Aggregates[Thing], clock: Clock, limit: int = 100) -> l
     return [str(event.event_id) for event in await store.unpublished(clock.now, limit)]
 
 
-async def test_what_was_saved_for_the_relay_waits_oldest_first(
-    things: PlainStore[Thing], clock: Clock
-) -> None:
-    ids = []
-    for key in ("c", "a", "b"):
-        ids += await saved(things, key, "new", emission(key), relayed=True)
-        clock.advance(1)
-    await saved(things, "d", "new", emission("d"))
-    assert await waiting(things, clock) == ids
-    assert await waiting(things, clock, limit=2) == ids[:2]
-    first = await things.unpublished(START + timedelta(seconds=1), 100)
-    assert [str(event.event_id) for event in first] == ids[:1]
-    assert first[0].correlation_id == "c"
-    assert await things.unpublished(START, 100) == []
-
-
 async def test_only_what_waits_is_picked_from_a_document(things: PlainStore[Thing], clock: Clock) -> None:
     await saved(things, "a", "answered", emission("a"))
     waits = await saved(things, "a", "cancelled", emission("a"), emission("a"), relayed=True)
@@ -287,17 +223,6 @@ async def test_only_what_waits_is_picked_from_a_document(things: PlainStore[Thin
     assert await waiting(things, clock) == waits
     clock.advance(1)
     assert await waiting(things, clock) == [*waits, *young]
-
-
-async def test_a_later_write_keeps_what_waits_in_the_document(
-    things: PlainStore[Thing], clock: Clock
-) -> None:
-    waits = await saved(things, "a", "placed", emission("a"), relayed=True)
-    await saved(things, "a", "reserved", emission("a"))
-    more = await saved(things, "a", "cancelled", emission("a"), relayed=True)
-    await saved(things, "a", "released")
-    clock.advance(1)
-    assert await waiting(things, clock) == [*waits, *more]
 
 
 async def test_published_forgets_only_what_it_is_told(
@@ -419,50 +344,6 @@ def hold_step(event: InventoryReservationRequested) -> Step[Reservation, World]:
     )
 
 
-async def test_stock_and_reservation_are_written_together(inventory: InventoryStore) -> None:
-    await inventory.set_level("berlin", "tea", 5, None)
-    request = ask("tea", 2)
-    assert [type(event) for event in await answers(inventory, [request])] == [InventoryReserved]
-    assert await level(inventory, "tea") == (3, 2, 0)
-    reservation = await inventory.get(request.order_id)
-    assert reservation is not None
-    assert reservation.status == "held"
-    assert reservation.total_amount == Decimal("25.00")
-
-
-async def test_a_stale_reservation_leaves_the_stock_untouched(inventory: InventoryStore) -> None:
-    await inventory.set_level("berlin", "tea", 5, None)
-    stale, fresh = ask("tea", 2), ask("tea", 1)
-    unit = await inventory.load([hold_step(stale), hold_step(fresh)])
-    for request in (stale, fresh):
-        move_into(unit.entries[request.order_id], request)
-        unit.context.stock.apply([Move(("berlin", "tea"), available=-request.items[0].quantity, reserved=1)])
-    await answers(inventory, [stale])
-    before = await inventory.get(stale.order_id)
-    assert set(await inventory.save(unit)) >= {stale.order_id}
-    assert await level(inventory, "tea") == (3, 2, 0)
-    assert await inventory.get(stale.order_id) == before
-    assert await inventory.get(fresh.order_id) is None
-
-
-async def test_stock_that_is_gone_by_the_time_of_writing_leaves_the_reservation_untouched(
-    inventory: InventoryStore,
-) -> None:
-    for product in ("tea", "cup"):
-        await inventory.set_level("berlin", product, 2, None)
-    request = ask("tea", 2)
-    unit = await inventory.load([hold_step(request)])
-    move_into(unit.entries[request.order_id], request)
-    unit.context.stock.apply(
-        [Move(("berlin", "cup"), available=-1, reserved=1), Move(("berlin", "tea"), available=-2, reserved=2)]
-    )
-    await inventory.set_level("berlin", "tea", 1, None)
-    assert set(await inventory.save(unit)) == {request.order_id}
-    assert await inventory.get(request.order_id) is None
-    assert await level(inventory, "tea") == (1, 0, 0)
-    assert await level(inventory, "cup") == (2, 0, 0)
-
-
 def move_into(entry: Entry[Reservation], request: InventoryReservationRequested) -> None:
     """Make an entry a hold, as a reaction would."""
     entry.state = Reservation(
@@ -494,24 +375,6 @@ async def test_two_replicas_hold_one_order_once(replicas: list[InventoryStore]) 
     assert len(first) == 5
     assert first == second
     assert await level(replicas[0], "tea") == (5, 5, 0)
-
-
-async def test_a_level_is_set_only_if_its_version_is_still_that_one(inventory: InventoryStore) -> None:
-    assert await inventory.set_level("berlin", "tea", 5, 1) is None
-    assert await inventory.levels(["tea"]) == []
-    first = await inventory.set_level("berlin", "tea", 5, None)
-    assert first is not None
-    assert (first.place, first.available, first.version) == (("berlin", "tea"), 5, 1)
-    await answers(inventory, [ask("tea", 2)])
-    assert await inventory.set_level("berlin", "tea", 9, first.version) is None
-    assert await level(inventory, "tea") == (3, 2, 0)
-    [held] = await inventory.levels(["tea"])
-    second = await inventory.set_level("berlin", "tea", 9, held.version)
-    assert second is not None
-    assert (second.available, second.reserved, second.version) == (9, 2, held.version + 1)
-    third = await inventory.set_level("berlin", "tea", 1, None)
-    assert third is not None
-    assert third.version == second.version + 1
 
 
 async def test_a_level_of_before_gets_the_sum_of_its_parts(inventory: InventoryStore) -> None:
