@@ -77,6 +77,8 @@ class Adversary:
         """Once in this schedule something takes very long."""
         self.thorough = seed % 8 == 0
         """In this schedule everything that is stored is written as a document and read again."""
+        self.counts_what_is_given_back = seed % 3 != 0
+        """In this schedule the broker is a RabbitMQ before 4.3: what is given back counts as redelivered."""
 
     def strikes(self, kind: str) -> bool:
         """Return whether this goes wrong now."""

@@ -87,8 +87,15 @@ class MemoryBroker:
         """Return a new connection."""
         return Connection(self, process)
 
+    def take_back(self, queue: Queue, stored: Stored) -> None:
+        """Put back what a reader does not want; it counts as redelivered, or not."""
+        if self.adversary.counts_what_is_given_back:
+            self.requeue(queue, stored)
+        else:
+            self._send_on(queue, stored)
+
     def requeue(self, queue: Queue, stored: Stored) -> None:
-        """Put back what a reader had, or put it away if that happens too often."""
+        """Put back what a reader had when it was lost, or put it away if that happens too often."""
         if stored.redeliveries >= queue.limit:
             self._dead_letter(queue, stored.message)
         else:
@@ -267,7 +274,7 @@ class MemoryInbox:
     async def give_back(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:
             if stored := self._settle(delivery):
-                self._broker.requeue(self._queue, stored)
+                self._broker.take_back(self._queue, stored)
 
     async def pause(self) -> None:
         if self in self._queue.readers:
