@@ -41,8 +41,8 @@ async def undisturbed(call: Coroutine[Any, Any, T], limit: float) -> T:
 
     Raises:
         TimeoutError: it has not ended after `limit` seconds.
-        ConnectionError: the library has cancelled it, as it does when the broker was silent for too long.
-            Taken for a cancellation of the caller, that would end the service.
+        ConnectionError: the broker has hung up, or the library has cancelled the call, as it does when the
+            broker was silent for too long. Taken for a cancellation of the caller, it would end the service.
     """
     task = asyncio.ensure_future(call)
     task.add_done_callback(_retrieved)
@@ -51,7 +51,15 @@ async def undisturbed(call: Coroutine[Any, Any, T], limit: float) -> T:
         raise TimeoutError(f"no answer within {limit:g} s")
     if task.cancelled():
         raise ConnectionError("the broker has fallen silent")
+    if hung_up(error := task.exception()):
+        raise ConnectionError("the broker has hung up") from error
     return task.result()
+
+
+def hung_up(error: BaseException | None) -> bool:
+    """Tell whether this is all that the library says when a connection has ended in good order: `Exception`
+    itself, if the end came while much was still to be read (aiormq 7.2)."""
+    return type(error) is Exception
 
 
 def _retrieved(task: "asyncio.Future[Any]") -> None:

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
-from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.abc import AbstractConnection
+from aiormq.abc import AbstractChannel
 from aiormq.exceptions import ChannelNotFoundEntity
 
+from messaging.connect import brief_channel
 from messaging.topology import Topology
 
 
@@ -14,9 +16,9 @@ async def declare_own(connection: AbstractConnection, topology: Topology) -> Non
     Raises:
         AMQPError: an object of that name exists with other arguments.
     """
-    async with connection.channel() as channel:
+    async with brief_channel(connection) as channel:
         for name, kind in topology.exchanges.items():
-            await channel.declare_exchange(name, kind, durable=True)
+            await channel.exchange_declare(name, exchange_type=kind, durable=True)
         await _declare_queues(
             channel, topology, [name for name in topology.queues if name != topology.suspects]
         )
@@ -24,17 +26,16 @@ async def declare_own(connection: AbstractConnection, topology: Topology) -> Non
 
 async def declare_bound(connection: AbstractConnection, topology: Topology) -> None:
     """Declare the queue whose presence tells publishers that the service is bound to all its events."""
-    async with connection.channel() as channel:
+    async with brief_channel(connection) as channel:
         await _declare_queues(channel, topology, [topology.suspects])
 
 
 async def _declare_queues(channel: AbstractChannel, topology: Topology, names: Sequence[str]) -> None:
     for name in names:
-        await channel.declare_queue(name, durable=True, arguments=dict(topology.queues[name]))
-    underlay = await channel.get_underlay_channel()
+        await channel.queue_declare(name, durable=True, arguments=dict(topology.queues[name]))
     for queue, exchange, key in topology.own_bindings:
         if queue in names:
-            await underlay.queue_bind(queue, exchange, key)
+            await channel.queue_bind(queue, exchange, key)
 
 
 async def bind_events(connection: AbstractConnection, topology: Topology) -> list[str]:
@@ -48,11 +49,9 @@ async def bind_events(connection: AbstractConnection, topology: Topology) -> lis
         if exchange in missing:
             continue
         # Binding to an exchange that does not exist closes the channel.
-        channel = await connection.channel()
-        try:
-            await (await channel.get_underlay_channel()).queue_bind(queue, exchange, key)
-        except ChannelNotFoundEntity:
-            missing.append(exchange)
-        finally:
-            await channel.close()
+        async with brief_channel(connection) as channel:
+            try:
+                await channel.queue_bind(queue, exchange, key)
+            except ChannelNotFoundEntity:
+                missing.append(exchange)
     return missing

@@ -8,7 +8,8 @@ from aio_pika.abc import AbstractConnection
 from aiormq.exceptions import ChannelNotFoundEntity, DeliveryError, PublishError
 from pamqp.commands import Basic
 
-from messaging.calls import GONE, refusal, undisturbed
+from messaging.calls import GONE, hung_up, refusal, undisturbed
+from messaging.connect import brief_channel
 from messaging.message import Message
 from messaging.verdict import Unavailable
 
@@ -129,14 +130,11 @@ async def depths(connection: AbstractConnection, queues: Sequence[str]) -> dict[
     found: dict[str, int | None] = {}
     for queue in queues:
         # Asking for a missing queue closes the channel, so that each question has one of its own.
-        channel = await connection.channel()
-        try:
-            declared = await channel.declare_queue(queue, passive=True)
-            found[queue] = declared.declaration_result.message_count or 0
-        except ChannelNotFoundEntity:
-            found[queue] = None
-        finally:
-            await channel.close()
+        async with brief_channel(connection) as channel:
+            try:
+                found[queue] = (await channel.queue_declare(queue, passive=True)).message_count or 0
+            except ChannelNotFoundEntity:
+                found[queue] = None
     return found
 
 
@@ -165,6 +163,6 @@ def _as_unavailable(message: Message, error: BaseException) -> BaseException:
     if told := refusal(error):
         return Unavailable(told)
     # Cancelled by the client library when the broker was silent for too long: see `undisturbed`.
-    if isinstance(error, (*GONE, asyncio.CancelledError)):
+    if isinstance(error, (*GONE, asyncio.CancelledError)) or hung_up(error):
         return Unavailable(f"the broker is away: {error!r}")
     return error

@@ -64,6 +64,22 @@ async def test_one_that_the_library_cancels_has_lost_its_connection() -> None:
         await undisturbed(give_up(), 20)
 
 
+async def test_one_whose_broker_has_hung_up_has_lost_its_connection() -> None:
+    async def hang_up() -> None:
+        raise Exception
+
+    with pytest.raises(ConnectionError, match="hung up"):
+        await undisturbed(hang_up(), 20)
+
+
+async def test_any_other_error_is_what_it_is() -> None:
+    async def fail() -> None:
+        raise ValueError("a mistake")
+
+    with pytest.raises(ValueError, match="a mistake"):
+        await undisturbed(fail(), 20)
+
+
 async def ends_well(call: Call) -> None:
     """Let a call go on, and see that it ends as if nothing had been."""
     call.go_on.set()
