@@ -16,8 +16,8 @@ from events.catalogue import Event
 from events.codec import InvalidEvent
 from messaging import metrics
 from messaging.bus import Inbox, Outlet
-from messaging.message import Delivery, Message, dead, delayed, read, suspected, to_message
-from messaging.topology import GUILTY_AFTER, SUSPECT_AFTER, Topology
+from messaging.message import Delivery, Message, dead, delayed, read, renewed, suspected, to_message
+from messaging.topology import GUILTY_AFTER, SUSPECT_AFTER, WORN_AFTER, Topology
 from messaging.verdict import Done, Handler, Later, Retry, Unavailable, Verdict
 
 log = structlog.get_logger()
@@ -140,8 +140,19 @@ class Intake:
                 log.info("still_away", queue=self.queue, reason=str(why))
         return pause
 
+    async def _renew(self, batch: Sequence[Delivery], inbox: Inbox, outlet: Outlet) -> list[Delivery]:
+        """Send once more what has come so often that the broker would soon put it away; return the others."""
+        worn = [one for one in batch if one.redeliveries >= WORN_AFTER and self._deaths(one) < SUSPECT_AFTER]
+        await outlet.send([renewed(delivery, self.topology) for delivery in worn])
+        await inbox.ack(worn)
+        for delivery in worn:
+            self._excused.pop(_key(delivery), None)
+        return [delivery for delivery in batch if delivery not in worn]
+
     async def _process(self, batch: Sequence[Delivery], inbox: Inbox, outlet: Outlet) -> None:
         service, now = self.topology.service, self._clock()
+        if any(delivery.redeliveries >= WORN_AFTER for delivery in batch):
+            batch = await self._renew(batch, inbox, outlet)
         metrics.BATCH(service).observe(len(batch))
         aside: list[Message] = []
         good: list[tuple[Delivery, Event]] = []
@@ -188,13 +199,17 @@ class Intake:
             del self._excused[next(iter(self._excused))]
 
     def _set_aside(self, delivery: Delivery, now: datetime) -> Message | None:
-        deaths = delivery.redeliveries - self._excused.get(_key(delivery), 0)
+        deaths = self._deaths(delivery)
         if self.alone and deaths >= GUILTY_AFTER:
             return self._bury(delivery, "its reader died each time it was read alone", now)
         if not self.alone and deaths >= SUSPECT_AFTER:
             metrics.SUSPECTS.labels(self.topology.service).inc()
             return suspected(delivery, self.topology, now)
         return None
+
+    def _deaths(self, delivery: Delivery) -> int:
+        """Return how many readers may have died of a message."""
+        return max(0, delivery.redeliveries - self._excused.get(_key(delivery), 0))
 
     def _bury(self, delivery: Delivery, reason: str, now: datetime) -> Message:
         metrics.DEAD_LETTERS.labels(self.topology.service).inc()
@@ -267,12 +282,14 @@ class Intake:
             log.exception("handling_failed", event_id=event.event_id, correlation_id=event.correlation_id)
             settled = Retry(f"{type(error).__name__}: {error}")
         pause = FIRST_PAUSE
-        while not inbox.closed:
+        while True:
             try:
                 await self._settle([(delivery, event, settled)], [], outlet)
                 await inbox.ack([delivery])
                 return
             except Unavailable as why:
+                if inbox.closed:
+                    return
                 log.warning("publishing_waits", queue=self.queue, reason=str(why))
                 pause = await self._wait(pause, inbox, outlet)
 

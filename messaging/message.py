@@ -23,8 +23,14 @@ EVENT_ID = "x-saga-event-id"
 FAILED_AT = "x-saga-failed-at"
 TRACE = "traceparent"
 
+KEPT = frozenset({ATTEMPTS, REASON, EVENT_ID, FAILED_AT, TRACE})
+"""The headers that a copy has from its original, whatever else that carries: all headers of a message have to
+fit into one frame, and the copy has more of its own."""
+
 MAX_REASON = 500
 MAX_HEADER = 1000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+"""AMQP has no times before."""
 MAX_KEY = 255
 
 
@@ -86,7 +92,7 @@ def to_message(event: Event) -> Message:
         correlation_id=event.correlation_id,
         type=event.type,
         app_id=event.published_by,
-        timestamp=event.occurred_at,
+        timestamp=event.occurred_at if event.occurred_at and event.occurred_at >= EPOCH else None,
         headers={TRACE: _trace_parent(event)},
         mandatory=bool(event.handled_by),
     )
@@ -184,6 +190,11 @@ def dead(delivery: Delivery, topology: Topology, reason: str, now: datetime) -> 
     return _copy(delivery, topology, topology.dead, origin(delivery, topology)[1], headers)
 
 
+def renewed(delivery: Delivery, topology: Topology) -> Message:
+    """Return the copy of a message that its service reads again as if it had never been delivered."""
+    return _copy(delivery, topology, topology.back, origin(delivery, topology)[1], {})
+
+
 def replayed(delivery: Delivery, topology: Topology) -> Message:
     """Return the copy of a dead letter that its service reads once more, with all attempts before it."""
     return _copy(delivery, topology, topology.back, origin(delivery, topology)[1], {ATTEMPTS: 0})
@@ -198,13 +209,9 @@ def _copy(
 ) -> Message:
     first_exchange, first_key = origin(delivery, topology)
     user = sender(delivery, topology)
-    # Only ours and the trace go along: others may route a copy elsewhere (CC), count for another queue
-    # (x-delivery-count), or be of a kind that can be read but not written.
-    kept = {
-        name: value
-        for name, value in delivery.headers.items()
-        if (name.startswith("x-saga-") or name == TRACE) and name != ORIGIN_USER and _is_plain(value)
-    }
+    # Others may route a copy elsewhere (CC), count for another queue (x-delivery-count), or be of a kind that
+    # can be read but not written.
+    kept = {name: value for name, value in delivery.headers.items() if name in KEPT and _is_plain(value)}
     return Message(
         exchange=exchange,
         routing_key=key.encode()[:MAX_KEY].decode(errors="ignore"),

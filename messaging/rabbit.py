@@ -26,6 +26,9 @@ log = structlog.get_logger()
 
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
+STEADY_AFTER = 10.0
+"""Seconds that a connection has to hold for the next one to be tried at once: what ended it may do so again,
+and each time what had been delivered counts as delivered once more."""
 NEIGHBOURS_EVERY = 0.3
 HEARTBEAT = 15
 """Seconds between two signs of life, unless the broker's URL says otherwise, as in `?heartbeat=5`. A silent
@@ -107,14 +110,17 @@ class Rabbit:
     async def run(self, intakes: Sequence[Intake]) -> None:
         """Read with these intakes until `stop`; connect again whenever the connection is lost."""
         pause = FIRST_PAUSE
+        clock = asyncio.get_running_loop().time
         while not self._stopping.is_set():
+            started = clock()
             try:
                 await self._serve(intakes)
-                pause = FIRST_PAUSE
             except GONE as error:
                 self._tell(error)
             else:
                 self._awaited = ["a connection"]
+            if clock() - started > STEADY_AFTER:
+                pause = FIRST_PAUSE
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause * random.uniform(0.5, 1)):  # noqa: S311 (jitter)
                     await self._stopping.wait()

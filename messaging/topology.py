@@ -10,6 +10,9 @@ DELIVERY_LIMIT = 50
 every message it had prefetched; `SUSPECT_AFTER` catches the one that kills its reader long before."""
 SUSPECT_AFTER = 2
 """Redeliveries after which a message is read alone."""
+WORN_AFTER = 20
+"""Redeliveries after which a message that killed nobody is sent once more, long before the broker's limit:
+there, what is given back or held by a lost connection counts like a death."""
 GUILTY_AFTER = 3
 """Redeliveries of a message that is read alone after which it is taken for the one that kills its reader."""
 UNLIMITED = 1_000_000_000

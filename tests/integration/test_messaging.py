@@ -23,8 +23,10 @@ from events.catalogue import (
 from events.codec import MAX_BYTES, decode, encode
 from events.identity import derived_id
 from messaging import intake, metrics
+from messaging.declare import bind_events, declare_bound
 from messaging.intake import Intake
 from messaging.message import ATTEMPTS, EVENT_ID, ORIGIN_KEY, REASON, Delivery, read, to_message
+from messaging.outlet import missing_queues
 from messaging.rabbit import Rabbit
 from messaging.topology import SUSPECTS_KEY, Topology
 from messaging.verdict import Done, Handler, Later, Retry, Unavailable, Verdict
@@ -617,6 +619,32 @@ async def test_a_stop_finishes_what_was_taken_and_leaves_the_rest(
     assert await client.depth(INVENTORY) == 1
 
 
+async def test_a_stop_finishes_what_is_answered_later(
+    broker: Broker, client: Client, asker: Neighbour
+) -> None:
+    taken = asyncio.Event()
+    go_on = asyncio.Event()
+
+    async def decided(event: Event) -> Done:
+        taken.set()
+        await go_on.wait()
+        return Done([answer(event)])
+
+    async def later(events: Sequence[Event]) -> Sequence[Verdict]:
+        return [Later(asyncio.ensure_future(decided(event))) for event in events]
+
+    async with serving(broker, later) as rabbit:
+        await reading(rabbit)
+        await ask(client, request())
+        await taken.wait()
+        stopping = asyncio.create_task(rabbit.stop())
+        await until(lambda: not rabbit.reading, "it takes nothing more")
+        go_on.set()
+        await stopping
+    assert (await asker.receive()).order_id == "o-1"
+    assert await client.depth(INVENTORY) == 0
+
+
 async def test_a_stop_while_something_is_away_is_quick(
     broker: Broker, client: Client, asker: Neighbour
 ) -> None:
@@ -743,6 +771,22 @@ async def test_a_question_to_the_broker_may_be_cancelled_at_any_moment(
         assert (await asker.receive()).order_id == "o-1"
 
 
+async def test_questions_to_the_broker_leave_nothing_behind(client: Client, asker: Neighbour) -> None:
+    connection = client.connection
+    await declare_the_service(client)
+
+    async def ask_everything() -> int:
+        assert await missing_queues(connection, [INVENTORY, "nobody"]) == ["nobody"]
+        assert await bind_events(connection, SERVICE) == []
+        await declare_bound(connection, SERVICE)
+        assert connection.transport is not None
+        left: Any = connection.transport.connection
+        return len(left._closing._callbacks or ())
+
+    once = await ask_everything()
+    assert [await ask_everything() for _ in range(5)] == [once] * 5
+
+
 def suspects() -> float:
     """Return how many messages were set aside in this process so far."""
     return float(metrics.SUSPECTS.labels(INVENTORY)._value.get())
@@ -767,6 +811,29 @@ async def test_what_was_given_back_in_many_outages_is_no_suspect(
         assert {(await asker.receive()).order_id for _ in range(5)} == {f"o-{number}" for number in range(5)}
     assert outages == 0
     assert suspects() == before
+
+
+async def test_what_was_given_back_in_very_many_outages_is_not_put_away_by_the_broker(
+    broker: Broker, client: Client, asker: Neighbour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("messaging.topology.DELIVERY_LIMIT", 4)
+    monkeypatch.setattr(intake, "WORN_AFTER", 2)
+    monkeypatch.setattr(intake, "LONGEST_PAUSE", 0.1)
+    outages = 12
+
+    async def handle(events: Sequence[Event]) -> Sequence[Verdict]:
+        nonlocal outages
+        if outages:
+            outages -= 1
+            raise Unavailable("away, but only when it is used")
+        return [Done([answer(event)]) for event in events]
+
+    await declare_the_service(client)
+    await ask(client, *(request(f"o-{number}") for number in range(5)))
+    async with serving(broker, handle):
+        assert {(await asker.receive()).order_id for _ in range(5)} == {f"o-{number}" for number in range(5)}
+    assert outages == 0
+    assert await client.depth(SERVICE.dead) == 0
 
 
 @pytest.mark.parametrize("queue", [INVENTORY, SERVICE.suspects])
