@@ -1,6 +1,7 @@
 """The types that the fields of events, and of the HTTP bodies, are made of."""
 
 import re
+from collections import Counter
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated
@@ -200,9 +201,17 @@ class Shortage(Model):
 
 
 def _one_line_a_product_and_warehouse(items: tuple[Item, ...]) -> tuple[Item, ...]:
-    seen = {(item.product_id, item.warehouse_id) for item in items}
+    if len(items) == 1:
+        return items
+    units: Counter[str] = Counter()
+    seen: set[tuple[str, str | None]] = set()
+    for item in items:
+        seen.add((item.product_id, item.warehouse_id))
+        units[item.product_id] += item.quantity
     if len(seen) != len(items):
         raise ValueError("must not name the same product and warehouse twice")
+    if max(units.values()) > MAX_QUANTITY:
+        raise ValueError(f"must not ask for more than {MAX_QUANTITY} units of a product in all")
     return items
 
 

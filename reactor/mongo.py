@@ -182,7 +182,8 @@ class Aggregates(Generic[M]):
                 await self.collection.bulk_write(writes, ordered=False, session=session)
         except BulkWriteError as error:
             failures = error.details["writeErrors"]
-            if not failures or any(failure["code"] in _NOT_NOW for failure in failures):
+            undone = error.details["writeConcernErrors"] or not failures
+            if undone or any(failure["code"] in _NOT_NOW for failure in failures):
                 raise Unavailable(f"the database is away: {error.details}") from error
             if any(failure["code"] != DUPLICATE_KEY for failure in failures):
                 raise

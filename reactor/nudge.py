@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import structlog
 
 from events.catalogue import Event
-from events.codec import from_json
+from events.codec import InvalidEvent, from_json
 from messaging.message import to_message
 from reactor.metrics import NUDGED
 from reactor.relay import Sender
@@ -81,13 +81,22 @@ class Nudge:
         Raises:
             Unavailable: broker or database is away.
         """
-        events = [event for entry in entries for event in unanswered(entry)]
+        events = [event for entry in entries for event in _readable(entry)]
         await self._sender.send([to_message(event) for event in events])
         for event in events:
             NUDGED.labels(self._service, event.type).inc()
             log.info("nudged", type=event.type, order_id=event.order_id, correlation_id=event.correlation_id)
         await self._store.nudged(entries)
         return events
+
+
+def _readable(entry: Entry[Any]) -> list[Event]:
+    """Let one entry whose events cannot be read any more not keep the others from being nudged."""
+    try:
+        return unanswered(entry)
+    except InvalidEvent as error:
+        log.error("unreadable_document", order_id=entry.key, error=str(error))
+        return []
 
 
 def unanswered(entry: Entry[Any]) -> list[Event]:

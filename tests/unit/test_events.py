@@ -386,6 +386,15 @@ class TestRefusal:
             (changed(items=[{"productId": "tea"}]), "items.0.quantity: Field required"),
             (changed(items=[{"productId": f"p{n}", "quantity": 1} for n in range(101)]), "items: "),
             (changed(items=REQUEST["items"] * 2), "items: must not name the same product and warehouse"),
+            (
+                changed(
+                    items=[
+                        {"productId": "tea", "quantity": 600_000, "warehouseId": "berlin"},
+                        {"productId": "tea", "quantity": 400_001},
+                    ]
+                ),
+                "items: must not ask for more than 1000000 units of a product in all",
+            ),
             (changed(currency="usd"), "currency: "),
             (changed(paymentMethod="4111 1111"), "paymentMethod: "),
             (changed(userLocation={"latitude": 1}), "userLocation.longitude: Field required"),

@@ -150,6 +150,14 @@ async def test_nobody_counts_as_nudged_whose_request_could_not_be_published() ->
     assert waiting.happened == []
 
 
+async def test_one_that_cannot_be_read_keeps_nobody_from_being_nudged() -> None:
+    waiting = book("a", "b")
+    for record in waiting.entries[0].journal.values():
+        record.emitted[0]["orderId"] = "no id at all"
+    await Nudge("order_service", waiting, waiting, lambda: NOW).sweep()
+    assert waiting.happened == ["InventoryConfirmationRequested e-b", "nudged a", "nudged b"]
+
+
 async def test_nobody_is_nudged_while_a_reader_is_behind() -> None:
     waiting = book("a")
     nudge = Nudge("order_service", waiting, waiting, lambda: NOW)
