@@ -19,21 +19,21 @@ CONTAINERS = pytest.param("containers", marks=[pytest.mark.containers, pytest.ma
 """The first test to use them waits until images are there and everything has started."""
 
 
-@pytest.fixture(scope="session", params=["processes", CONTAINERS])
+@pytest.fixture(scope="package", params=["processes", CONTAINERS])
 def system(request: pytest.FixtureRequest) -> System:
     """A running system, shared by all tests that leave it whole."""
     found: System = request.getfixturevalue(f"system_of_{request.param}")
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def system_broker(broker_node: Place) -> Iterator[Broker]:
     """The virtual host of the shared processes."""
     with virtual_host(broker_node) as broker:
         yield load_users(broker)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def system_of_processes(
     system_broker: Broker,
     broker_node: Place,
@@ -52,13 +52,13 @@ async def system_of_processes(
         yield system
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def containers(tmp_path_factory: pytest.TempPathFactory) -> ContainerStack:
     """Services, broker and database as containers; `system_of_containers` starts them."""
     return ContainerStack(tmp_path_factory.mktemp("containers"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def system_of_containers(containers: ContainerStack) -> AsyncIterator[System]:
     """The same, running. A test may take any container away, and gives it back."""
     async with running(containers, "%2F", containers.databases, containers.token) as system:

@@ -27,7 +27,7 @@ NO_NUDGES = {"ORDER_NUDGE_AFTER": "3600", "INVENTORY_NUDGE_AFTER": "3600"}
 """Settings with which nothing heals what redelivery and relay have to bring to its end by themselves."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def scene(
     broker_node: BrokerNode, mongodb_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Scene]:
@@ -54,7 +54,7 @@ async def outage(frail: Outage) -> AsyncIterator[Outage]:
     await frail.restore()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def frail(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Outage]:
     """The system that the outages share."""
     directory = tmp_path_factory.mktemp("outages")

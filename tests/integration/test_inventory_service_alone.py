@@ -652,6 +652,7 @@ async def test_stock_levels_are_set_and_read(shop: Shop) -> None:
         "available": 8,
         "reserved": 2,
         "allocated": 0,
+        "owned": 10,
         "version": level["version"],
     }
     old = f'"{level["version"] - 1}"'
