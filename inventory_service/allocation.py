@@ -15,6 +15,8 @@ BAND_KM = 100.0
 """Warehouses whose distance falls into the same band count as equally near."""
 MAX_SETS = 2000
 """Sets of warehouses that are looked at for one order; beyond that, a good one will do."""
+MAX_LOOKS = 100_000
+"""Offers of stock that are looked at for that, in a few hundredths of a second: all else waits meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ def plan(
     stock. Among equals, the names of the warehouses decide. `band_km` is how many kilometres count as equal.
 
     Choosing the fewest warehouses is a set cover, for which no quick way is known: where there are more than
-    MAX_SETS sets to look at, they may be a few more than the fewest.
+    MAX_SETS sets to look at, or MAX_LOOKS offers in them, they may be a few more than the fewest.
     """
     if any(item.warehouse_id and item.warehouse_id not in stock.warehouses for item in items):
         return NoPlan("unknown_warehouse")
@@ -131,9 +133,9 @@ def _take_what_is_near(
 def _fewest(openings: Sequence[Opening], used: Collection[str], stock: Stock) -> set[str]:
     """Return the fewest warehouses that fill the openings together with those used anyway."""
     others = sorted({warehouse for opening in openings for warehouse in opening.offers} - set(used))
-    looked_at = 0
+    looked_at, most = 0, min(MAX_SETS, MAX_LOOKS // max(1, sum(len(opening.offers) for opening in openings)))
     for count in range(len(others) + 1):
-        sets = islice(combinations(others, count), MAX_SETS - looked_at)
+        sets = islice(combinations(others, count), most - looked_at)
         able: list[set[str]] = []
         for extra in sets:
             looked_at += 1
@@ -142,20 +144,24 @@ def _fewest(openings: Sequence[Opening], used: Collection[str], stock: Stock) ->
                 able.append(chosen)
         if able:
             return max(able, key=lambda chosen: _fullness(openings, chosen, stock))
-        if looked_at >= MAX_SETS:
+        if looked_at >= most:
             break
     return _good_enough(openings, used, others)
 
 
 def _good_enough(openings: Sequence[Opening], used: Collection[str], others: Sequence[str]) -> set[str]:
     """Add, again and again, the warehouse that fills the most of what is lacking."""
-    chosen = set(used)
+    chosen, left = set(used), list(others)
+    lacking = [(_lacks(opening, chosen), opening.offers) for opening in openings]
 
     def filled(warehouse: str) -> int:
-        return sum(min(_lacks(opening, chosen), opening.offers.get(warehouse, 0)) for opening in openings)
+        return sum(min(units, offers.get(warehouse, 0)) for units, offers in lacking)
 
-    while any(_lacks(opening, chosen) for opening in openings):
-        chosen.add(max((name for name in others if name not in chosen), key=filled))
+    while lacking := [(units, offers) for units, offers in lacking if units > 0]:
+        best = max(left, key=filled)
+        left.remove(best)
+        chosen.add(best)
+        lacking = [(units - offers.get(best, 0), offers) for units, offers in lacking]
     return chosen
 
 

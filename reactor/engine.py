@@ -23,6 +23,8 @@ log = structlog.get_logger()
 
 MAX_RACES = 8
 """Rounds that a batch may lose against other writers; then the losers are left to the caller to try again."""
+LONGEST_BREATH = 0.05
+"""Seconds of reacting after which everything else in the process gets its turn."""
 LONGEST_PAUSE = 0.2
 
 
@@ -71,7 +73,14 @@ class Engine(Generic[S, C]):
         self, steps: Sequence[Step[S, C]], chosen: Sequence[int], outcomes: dict[int, Outcome[S]]
     ) -> list[int]:
         unit = await self._store.load([steps[index] for index in chosen])
-        tried = {index: self._take(steps[index], unit) for index in chosen}
+        tried: dict[int, Outcome[S]] = {}
+        clock = asyncio.get_running_loop().time
+        breath = clock()
+        for index in chosen:
+            tried[index] = self._take(steps[index], unit)
+            if clock() - breath > LONGEST_BREATH:
+                await asyncio.sleep(0)
+                breath = clock()
         stale: Collection[str] = await self._store.save(unit)
         lost = [index for index in chosen if steps[index].key in stale]
         outcomes.update({index: outcome for index, outcome in tried.items() if index not in lost})

@@ -336,10 +336,11 @@ class TestTheBestOfAllPlans:
             assert not isinstance(lines, NoPlan)
             assert [line.warehouse_id for line in lines] == [warehouse]
 
-    def test_too_many_sets_to_look_at_end_in_a_plan_all_the_same(
-        self, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(("limit", "most"), [("MAX_SETS", 3), ("MAX_LOOKS", 20), ("MAX_LOOKS", 0)])
+    def test_too_much_to_look_at_ends_in_a_plan_all_the_same(
+        self, monkeypatch: pytest.MonkeyPatch, limit: str, most: int
     ) -> None:
-        monkeypatch.setattr(allocation, "MAX_SETS", 3)
+        monkeypatch.setattr(allocation, limit, most)
         levels = Stock(free={(name, "tea"): 2 for name in NEIGHBOURS}, warehouses=NEIGHBOURS)
         taken = by_warehouse([tea(9)], None, levels)
         assert sum(taken.values()) == 9

@@ -1,5 +1,6 @@
 """The batch logic, against a store in memory."""
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -170,6 +171,25 @@ class TestHandling:
         assert store.saved["o-1"].journal["e-1"].name == "e-1"
         assert recorded(store, "e-1") == [emitted.event_id]
         assert not store.saved["o-1"].queued
+
+    @pytest.mark.parametrize(("longest", "turns"), [(-1.0, 3), (60.0, 0)])
+    async def test_a_batch_that_takes_long_lets_others_have_their_turn(
+        self, engine: Engine[Account, Context], monkeypatch: pytest.MonkeyPatch, longest: float, turns: int
+    ) -> None:
+        monkeypatch.setattr("reactor.engine.LONGEST_BREATH", longest)
+        had: list[int] = []
+
+        async def other() -> None:
+            while True:
+                had.append(1)
+                await asyncio.sleep(0)
+
+        others = asyncio.create_task(other())
+        await asyncio.sleep(0)
+        before = len(had)
+        await engine.run([step(add(1), f"e-{number}", f"o-{number}") for number in range(3)])
+        assert len(had) - before == turns
+        others.cancel()
 
     async def test_a_step_that_emits_nothing_is_remembered_too(
         self, engine: Engine[Account, Context], store: MemoryStore
