@@ -15,6 +15,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
+from urllib.parse import parse_qs, urlsplit
 
 import structlog
 from bson import CodecOptions, Decimal128
@@ -66,16 +67,19 @@ class _Decimals(TypeCodec):
 def connect(url: str, timeout: float = 5.0) -> AsyncIOMotorClient[Document]:
     """Return a client; nothing is sent yet.
 
-    `timeout` (s) limits the search for a server, and twice that each answer, where the URL does not say.
+    `timeout` (s) limits the search for a server, and twice that each answer, where the URL does not say. Nor
+    may it be left to the server what counts as written: what is read has been written by the majority, and so
+    has what is acknowledged, since messages are acknowledged for it.
     """
-    limits = {
+    options = {
         "serverSelectionTimeoutMS": round(timeout * 1000),
         "connectTimeoutMS": round(timeout * 1000),
         "socketTimeoutMS": round(timeout * 2000),
+        "w": "majority",
+        "readConcernLevel": "majority",
     }
-    missing: dict[str, Any] = {
-        name: limit for name, limit in limits.items() if name.lower() not in url.lower()
-    }
+    said = {name.lower() for name in parse_qs(urlsplit(url).query)}
+    missing: dict[str, Any] = {name: value for name, value in options.items() if name.lower() not in said}
     return AsyncIOMotorClient(url, tz_aware=True, **missing)
 
 

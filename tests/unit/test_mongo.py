@@ -7,7 +7,7 @@ from pymongo.errors import BulkWriteError
 
 from messaging.verdict import Unavailable
 from order_service.order import Order
-from reactor.mongo import DUPLICATE_KEY, Collection_, PlainStore
+from reactor.mongo import DUPLICATE_KEY, Collection_, PlainStore, connect
 from reactor.step import Entry, Record
 from tests.unit.builders import NOW, order
 
@@ -57,3 +57,14 @@ async def test_a_server_that_steps_down_is_away() -> None:
 async def test_any_other_error_is_a_mistake() -> None:
     with pytest.raises(BulkWriteError):
         await written(writeErrors=[STALE, {"index": 1, "code": 121}])
+
+
+@pytest.mark.parametrize(
+    ("query", "w", "level"), [("", "majority", "majority"), ("?w=2&readConcernLevel=local", 2, "local")]
+)
+def test_what_counts_as_written_is_left_to_the_url_but_not_to_the_server(
+    query: str, w: object, level: str
+) -> None:
+    client = connect(f"mongodb://one.invalid:1,other.invalid:2/{query}")
+    assert (client.write_concern.document["w"], client.read_concern.level) == (w, level)
+    client.close()
