@@ -94,11 +94,13 @@ async def run(service: Service) -> None:
     stop.set()
     log.info("draining")
     health.draining = True
-    await service.rabbit.stop()
+    # A frame that waits for room on a connection that dies at this moment would wait for ever.
+    closing = asyncio.create_task(service.rabbit.stop())
+    await asyncio.wait([closing], timeout=service.settings.drain_timeout)
     await asyncio.wait([reading], timeout=service.settings.drain_timeout)
     server.should_exit = True
     await asyncio.wait([serving])
-    others = [reading, *clocks, stopping]
+    others = [closing, reading, *clocks, stopping]
     for task in others:
         task.cancel()
     results = await asyncio.gather(serving, *others, return_exceptions=True)
