@@ -13,7 +13,7 @@ from events.catalogue import Event, PaymentCompleted, PaymentFailed, PaymentRefu
 from events.codec import encode
 from events.identity import derived_id
 from messaging.verdict import Done, Retry, Unavailable
-from reactor.engine import MAX_RACES, Engine, verdict
+from reactor.engine import BREATH, MAX_RACES, Engine, verdict
 from reactor.step import Conflict, Entry, NotYet, Outcome, Reaction, Refused, Rule, Step
 from reactor.store import Unit
 from tests.unit.builders import NOW, event
@@ -172,11 +172,10 @@ class TestHandling:
         assert recorded(store, "e-1") == [emitted.event_id]
         assert not store.saved["o-1"].queued
 
-    @pytest.mark.parametrize(("longest", "turns"), [(-1.0, 3), (60.0, 0)])
-    async def test_a_batch_that_takes_long_lets_others_have_their_turn(
-        self, engine: Engine[Account, Context], monkeypatch: pytest.MonkeyPatch, longest: float, turns: int
+    @pytest.mark.parametrize(("steps", "turns"), [(BREATH - 1, 0), (BREATH, 1), (3 * BREATH, 3)])
+    async def test_a_long_batch_lets_others_have_their_turn(
+        self, engine: Engine[Account, Context], steps: int, turns: int
     ) -> None:
-        monkeypatch.setattr("reactor.engine.LONGEST_BREATH", longest)
         had: list[int] = []
 
         async def other() -> None:
@@ -187,7 +186,7 @@ class TestHandling:
         others = asyncio.create_task(other())
         await asyncio.sleep(0)
         before = len(had)
-        await engine.run([step(add(1), f"e-{number}", f"o-{number}") for number in range(3)])
+        await engine.run([step(add(1), f"e-{number}", f"o-{number}") for number in range(steps)])
         assert len(had) - before == turns
         others.cancel()
 
