@@ -21,6 +21,7 @@ from audit.rules import Finding
 from events.catalogue import INVENTORY, ORDER, PAYMENT
 from inventory_service.reservation import Reservation
 from inventory_service.stock import Place
+from inventory_service.store import LEVEL_NUMBERS
 from order_service.order import TERMINAL, Order, Status
 from payment_service.payment import Payment
 from reactor.mongo import connect, database
@@ -116,7 +117,7 @@ class Reader:
         chosen = {} if products is None else {"productId": {"$in": list(products)}}
         return {
             (one["warehouseId"], one["productId"]): Shelf(
-                *(one.get(name, 0) for name in ("available", "reserved", "allocated", "owned", "version"))
+                **{name: one.get(name, 0) for name in LEVEL_NUMBERS}
             )
             for one in self._inventory["stock"].find(chosen)
         }

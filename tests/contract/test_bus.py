@@ -14,6 +14,7 @@ from messaging.topology import DELIVERY_LIMIT, Topology
 from messaging.verdict import Unavailable
 from simulation.services import TOPOLOGIES
 from tests.contract.bus import Bus, MemoryBus, RabbitBus
+from tests.support.broker import until
 from tests.unit.builders import event
 
 LIMIT = 15.0
@@ -92,7 +93,7 @@ async def test_what_is_acknowledged_does_not_come_again_and_what_is_not_does(bus
     inbox = await line.read(ORDERS.queue)
     deliveries = await taken(inbox, 3)
     await inbox.ack([one for one in deliveries if one.message_id == "e-2"])
-    await asyncio.sleep(SILENCE)  # nothing says that an acknowledgement has arrived
+    await inbox.pause()  # Its answer comes on the same channel: what was acknowledged before has arrived.
     await line.cut()
     again = await taken(await (await bus.connect()).read(ORDERS.queue), 2)
     assert {(one.message_id, one.redeliveries) for one in again} == {("e-1", 1), ("e-3", 1)}
@@ -124,7 +125,7 @@ async def test_what_is_settled_at_once_in_any_order_is_settled_as_it_was_meant(b
     again = await taken(inbox, len(kept))
     assert {delivery.message_id for delivery in again} == kept
     await inbox.ack(again)
-    await asyncio.sleep(SILENCE)  # nothing says that an acknowledgement has arrived
+    await inbox.pause()  # Its answer comes on the same channel: what was acknowledged before has arrived.
     await line.cut()
     assert await nothing(await (await bus.connect()).read(ORDERS.queue))
 
@@ -165,7 +166,7 @@ async def test_a_paused_reader_gets_nothing_and_gives_back_what_it_has_not_taken
     line = await bus.connect()
     paused = await line.read(ORDERS.queue)
     await line.outlet.send([confirmed()])
-    await asyncio.sleep(SILENCE)
+    await until(lambda: bool(paused.held), "the message is delivered")
     await paused.pause()
     assert await nothing(paused)
     [delivery] = await taken(await line.read(ORDERS.queue))

@@ -594,18 +594,24 @@ async def test_publishing_without_a_connection_fails_at_once(broker: Broker) -> 
         await rabbit.send([to_message(answer(request()))])
 
 
+@pytest.mark.parametrize("later", [False, True], ids=["handled slowly", "answered later"])
 async def test_a_stop_finishes_what_was_taken_and_leaves_the_rest(
-    broker: Broker, client: Client, asker: Neighbour
+    broker: Broker, client: Client, asker: Neighbour, later: bool
 ) -> None:
     taken = asyncio.Event()
     go_on = asyncio.Event()
 
-    async def slowly(events: Sequence[Event]) -> Sequence[Verdict]:
+    async def decided(event: Event) -> Done:
         taken.set()
         await go_on.wait()
-        return [Done([answer(event)]) for event in events]
+        return Done([answer(event)])
 
-    async with serving(broker, slowly) as rabbit:
+    async def handle(events: Sequence[Event]) -> Sequence[Verdict]:
+        if later:
+            return [Later(asyncio.ensure_future(decided(event))) for event in events]
+        return [await decided(event) for event in events]
+
+    async with serving(broker, handle) as rabbit:
         await reading(rabbit)
         await ask(client, request("first"))
         await taken.wait()
@@ -617,32 +623,6 @@ async def test_a_stop_finishes_what_was_taken_and_leaves_the_rest(
     assert (await asker.receive()).order_id == "first"
     assert await client.depth(ORDER) == 0
     assert await client.depth(INVENTORY) == 1
-
-
-async def test_a_stop_finishes_what_is_answered_later(
-    broker: Broker, client: Client, asker: Neighbour
-) -> None:
-    taken = asyncio.Event()
-    go_on = asyncio.Event()
-
-    async def decided(event: Event) -> Done:
-        taken.set()
-        await go_on.wait()
-        return Done([answer(event)])
-
-    async def later(events: Sequence[Event]) -> Sequence[Verdict]:
-        return [Later(asyncio.ensure_future(decided(event))) for event in events]
-
-    async with serving(broker, later) as rabbit:
-        await reading(rabbit)
-        await ask(client, request())
-        await taken.wait()
-        stopping = asyncio.create_task(rabbit.stop())
-        await until(lambda: not rabbit.reading, "it takes nothing more")
-        go_on.set()
-        await stopping
-    assert (await asker.receive()).order_id == "o-1"
-    assert await client.depth(INVENTORY) == 0
 
 
 async def test_a_stop_while_something_is_away_is_quick(
