@@ -79,13 +79,13 @@ def _run(choices: Sequence[Sequence[str]], limit: int, *, quiet: bool) -> list[F
     return found
 
 
-def _totals(found: Sequence[Found]) -> dict[str, int]:
+def _totals(found: Sequence[Found]) -> dict[str, int | None]:
     return {
         "states": sum(one.states for one in found),
         "transitions": sum(one.transitions for one in found),
         "quiescent": sum(one.quiescent for one in found),
         "farthest": max(one.farthest for one in found),
-        "longest": max(one.longest or 0 for one in found),
+        "longest": max((one.longest for one in found if one.longest is not None), default=None),
     }
 
 
@@ -93,11 +93,10 @@ def _print(found: Sequence[Found], seconds: float) -> None:
     table = Table(box=box.SIMPLE, show_footer=True)
     table.add_column("faults", footer=f"searches: {len(found)}", no_wrap=True)
     for name, total in _totals(found).items():
-        table.add_column(name, justify="right", footer=f"{total:,}")
+        table.add_column(name, justify="right", footer=_number(total))
     for one in found:
-        numbers = (one.states, one.transitions, one.quiescent, one.farthest)
-        longest = "-" if one.longest is None else f"{one.longest:,}"
-        table.add_row(one.name, *(f"{number:,}" for number in numbers), longest)
+        numbers = (one.states, one.transitions, one.quiescent, one.farthest, one.longest)
+        table.add_row(one.name, *map(_number, numbers))
     console.print(table, f"{seconds:.1f} s", sep="")
     for one in found:
         if one.violation:
@@ -109,3 +108,7 @@ def _print(found: Sequence[Found], seconds: float) -> None:
             console.print(f"{one.name}: given up at {one.states:,} states; try a higher --limit")
     if all(one.complete for one in found):
         console.print("every order came to rest, and all books balance")
+
+
+def _number(number: int | None) -> str:
+    return "-" if number is None else f"{number:,}"

@@ -192,6 +192,10 @@ class TestCommand:
         assert one["complete"]
         assert told["states"] == one["states"] > 20
 
+    def test_where_nudges_go_round_in_circles_there_is_no_longest_path(self) -> None:
+        result = CliRunner().invoke(app, ["search", "--faults", "wipe", "--json"])
+        assert json.loads(result.stdout)["longest"] is None
+
     def test_a_violation_is_told_with_the_way_to_it(self, monkeypatch: Patch) -> None:
         leave_no_tombstone(monkeypatch)
         result = CliRunner().invoke(app, ["search", "--faults", "cancel"])
