@@ -19,29 +19,29 @@ from typing import Any
 import bson
 from bson.raw_bson import RawBSONDocument
 
-from audit.judge import audit
-from audit.reading import Databases
-from cli.database import DatabaseNode
-from cli.findings import describe
+from cli.audit_findings import describe
 from events.catalogue import InventoryReservationRequested
 from events.codec import decode
 from events.fields import Item
-from inventory_service.store import InventoryStore
-from inventory_service.worker import InventoryWorker
-from messaging.message import Message, to_message
-from messaging.verdict import Done, Later
+from inventory_service.application import InventoryWorker
+from inventory_service.mongo_store import InventoryStore
+from local_stack.mongodb_node import DatabaseNode
+from order_service.application import OrderWorker
+from order_service.mongo_store import OrderStore
 from order_service.order import Order
-from order_service.store import OrderStore
-from order_service.worker import OrderWorker
+from payment_service.application import PaymentWorker
+from payment_service.mongo_store import PaymentStore
 from payment_service.payment import Payment
+from payment_service.providers.simulated import Behaviour, SimulatedProvider
 from payment_service.reactions import Retries
-from payment_service.simulated import Behaviour, SimulatedProvider
-from payment_service.store import PaymentStore
-from payment_service.worker import PaymentWorker
-from reactor.mongo import connect, database
-from reactor.relay import Relay
-from runtime import logs
-from runtime.clock import utc_now
+from saga import logs
+from saga.clock import utc_now
+from saga.messaging.message import Message, to_message
+from saga.messaging.results import Done, Later
+from saga.mongodb.aggregates import connect, database
+from saga.timers.relay import Relay
+from verification.audit.judge import audit
+from verification.audit.reading import Databases
 
 MOST_ORDERS = 1_000_000
 BATCH = 1000
@@ -61,11 +61,11 @@ class Post:
         self.messages: list[Message] = []
 
     async def send(self, messages: Sequence[Message]) -> None:
-        """See `messaging.bus.Outlet.send`."""
+        """See `saga.messaging.bus.Outlet.send`."""
         self.messages += messages
 
     async def check(self) -> None:
-        """See `messaging.bus.Outlet.check`."""
+        """See `saga.messaging.bus.Outlet.check`."""
 
 
 class House:

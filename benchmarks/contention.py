@@ -17,9 +17,9 @@ from pathlib import Path
 
 import httpx
 
-from cli.client import Services
-from cli.stack import Stack
-from cli.state import Endpoints
+from local_stack.stack import Stack
+from operations.client import Services
+from operations.endpoints import Endpoints
 
 CUSTOMERS = 32
 REPLICAS = 3

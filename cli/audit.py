@@ -11,18 +11,18 @@ from pymongo.errors import PyMongoError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from audit.judge import audit
-from audit.reading import Databases
-from cli.client import CommandError
-from cli.endpoints import find
-from cli.findings import describe, to_json
-from cli.summary import say
+from cli.audit_findings import describe, to_json
+from cli.demo_summary import say
 from cli.up import shown
 from inventory_service.settings import InventorySettings
+from operations.endpoints import find
+from operations.errors import CommandError
 from order_service.settings import OrderSettings
 from payment_service.settings import PaymentSettings
-from reactor.mongo import gist, refusal
-from runtime.settings import read
+from saga.mongodb.aggregates import gist, refusal
+from saga.settings import read
+from verification.audit.judge import audit
+from verification.audit.reading import Databases
 
 SETTLED_FOR = 30.0
 

@@ -15,18 +15,19 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from audit.judge import audit_at_rest
-from audit.reading import Databases, reading
 from cli.audit import databases_at
-from cli.client import Services, run
-from cli.faults import Fault, plan
-from cli.load import Load, stock
-from cli.outcome import Outcome, print_outcome, to_json
-from cli.process import ProcessError
-from cli.seed import put
-from cli.tap import connected
-from cli.victim import Victim, victim
+from cli.chaos_report import Outcome, print_outcome, to_json
+from cli.console import run
 from events.catalogue import SERVICES
+from local_stack.process import ProcessError
+from operations.client import Services
+from operations.event_tap import connected
+from operations.sample_stock import put
+from verification.audit.judge import audit_at_rest
+from verification.audit.reading import Databases, reading
+from verification.chaos.faults import Fault, plan
+from verification.chaos.load import Load, stock
+from verification.chaos.victim import Victim, victim
 
 EVERY = 6.0
 """Seconds between two faults, where nobody says how many there are to be."""

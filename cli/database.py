@@ -1,153 +1,52 @@
-"""MongoDB for the local stack: an embedded server that speaks its protocol, as a process of its own."""
+"""`saga database users`: who may log in at the database, and what each may do there."""
 
-import secrets
-import sys
-from collections.abc import Mapping
-from pathlib import Path
+import os
 from typing import Any
-from urllib.parse import quote
 
+import typer
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from cli.database_users import ROOT, make_root, make_users
-from cli.process import Child, ProcessError, free_port, wait_until
+from cli.up import shown
+from operations.access.database_users import AUDITOR, make_users
+from operations.access.passwords import MONGODB, PasswordsMissingError, named, variable
+from operations.endpoints import find
+from operations.registry import SETTINGS
+from saga.mongodb.aggregates import gist
+from saga.settings import read
 
-START_LIMIT = 30.0
-"""Seconds the server may take to start; half a second is usual."""
+app = typer.Typer(help="Who may log in at the database.", no_args_is_help=True)
 
-STOP_LIMIT = 5.0
-"""Seconds the server may take to stop; two are usual, and it has been seen to ignore SIGTERM."""
-
-# A commit must survive `kill -9` of the server. By default it does not: the log is buffered in the process,
-# and each of eight kills under load lost the last 16 to 79 acknowledged writes, up to 50 ms of them. With
-# sync_on_commit none was lost. It calls fsync, so it is made for power cuts too; there is nothing in between.
-# On two cores the single inserts of one client fall from 1,500/s to 1,050/s, of four from 1,500/s to 1,450/s.
-CONFIG = """\
-[storage]
-sync_on_commit = true
-cache_size = "256M"
+ANSWER_SECONDS = 30
+EPILOG = f"""\b
+One user a service, called as the service is, who reads and writes its own database and no other; `{AUDITOR}`
+for the `saga` command, who reads all three. They log in with authSource=admin. The passwords come from the
+environment, as in {variable("order_service", MONGODB)}; MONGODB_URL has to log in as somebody who may make
+users. Safe to run again, as after a password was changed.
 """
 
 
-class DatabaseNode:
-    """An embedded database server (SecantusDB) with its data below one directory, on 127.0.0.1 only.
-
-    Stop or kill it and start it again: port and data stay. ProcessError when it is not installed.
-
-    `passwords` are those of the users that it is to have, and `databases` that of each service
-    (`cli.database_users`). Without, everybody may do everything.
-    """
-
-    def __init__(
-        self,
-        directory: Path,
-        *,
-        port: int | None = None,
-        log: Path | None = None,
-        passwords: Mapping[str, str] | None = None,
-        databases: Mapping[str, str] | None = None,
-    ) -> None:
-        self._directory = directory.resolve()
-        self._port = port or free_port()
-        self._passwords = dict(passwords or {})
-        self._databases = databases or {}
-        self._users_made = False
-        self._log = log or self._directory / "mongodb.log"
-        locked = ["--auth"] if self._passwords else []
-        self._child = Child("The database", [*self._argv(self._port), *locked], log=self._log)
-
-    @property
-    def url(self) -> str:
-        """The URL for a MongoDB client that may do everything."""
-        return self.url_of(ROOT) if self._passwords else self._url("", "")
-
-    def url_of(self, user: str) -> str:
-        """The URL for a client that logs in as one of its users; root's exists once it was started."""
-        return self._url(f"{user}:{quote(self._passwords[user], safe='')}@", "authSource=admin&")
-
-    @property
-    def children(self) -> tuple[Child, ...]:
-        """The one process of the node."""
-        return (self._child,)
-
-    def start(self) -> None:
-        """Start the process; `wait_ready` says when it can be used."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._config.write_text(CONFIG)
-        if self._passwords:
-            self._know_root()
-        self._child.start()
-
-    def wait_ready(self) -> None:
-        """Return once the server answers, and has its users; ProcessError when it ends or takes too long."""
-        client: MongoClient[dict[str, Any]]
-        with MongoClient(self.url, serverSelectionTimeoutMS=500, connect=False) as client:
-            self._wait(client, self._child)
-            if self._passwords and not self._users_made:
-                make_users(client, self._databases, self._passwords)
-                self._users_made = True
-
-    def stop(self) -> None:
-        """Shut the server down in order, with a limit; what was acknowledged is safe either way."""
-        self._child.stop(STOP_LIMIT)
-
-    def kill(self) -> None:
-        """End the server with SIGKILL."""
-        self._child.kill()
-
-    @property
-    def _config(self) -> Path:
-        return self._directory / "secantusd.toml"
-
-    def _url(self, login: str, options: str) -> str:
-        # Without retryable writes: they make this server much slower.
-        return f"mongodb://{login}127.0.0.1:{self._port}/?{options}directConnection=true&retryWrites=false"
-
-    def _know_root(self) -> None:
-        """Read the password of the user who makes the others; at the first start, make that user.
-
-        Whoever comes first makes it, so for that moment the server listens where nobody looks for it.
-        """
-        file = self._directory / "root-password"
-        if not file.exists():
-            port, password = free_port(), secrets.token_urlsafe(24)
-            child = Child("The database", self._argv(port), log=self._log)
-            child.start()
-            try:
-                client: MongoClient[dict[str, Any]]
-                with MongoClient(
-                    "127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=500
-                ) as client:
-                    self._wait(client, child)
-                    make_root(client, password)
-            finally:
-                child.stop(STOP_LIMIT)
-            file.touch(mode=0o600)
-            file.write_text(password)
-        self._passwords[ROOT] = file.read_text()
-
-    def _wait(self, client: MongoClient[dict[str, Any]], child: Child) -> None:
-        wait_until(
-            lambda: _is_primary(client), START_LIMIT, f"the database answers at port {self._port}", child
-        )
-
-    def _argv(self, port: int) -> list[str]:
-        program = Path(sys.executable).with_name("secantusd-py")
-        if not program.exists():
-            raise ProcessError(
-                f"The embedded database is not installed: {program} was not found. Run `scripts/setup` (or "
-                "`pip install -e '.[embedded]'`), or name a running MongoDB replica set, as in "
-                "MONGODB_URL=mongodb://localhost:27017/?replicaSet=rs0"
-            )
-        options = {"config": self._config, "host": "127.0.0.1", "port": port}
-        storage = self._directory / "data"
-        return [str(program), *(f"--{k}={v}" for k, v in options.items()), f"--storage-path={storage}"]
+@app.callback()
+def database() -> None:
+    """Who may log in at the database."""
 
 
-def _is_primary(client: MongoClient[dict[str, Any]]) -> bool:
+@app.command("users", epilog=EPILOG)
+def users() -> None:
+    """Make the users of the services and of the audit, or give them these passwords and rights."""
+    url = find().mongodb
+    databases = {service: read(kind).database for service, kind in SETTINGS.items()}
+    client: MongoClient[dict[str, Any]]
     try:
-        client.admin.command("ping")
-        return bool(client.admin.command("hello").get("isWritablePrimary"))
-    except PyMongoError:
-        return False
+        passwords = named([*databases, AUDITOR], MONGODB, os.environ)
+        with MongoClient(url, serverSelectionTimeoutMS=ANSWER_SECONDS * 1000) as client:
+            make_users(client, databases, passwords)
+    except PasswordsMissingError as failure:
+        typer.echo(f"saga: {failure}", err=True)
+        raise typer.Exit(1) from None
+    except PyMongoError as error:
+        typer.echo(f"saga: cannot make users at {shown(url)}: {gist(error)}", err=True)
+        raise typer.Exit(1) from None
+    for service, name in databases.items():
+        typer.echo(f"{service} reads and writes {name}")
+    typer.echo(f"{AUDITOR} reads {', '.join(databases.values())}")

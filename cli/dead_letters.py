@@ -11,13 +11,24 @@ import httpx
 import structlog
 import typer
 
-from cli.client import CommandError, Json, ServiceError, Services, run
-from cli.dead_queue import opened
-from cli.endpoints import find
-from cli.forecast import as_fields, forecasts, sentence
-from cli.letters import Letter, Wanted, cause, described, headline, publishable, summary, whole
-from messaging.topology import Topology
-from messaging.users import OPERATOR, user_of
+from cli.console import run
+from operations.client import Json, ServiceError, Services
+from operations.dead_letters.dead_letter import (
+    Letter,
+    Wanted,
+    cause,
+    described,
+    headline,
+    publishable,
+    summary,
+    whole,
+)
+from operations.dead_letters.preview import as_fields, forecasts, sentence
+from operations.dead_letters.queue import opened
+from operations.endpoints import find
+from operations.errors import CommandError
+from saga.messaging.topology import Topology
+from saga.messaging.users import OPERATOR, user_of
 
 app = typer.Typer(
     help="Look at the messages that a service has put away, replay them, drop them.", no_args_is_help=True

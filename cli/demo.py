@@ -12,23 +12,23 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from audit.judge import Report as Audit
-from audit.judge import audit_at_rest
-from audit.reading import Scope
 from cli.audit import databases_at, reachable
-from cli.books import Books, read_books
-from cli.burst import Burst, play_at_once
-from cli.client import Services, run
-from cli.endpoints import find, named_by_environment, state_directory
-from cli.process import ProcessError
-from cli.report import Report, to_json
-from cli.seed import put
-from cli.stack import Stack
-from cli.state import Endpoints, running_endpoints
-from cli.stories import ONE_OF_MANY, STORIES, Outcome, Stage, play, stock_for
-from cli.summary import print_report, print_story, say
-from cli.tap import recording
+from cli.console import run
+from cli.demo_report import Report, to_json
+from cli.demo_summary import print_report, print_story, say
 from cli.up import shown
+from local_stack.process import ProcessError
+from local_stack.stack import Stack
+from operations.client import Services
+from operations.endpoints import Endpoints, find, named_by_environment, running_endpoints, state_directory
+from operations.event_tap import recording
+from operations.sample_stock import put
+from verification.audit.judge import Report as Audit
+from verification.audit.judge import audit_at_rest
+from verification.audit.reading import Scope
+from verification.scenarios.books import Books, read_books
+from verification.scenarios.burst import Burst, play_at_once
+from verification.scenarios.stories import ONE_OF_MANY, STORIES, Outcome, Stage, play, stock_for
 
 READY_SECONDS = 30.0
 PIPE_WIDTH = 110

@@ -6,7 +6,9 @@ import sys
 
 import typer
 
-from cli import database_command, dead_letters, definitions, order, payments, stock
+from cli import broker as definitions
+from cli import database as database_command
+from cli import dead_letters, order, payments, stock
 from cli.audit import EPILOG as AUDIT_EPILOG
 from cli.audit import audit_command
 from cli.chaos import EPILOG as CHAOS_EPILOG

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from cli.client import Json, Services, run
-from cli.endpoints import find
+from cli.console import run
+from operations.client import Json, Services
+from operations.endpoints import find
 
 EPILOG = """\b
 When the broker has lost its messages, the orders that waited for one of them do not move any more. The

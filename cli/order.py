@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
-from cli.client import TERMINAL, Json, Services, run
-from cli.endpoints import find
-from cli.tap import LAST_EVENTS, Seen, tap
-from cli.timeline import lines, timeline
+from cli.console import run
 from events.codec import InvalidEvent, from_json
+from operations.client import TERMINAL, Json, Services
+from operations.endpoints import find
+from operations.event_tap import LAST_EVENTS, Seen, tap
+from operations.timeline import lines, timeline
 
 app = typer.Typer(help="Place orders, look at them, cancel them, follow them.", no_args_is_help=True)
 

@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
-from cli.client import POLL_SECONDS, CommandError, Json, Services, run
-from cli.endpoints import find
+from cli.console import run
+from operations.client import POLL_SECONDS, Json, Services
+from operations.endpoints import find
+from operations.errors import CommandError
 
 app = typer.Typer(help="Look at payments, and settle refunds.", no_args_is_help=True)
 

@@ -1,28 +1,20 @@
 """`saga publish`: publish one event by hand, validated first."""
 
-import asyncio
 import json
 import sys
 from datetime import UTC, datetime
 from typing import Annotated
 
-import aio_pika
 import typer
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity, DeliveryError
 
-from cli.client import CommandError, Json, Services, run
-from cli.endpoints import find
+from cli.console import run
 from cli.order import describe
-from cli.state import Endpoints
-from cli.tap import connected, missing_exchange
 from events.catalogue import EVENT_TYPES, Event
 from events.codec import MAX_BYTES, InvalidEvent, from_json, parse_json
 from events.identity import introduced
-from messaging.calls import refusal
-from messaging.message import Message, to_message
-from messaging.users import user_of
-
-CONFIRM_SECONDS = 10.0
+from operations.client import Json, Services
+from operations.endpoints import Endpoints, find
+from operations.publishing import send
 
 EPILOG = """\b
 Examples:
@@ -83,51 +75,6 @@ def read_event(kind: str, text: str) -> Event:
         return from_json(fields, forbid_unknown=True)
     except InvalidEvent as error:
         raise typer.BadParameter(str(error), param_hint="--data") from None
-
-
-async def send(amqp_url: str, event: Event) -> Message:
-    """Publish a complete event, and wait until the broker has it and a service will get it.
-
-    Raises:
-        CommandError: the broker or the exchange is missing, or no queue takes the event.
-    """
-    message = to_message(event)
-    async with connected(amqp_url) as channel:
-        try:
-            async with asyncio.timeout(CONFIRM_SECONDS):
-                exchange = await channel.get_exchange(message.exchange)
-                await exchange.publish(
-                    as_amqp(message, amqp_url), message.routing_key, mandatory=message.mandatory
-                )
-        except ChannelNotFoundEntity:
-            raise CommandError(missing_exchange(message.exchange)) from None
-        except DeliveryError:
-            raise CommandError(
-                f"no queue takes {event.type} from {message.exchange}: is the stack up? "
-                f"{' and '.join(event.handled_by)} must have been started once"
-            ) from None
-        except (*CONNECTION_EXCEPTIONS, TimeoutError) as error:
-            raise CommandError(
-                refusal(error)
-                or f"the broker did not confirm the event ({error}); publishing it again is safe"
-            ) from None
-    return message
-
-
-def as_amqp(message: Message, amqp_url: str) -> aio_pika.Message:
-    """Return a message in the client library's form, persistent, in the name of who logs in with this URL."""
-    return aio_pika.Message(
-        message.body,
-        content_type="application/json",
-        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-        message_id=message.message_id,
-        correlation_id=message.correlation_id,
-        type=message.type,
-        timestamp=message.timestamp,
-        app_id=message.app_id,
-        user_id=user_of(amqp_url),
-        headers=dict(message.headers),
-    )
 
 
 def _text(data: str | None) -> str:

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from simulation.one_order import FAULTS
-from simulation.search import NONE, Found
-from simulation.searches import search_all, together
+from verification.model_checker.fault_combinations import search_all, together
+from verification.model_checker.model import FAULTS
+from verification.model_checker.search import NONE, Found
 
 EPILOG = "\b\nFaults:\n" + "\n".join(f"  {name:<10} {about}" for name, about in FAULTS.items()) + "\n\n"
 EPILOG += "\b\nExamples:\n  saga search\n  saga search --faults crash,wipe\n  saga search --together 3"

@@ -1,24 +1,14 @@
 """`saga seed`: sample warehouses and stock to try things with."""
 
-import asyncio
 import json
 from typing import Annotated
 
 import typer
 
-from cli.client import Json, Services, run
-from cli.endpoints import find
-
-WAREHOUSES: tuple[Json, ...] = (
-    {"warehouseId": "berlin", "name": "Berlin", "location": {"latitude": 52.52, "longitude": 13.40}},
-    {"warehouseId": "amsterdam", "name": "Amsterdam", "location": {"latitude": 52.37, "longitude": 4.90}},
-    {"warehouseId": "madrid", "name": "Madrid", "location": {"latitude": 40.42, "longitude": -3.70}},
-)
-UNITS = {"tea": 1000, "coffee": 1000, "kettle": 50, "lamp": 5}
-"""Units of each sample product in each warehouse."""
-
-Level = tuple[str, str, int]
-"""Warehouse, product, units available."""
+from cli.console import run
+from operations.client import Services
+from operations.endpoints import find
+from operations.sample_stock import UNITS, WAREHOUSES, put
 
 
 def seed(
@@ -29,12 +19,6 @@ def seed(
 ) -> None:
     """Create sample warehouses with locations and stock; what is already there stays as it is."""
     run(_seed(restock, as_json))
-
-
-async def put(services: Services, levels: list[Level]) -> None:
-    """Create the sample warehouses, and set stock levels in them."""
-    await services.put_warehouses(WAREHOUSES)
-    await asyncio.gather(*(services.set_stock(*level) for level in levels))
 
 
 async def _seed(restock: bool, as_json: bool) -> None:

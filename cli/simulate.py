@@ -11,8 +11,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from simulation.schedules import play_all, story
-from simulation.world import Result
+from verification.simulation.schedules import play_all, story
+from verification.simulation.world import Result
 
 EPILOG = "Example: saga simulate --schedules 20000 --seed 1"
 

@@ -7,9 +7,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli import stock_file
-from cli.client import Json, Services, run
-from cli.endpoints import find
+from cli.console import run
+from operations import stock_file
+from operations.client import Json, Services
+from operations.endpoints import find
 
 app = typer.Typer(help="See and set how many units of a product a warehouse has.", no_args_is_help=True)
 

@@ -10,10 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.endpoints import login_hint
-from cli.process import ProcessError
-from cli.stack import Stack
-from cli.state import Endpoints
+from local_stack.process import ProcessError
+from local_stack.stack import Stack
+from operations.endpoints import Endpoints, login_hint
 
 PIPE_WIDTH = 120
 """Columns of the table where no terminal says how many there are."""

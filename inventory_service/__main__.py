@@ -5,18 +5,18 @@ from datetime import timedelta
 
 from events.catalogue import INVENTORY
 from inventory_service.api import inventory_api
+from inventory_service.application import InventoryWorker
+from inventory_service.mongo_store import InventoryStore
 from inventory_service.reactions import REACTIONS, TRANSITIONS
 from inventory_service.settings import InventorySettings
-from inventory_service.store import InventoryStore
-from inventory_service.worker import InventoryWorker
-from reactor.mongo import connect, database
-from reactor.nudge import Nudge
-from reactor.relay import Relay
-from reactor.worker import topology
-from runtime import logs
-from runtime.clock import utc_now
-from runtime.service import Service, broker, run
-from runtime.settings import read_to_serve
+from saga import logs
+from saga.clock import utc_now
+from saga.mongodb.aggregates import connect, database
+from saga.process import Service, broker, run
+from saga.reactions.application import topology
+from saga.settings import read_to_serve
+from saga.timers.nudge import Nudge
+from saga.timers.relay import Relay
 
 
 async def main(settings: InventorySettings) -> None:

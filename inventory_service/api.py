@@ -26,12 +26,12 @@ from events.fields import (
     Timestamp,
 )
 from events.identity import transition_id
+from inventory_service.application import InventoryWorker
 from inventory_service.reactions import Hold, Short
 from inventory_service.reservation import Reservation, Status
 from inventory_service.stock import Level, Warehouse
-from inventory_service.worker import InventoryWorker
-from reactor.step import NotYet, Refused
-from runtime.http import FieldProblem, Problem, create_app, needs
+from saga.http.app import FieldProblem, Problem, create_app, needs
+from saga.reactions.step import NotYet, Refused
 
 PathId = Annotated[str, PathParameter(pattern=ID_PATTERN)]
 MAX_UNITS = 10**12

@@ -29,7 +29,7 @@ from events.fields import HeldLine, Item, Location, PaymentMethod, Shortage
 from inventory_service.allocation import BAND_KM, NoPlan, plan
 from inventory_service.reservation import Reservation
 from inventory_service.stock import Move, Stock
-from reactor.step import NotYet, Reaction, Refused, Rule
+from saga.reactions.step import NotYet, Reaction, Refused, Rule
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from events.catalogue import Event, InventoryReserved
 from events.fields import HeldLine, Id, Item, Location, Money, PaymentMethod, Timestamp
-from reactor.aggregate import Aggregate
+from saga.reactions.aggregate import Aggregate
 
 Status = Literal["held", "rejected", "allocated", "released", "expired"]
 

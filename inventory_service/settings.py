@@ -7,11 +7,11 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from inventory_service.allocation import BAND_KM
-from runtime.settings import Port, ServiceSettings
+from saga.settings import Port, ServiceSettings
 
 
 class InventorySettings(ServiceSettings):
-    """See `runtime.settings`."""
+    """See `saga.settings`."""
 
     model_config = SettingsConfigDict(env_prefix="INVENTORY_", extra="ignore")
 

@@ -5,20 +5,20 @@ from datetime import timedelta
 
 from events.catalogue import ORDER
 from order_service.api import order_api
+from order_service.application import OrderWorker
+from order_service.mongo_store import OrderStore
 from order_service.order import Order
 from order_service.reactions import REACTIONS, TRANSITIONS
 from order_service.settings import OrderSettings
-from order_service.store import OrderStore
-from order_service.worker import OrderWorker
-from reactor.mongo import connect, database
-from reactor.nudge import Nudge
-from reactor.relay import Relay
-from reactor.worker import topology
-from runtime import logs
-from runtime.clock import utc_now
-from runtime.pace import Pace
-from runtime.service import Service, broker, run
-from runtime.settings import read_to_serve
+from saga import logs
+from saga.clock import utc_now
+from saga.http.rate_limit import Pace
+from saga.mongodb.aggregates import connect, database
+from saga.process import Service, broker, run
+from saga.reactions.application import topology
+from saga.settings import read_to_serve
+from saga.timers.nudge import Nudge
+from saga.timers.relay import Relay
 
 
 async def main(settings: OrderSettings) -> None:

@@ -23,12 +23,12 @@ from events.fields import (
     Price,
     Timestamp,
 )
+from order_service.application import OrderWorker, order_id_for
 from order_service.order import Order, Status
-from order_service.worker import OrderWorker, order_id_for
-from reactor.nudge import Nudge
-from reactor.step import Refused
-from runtime.http import Problem, create_app, needs
-from runtime.pace import Pace
+from saga.http.app import Problem, create_app, needs
+from saga.http.rate_limit import Pace
+from saga.reactions.step import Refused
+from saga.timers.nudge import Nudge
 
 MAX_WAIT = 60.0
 

@@ -16,7 +16,7 @@ from events.catalogue import (
     PaymentRequested,
 )
 from events.fields import Id, Item, Items, Location, Money, PaymentMethod, Reason, Timestamp
-from reactor.aggregate import Aggregate
+from saga.reactions.aggregate import Aggregate
 
 Status = Literal[
     "pending", "reserved", "paid", "confirmed", "compensating", "refundPending", "failed", "cancelled"

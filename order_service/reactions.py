@@ -30,7 +30,7 @@ from events.catalogue import (
     PaymentRequested,
 )
 from order_service.order import GRACE, Order, adopted, ordered
-from reactor.step import NotYet, Reaction, Refused, Rule
+from saga.reactions.step import NotYet, Reaction, Refused, Rule
 
 
 def adopt(order: Order | None, request: InventoryReservationRequested, now: datetime) -> Reaction[Order]:

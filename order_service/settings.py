@@ -5,11 +5,11 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from runtime.settings import Port, ServiceSettings
+from saga.settings import Port, ServiceSettings
 
 
 class OrderSettings(ServiceSettings):
-    """See `runtime.settings`."""
+    """See `saga.settings`."""
 
     model_config = SettingsConfigDict(env_prefix="ORDER_", extra="ignore")
 

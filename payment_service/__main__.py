@@ -9,21 +9,21 @@ import httpx
 
 from events.catalogue import PAYMENT
 from payment_service.api import payment_api
+from payment_service.application import PaymentWorker
+from payment_service.mongo_store import PaymentStore
 from payment_service.payment import Payment
-from payment_service.provider import Provider
+from payment_service.providers.base import Provider
+from payment_service.providers.simulated import SimulatedProvider
+from payment_service.providers.xendit.client import XenditProvider
 from payment_service.reactions import REACTIONS, TRANSITIONS
 from payment_service.settings import PaymentSettings
-from payment_service.simulated import SimulatedProvider
-from payment_service.store import PaymentStore
-from payment_service.worker import PaymentWorker
-from payment_service.xendit import XenditProvider
-from reactor.mongo import connect, database
-from reactor.relay import Relay
-from reactor.worker import topology
-from runtime import logs
-from runtime.clock import utc_now
-from runtime.service import Service, broker, run
-from runtime.settings import read_to_serve
+from saga import logs
+from saga.clock import utc_now
+from saga.mongodb.aggregates import connect, database
+from saga.process import Service, broker, run
+from saga.reactions.application import topology
+from saga.settings import read_to_serve
+from saga.timers.relay import Relay
 
 
 async def main(settings: PaymentSettings) -> None:

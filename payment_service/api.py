@@ -13,12 +13,12 @@ from events.catalogue import DEFAULT_CURRENCY, PAYMENT, PaymentRequested
 from events.codec import InvalidEvent, parse_json
 from events.fields import ID_PATTERN, Currency, Id, Model, Money, PaymentMethod, Price, Timestamp
 from events.identity import transition_id
+from payment_service.application import PaymentWorker
 from payment_service.payment import Payment, Status
-from payment_service.provider import Action
-from payment_service.worker import PaymentWorker
-from payment_service.xendit_messages import read_notice
-from reactor.step import NotYet, Refused
-from runtime.http import Problem, create_app, needs, own_token
+from payment_service.providers.base import Action
+from payment_service.providers.xendit.messages import read_notice
+from saga.http.app import Problem, create_app, needs, own_token
+from saga.reactions.step import NotYet, Refused
 
 PathId = Annotated[str, PathParameter(pattern=ID_PATTERN)]
 

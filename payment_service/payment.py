@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
 from events.fields import Count, Id, Money, PaymentMethod, Timestamp
-from payment_service.provider import Action
-from reactor.aggregate import Aggregate
+from payment_service.providers.base import Action
+from saga.reactions.aggregate import Aggregate
 
 EXPIRY_MARGIN = timedelta(seconds=5)
 

@@ -19,8 +19,8 @@ from events.catalogue import (
     PaymentRequested,
 )
 from payment_service.payment import Payment
-from payment_service.provider import Approved, ChargeAnswer, Pending, RefundAnswer, Refunded
-from reactor.step import NotYet, Reaction, Refused, Rule
+from payment_service.providers.base import Approved, ChargeAnswer, Pending, RefundAnswer, Refunded
+from saga.reactions.step import NotYet, Reaction, Refused, Rule
 
 PATIENCE = timedelta(seconds=5)
 """How long an intent is left to whoever saved it before a sweeper takes it up."""

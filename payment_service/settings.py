@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from payment_service.providers.simulated import Behaviour, Rule, read_rule
+from payment_service.providers.xendit.messages import Shop
 from payment_service.reactions import Retries
-from payment_service.simulated import Behaviour, Rule, read_rule
-from payment_service.xendit_messages import Shop
-from runtime.settings import Port, Seconds, ServiceSettings
+from saga.settings import Port, Seconds, ServiceSettings
 
 
 def _needed(value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
@@ -27,7 +27,7 @@ Rules = Annotated[tuple[Rule, ...], NoDecode, BeforeValidator(_rules)]
 
 
 class PaymentSettings(ServiceSettings):
-    """See `runtime.settings`; those beginning with `sim_` tell the simulated provider how to behave, those
+    """See `saga.settings`; those beginning with `sim_` tell the simulated provider how to behave, those
     beginning with `xendit_` are for Xendit (`docs/payments.md`)."""
 
     model_config = SettingsConfigDict(env_prefix="PAYMENT_", extra="ignore")

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from cli.broker import Broker as Named
-from cli.broker import BrokerNode
-from cli.database import DatabaseNode
+from local_stack.mongodb_node import DatabaseNode
+from local_stack.rabbitmq_node import Broker as Named
+from local_stack.rabbitmq_node import BrokerNode
 from tests.support.broker import Broker, Place, virtual_host
 from tests.support.needs import missing_need
 from tests.support.stacks import waiting_tasks

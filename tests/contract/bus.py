@@ -7,15 +7,15 @@ import aio_pika
 import aiormq
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
-from messaging.bus import Inbox, Outlet
-from messaging.declare import bind_events, declare_bound, declare_own
-from messaging.inbox import RabbitInbox
-from messaging.outlet import RabbitOutlet
-from messaging.users import user_of
-from simulation.adversary import Adversary, Process
-from simulation.broker import PREFETCH, Connection, MemoryBroker
-from simulation.services import TOPOLOGIES
-from simulation.trace import Trace
+from saga.messaging.bus import Inbox, Outlet
+from saga.messaging.users import user_of
+from saga.rabbitmq.declare import bind_events, declare_bound, declare_own
+from saga.rabbitmq.publisher import RabbitOutlet
+from saga.rabbitmq.subscription import RabbitInbox
+from verification.simulation.adversary import Adversary, Process
+from verification.simulation.broker import PREFETCH, Connection, MemoryBroker
+from verification.simulation.services import TOPOLOGIES
+from verification.simulation.trace import Trace
 
 
 def peaceful(name: str = "test") -> Process:

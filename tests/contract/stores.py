@@ -8,17 +8,17 @@ from typing import Protocol, TypeVar
 
 from events.catalogue import Event, InventoryConfirmed
 from events.fields import Item, Location, Money, Timestamp
+from inventory_service.mongo_store import InventoryStore
 from inventory_service.reactions import World
 from inventory_service.reservation import Reservation
 from inventory_service.stock import Level, Warehouse
-from inventory_service.store import InventoryStore
-from reactor.aggregate import Aggregate
-from reactor.mongo import Database, PlainStore
-from reactor.step import Entry, Step
-from reactor.store import Unit
-from simulation.stock import MemoryInventory, Shelves
-from simulation.store import MemoryStore, Table
+from saga.mongodb.aggregates import Database, PlainStore
+from saga.reactions.aggregate import Aggregate
+from saga.reactions.step import Entry, Step
+from saga.reactions.store import Unit
 from tests.contract.bus import peaceful
+from verification.simulation.stock import MemoryInventory, Shelves
+from verification.simulation.store import MemoryStore, Table
 
 START = datetime(2026, 3, 1, 12, 0, 0, 123_000, tzinfo=UTC)
 HOLD = timedelta(minutes=10)

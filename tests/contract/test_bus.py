@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from events.catalogue import INVENTORY, ORDER, InventoryConfirmed, InventoryReservationRequested, OrderCreated
-from messaging.bus import Inbox
-from messaging.message import Delivery, Message, dead, delayed, suspected, to_message
-from messaging.topology import DELIVERY_LIMIT, Topology
-from messaging.verdict import Unavailable
-from simulation.services import TOPOLOGIES
+from saga.messaging.bus import Inbox
+from saga.messaging.message import Delivery, Message, dead, delayed, suspected, to_message
+from saga.messaging.results import Unavailable
+from saga.messaging.topology import DELIVERY_LIMIT, Topology
 from tests.contract.bus import Bus, MemoryBus, RabbitBus
 from tests.support.broker import until
-from tests.unit.builders import event
+from tests.support.builders import event
+from verification.simulation.services import TOPOLOGIES
 
 LIMIT = 15.0
 SILENCE = 0.3

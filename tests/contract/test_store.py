@@ -14,9 +14,9 @@ from events.fields import Item
 from events.identity import stamped
 from inventory_service.reactions import World, release, reserve
 from inventory_service.reservation import Reservation
-from reactor.mongo import connect, database
-from reactor.step import Entry, Reaction, Record, Step
-from reactor.store import Unit
+from saga.mongodb.aggregates import connect, database
+from saga.reactions.step import Entry, Reaction, Record, Step
+from saga.reactions.store import Unit
 from tests.contract.stores import (
     PLACE,
     START,
@@ -28,7 +28,7 @@ from tests.contract.stores import (
     StockStore,
     Thing,
 )
-from tests.unit.builders import event
+from tests.support.builders import event
 
 
 @pytest.fixture(params=["memory", "mongodb"])

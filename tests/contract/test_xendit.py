@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from cli.process import free_port
-from payment_service.provider import (
+from local_stack.process import free_port
+from payment_service.providers.base import (
     Action,
     Approved,
     Charge,
@@ -24,8 +24,8 @@ from payment_service.provider import (
     Refunded,
     RefundRefused,
 )
-from payment_service.xendit import DOWN_AFTER, TRIES, XenditProvider
-from payment_service.xendit_messages import Shop, read_notice
+from payment_service.providers.xendit.client import DOWN_AFTER, TRIES, XenditProvider
+from payment_service.providers.xendit.messages import Shop, read_notice
 from tests.support.xendit import KEY, StandIn, Trouble, stand_in
 
 SHOP = Shop(return_url="https://shop.example/back", display_name="Tea", country="ID")

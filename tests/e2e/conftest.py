@@ -5,14 +5,14 @@ from uuid import uuid4
 
 import pytest
 
-from cli.logins import RABBITMQ, url_variable
-from cli.process import free_port
-from cli.stack import Stack
 from events.catalogue import SERVICES
-from messaging.users import OPERATOR
-from tests.e2e.containers import ContainerStack
-from tests.e2e.system import System, running
+from local_stack.process import free_port
+from local_stack.stack import Stack
+from operations.access.passwords import RABBITMQ, url_variable
+from saga.messaging.users import OPERATOR
 from tests.support.broker import Broker, Place, virtual_host
+from tests.support.containers import ContainerStack
+from tests.support.system import System, running
 from tests.support.users import at, load_users
 
 CONTAINERS = pytest.param("containers", marks=[pytest.mark.containers, pytest.mark.timeout(600)])

@@ -11,13 +11,13 @@ from pathlib import Path
 import aiormq
 import pytest
 
-from cli.stack import SERVICES, Stack
 from events.codec import MAX_BYTES
+from local_stack.stack import SERVICES, Stack
 from tests.e2e.conftest import fresh_settings
-from tests.e2e.system import System, ended_all, running
 from tests.support.bad_input import Forge, Sent
 from tests.support.broker import Broker, Client, Place, until
 from tests.support.services import TOPOLOGIES
+from tests.support.system import System, ended_all, running
 
 SEED = int(os.environ.get("FUZZ_SEED", "20261124"))
 LIMIT = 120.0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.faults import KINDS, PARTS
+from verification.chaos.faults import KINDS, PARTS
 
 ORDERS = 100
 FAULTS = 8

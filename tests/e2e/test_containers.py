@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.e2e.containers import Container, ContainerStack
-from tests.e2e.system import System, check_all_confirmed, place_many, under_way
+from tests.support.containers import Container, ContainerStack
+from tests.support.system import System, check_all_confirmed, place_many, under_way
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 

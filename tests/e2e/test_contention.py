@@ -8,11 +8,11 @@ from uuid import uuid4
 import pytest
 
 from benchmarks.contention import CUSTOMERS, WAREHOUSE, conflicts, sell_out
-from cli.client import Services
-from cli.stack import Stack
+from local_stack.stack import Stack
+from operations.client import Services
 from tests.e2e.conftest import fresh_settings
-from tests.e2e.system import running
 from tests.support.broker import Place, virtual_host
+from tests.support.system import running
 
 UNITS = 100
 

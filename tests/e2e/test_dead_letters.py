@@ -7,12 +7,12 @@ from typing import Any
 
 from pymongo import MongoClient
 
-from cli.broker import BrokerNode
-from cli.stack import Stack
+from local_stack.rabbitmq_node import BrokerNode
+from local_stack.stack import Stack
 from tests.e2e.conftest import fresh_settings
-from tests.e2e.system import running
 from tests.support.broker import until, virtual_host
 from tests.support.dead_letters import Commands
+from tests.support.system import running
 
 
 async def test_after_its_cause_is_mended_a_replay_ends_the_saga(

@@ -8,7 +8,7 @@ import asyncio
 
 import pytest
 
-from tests.e2e.system import System, check_all_confirmed, ended_all, place_many, under_way
+from tests.support.system import System, check_all_confirmed, ended_all, place_many, under_way
 
 MANY = 200
 

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.e2e.system import System, check_all_confirmed
+from tests.support.system import System, check_all_confirmed
 
 
 def reservation(product: str, **fields: Any) -> dict[str, Any]:

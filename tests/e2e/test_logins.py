@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from cli.database_users import AUDITOR
-from cli.endpoints import broker_login
-from cli.state import ENDPOINTS_FILE
 from events.catalogue import SERVICES
-from messaging.users import OPERATOR, PUBLISHER
-from tests.e2e.system import System
+from operations.access.database_users import AUDITOR
+from operations.endpoints import ENDPOINTS_FILE, broker_login
+from saga.messaging.users import OPERATOR, PUBLISHER
+from tests.support.system import System
 from tests.support.users import PASSWORDS
 
 

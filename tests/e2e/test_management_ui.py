@@ -13,11 +13,11 @@ from uuid import uuid4
 import pytest
 from playwright.async_api import Locator, Page, async_playwright, expect
 
-from cli.endpoints import broker_login
 from events.catalogue import SERVICES
-from messaging.topology import exchange_of
-from tests.e2e.system import System
+from operations.endpoints import broker_login
+from saga.messaging.topology import exchange_of
 from tests.support.broker import until
+from tests.support.system import System
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.system import System
 from tests.support.broker import until
+from tests.support.system import System
 
 
 async def saga(system: System, *arguments: str) -> tuple[int, dict[str, Any]]:

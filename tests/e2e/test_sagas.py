@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from tests.e2e.system import System
 from tests.support.broker import until
+from tests.support.system import System
 
 
 async def test_an_order_is_confirmed(system: System) -> None:

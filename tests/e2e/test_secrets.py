@@ -13,20 +13,20 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from cli.database_users import AUDITOR
-from cli.logins import MONGODB, RABBITMQ, url_variable, variable
-from cli.stack import Stack
 from events.catalogue import INVENTORY, ORDER, PAYMENT, SERVICES
 from inventory_service.settings import InventorySettings
-from messaging.topology import exchange_of
-from messaging.users import OPERATOR
+from local_stack.stack import Stack
+from operations.access.database_users import AUDITOR
+from operations.access.passwords import MONGODB, RABBITMQ, url_variable, variable
 from order_service.settings import OrderSettings
 from payment_service.settings import PaymentSettings
-from runtime.settings import ServiceSettings
+from saga.messaging.topology import exchange_of
+from saga.messaging.users import OPERATOR
+from saga.settings import ServiceSettings
 from tests.e2e.conftest import fresh_settings
-from tests.e2e.system import System, ended_all, order, running
 from tests.support.broker import Broker, Client, Place, until, virtual_host
 from tests.support.services import alone
+from tests.support.system import System, ended_all, order, running
 from tests.support.users import at, load_users
 
 SECRET = "s3cret"

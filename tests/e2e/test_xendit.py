@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from cli.stack import Stack
+from local_stack.stack import Stack
 from tests.e2e.conftest import fresh_settings
-from tests.e2e.system import System, running
 from tests.support.broker import Place, until, virtual_host
+from tests.support.system import System, running
 from tests.support.xendit import KEY, TOKEN, Json, StandIn, send, stand_in
 
 

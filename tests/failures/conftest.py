@@ -5,15 +5,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from cli.broker import BrokerNode
-from cli.database import DatabaseNode
-from cli.proxy import proxy_to
-from cli.stack import Stack
+from local_stack.mongodb_node import DatabaseNode
+from local_stack.proxy import proxy_to
+from local_stack.rabbitmq_node import BrokerNode
+from local_stack.stack import Stack
 from tests.e2e.conftest import fresh_settings
-from tests.e2e.system import running
 from tests.failures.outage import Outage, port_of
-from tests.failures.scene import Scene
+from tests.failures.scenario import Scene
 from tests.support.broker import virtual_host
+from tests.support.system import running
 from tests.support.tap import DurableTap
 
 IMPATIENT = {

@@ -12,13 +12,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cli.broker import BrokerNode, find_server
-from cli.database import DatabaseNode
-from cli.proxy import Proxy
-from cli.stack import SERVICES
 from events.catalogue import INVENTORY
-from messaging.connect import connect
-from tests.failures.scene import Scene
+from local_stack.mongodb_node import DatabaseNode
+from local_stack.proxy import Proxy
+from local_stack.rabbitmq_node import BrokerNode, find_server
+from local_stack.stack import SERVICES
+from saga.rabbitmq.connection import connect
+from tests.failures.scenario import Scene
 from tests.support.broker import Client, until
 
 DELAYED = "sim:delay:2"

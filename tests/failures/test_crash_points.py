@@ -12,11 +12,11 @@ import sys
 
 import pytest
 
-from cli.process import Child
-from tests.e2e.system import ended_all
-from tests.failures.scene import CONFIRMED, ROOT, Scene
+from local_stack.process import Child
+from tests.failures.scenario import CONFIRMED, ROOT, Scene
 from tests.support.broker import until
-from tests.support.rigged import FAILPOINT
+from tests.support.failpoints import FAILPOINT
+from tests.support.system import ended_all
 
 MANY = 20
 
@@ -153,7 +153,7 @@ async def test_when_the_process_dies_while_the_relay_publishes_an_expiry(scene: 
 @pytest.mark.parametrize("failpoint", ["nowhere", "saved:often", "saved:0"])
 def test_a_failpoint_that_does_not_exist_ends_the_process_before_it_begins(failpoint: str) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "tests.support.rigged", "order_service"],
+        [sys.executable, "-m", "tests.support.failpoints", "order_service"],
         env={**os.environ, FAILPOINT: failpoint},
         cwd=ROOT,
         capture_output=True,

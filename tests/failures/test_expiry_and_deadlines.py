@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from order_service.order import GRACE
-from runtime.clock import utc_now
-from tests.e2e.system import ended_all
-from tests.failures.scene import CONFIRMED, Scene
+from saga.clock import utc_now
+from tests.failures.scenario import CONFIRMED, Scene
 from tests.failures.test_crash_points import died
 from tests.support.broker import until
-from tests.support.rigged import CLOCK_AHEAD, FAILPOINT
+from tests.support.failpoints import CLOCK_AHEAD, FAILPOINT
+from tests.support.system import ended_all
 
 MANY = 20
 MUCH_LATER = "1000"

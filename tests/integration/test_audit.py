@@ -16,13 +16,13 @@ from pymongo.errors import CursorNotFound
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 from typer.testing import CliRunner
 
-from audit import reading
-from audit.judge import Report, audit, audit_at_rest
-from audit.reading import Databases, Scope, side_by_side
 from benchmarks.audit import PLACE, WAYS, House, fill
 from cli import audit as command
 from cli import main
 from tests.support.broker import until
+from verification.audit import reading
+from verification.audit.judge import Report, audit, audit_at_rest
+from verification.audit.reading import Databases, Scope, side_by_side
 
 ORDERS = 4 * len(WAYS)
 READS = {"find", "getMore", "count", "killCursors", "endSessions", "hello", "ping"}

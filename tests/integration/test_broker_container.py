@@ -6,13 +6,13 @@ from pathlib import Path
 import aio_pika
 import pytest
 
-from cli.broker_container import BrokerContainer
-from cli.logins import RABBITMQ, named_or_made
-from cli.process import free_port
-from cli.production import topologies
 from events.catalogue import ORDER
-from messaging.declare import declare_own
-from messaging.definitions import users
+from local_stack.process import free_port
+from local_stack.rabbitmq_container import BrokerContainer
+from operations.access.broker_definitions import users
+from operations.access.passwords import RABBITMQ, named_or_made
+from operations.registry import topologies
+from saga.rabbitmq.declare import declare_own
 from tests.support.services import TOPOLOGIES
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]

@@ -10,19 +10,20 @@ import pytest
 from aio_pika.abc import AbstractConnection
 from aiormq.exceptions import ChannelAccessRefused
 
-from cli.client import CommandError
-from cli.dead_queue import opened
-from cli.letters import Wanted
-from cli.publish import send
-from cli.tap import connected, tap
 from events.catalogue import EVENT_TYPES, ORDER, SERVICES
 from events.identity import introduced
-from messaging.declare import bind_events, declare_bound, declare_own
-from messaging.outlet import missing_queues
-from messaging.topology import SUSPECTS_KEY, exchange_of, home_exchange
-from messaging.users import ADMINISTRATOR, OPERATOR, PUBLISHER
-from runtime.clock import utc_now
+from operations.dead_letters.dead_letter import Wanted
+from operations.dead_letters.queue import opened
+from operations.errors import CommandError
+from operations.event_tap import connected, tap
+from operations.publishing import send
+from saga.clock import utc_now
+from saga.messaging.topology import SUSPECTS_KEY, exchange_of, home_exchange
+from saga.messaging.users import ADMINISTRATOR, OPERATOR, PUBLISHER
+from saga.rabbitmq.declare import bind_events, declare_bound, declare_own
+from saga.rabbitmq.publisher import missing_queues
 from tests.support.broker import Broker
+from tests.support.builders import every_event
 from tests.support.services import TOPOLOGIES
 from tests.support.users import (
     Act,
@@ -39,7 +40,6 @@ from tests.support.users import (
     queue_deleted,
     unbound,
 )
-from tests.unit.builders import every_event
 
 REQUEST = "InventoryReservationRequested"
 EVERYBODY = (*SERVICES, OPERATOR, PUBLISHER)

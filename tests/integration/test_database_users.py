@@ -10,10 +10,10 @@ from pymongo.errors import OperationFailure
 from typer.testing import CliRunner
 
 from cli import main
-from cli.database import DatabaseNode
-from cli.database_users import AUDITOR
-from cli.logins import MONGODB, variable
 from events.catalogue import SERVICES
+from local_stack.mongodb_node import DatabaseNode
+from operations.access.database_users import AUDITOR
+from operations.access.passwords import MONGODB, variable
 
 UNAUTHORIZED, NOT_AUTHENTICATED = 13, 18
 DATABASES = {service: f"{service}_test" for service in SERVICES}

@@ -8,10 +8,6 @@ from uuid import uuid4
 
 import pytest
 
-from cli.client import CommandError
-from cli.dead_queue import DeadQueue, opened
-from cli.letters import Letter, Wanted
-from cli.tap import CONNECTION_NAME
 from events.catalogue import (
     INVENTORY,
     ORDER,
@@ -25,8 +21,12 @@ from events.catalogue import (
 from events.codec import decode, encode
 from events.fields import Item
 from events.identity import introduced
-from messaging.message import ATTEMPTS, EVENT_ID, REASON, Delivery
-from runtime.clock import utc_now
+from operations.dead_letters.dead_letter import Letter, Wanted
+from operations.dead_letters.queue import DeadQueue, opened
+from operations.errors import CommandError
+from operations.event_tap import CONNECTION_NAME
+from saga.clock import utc_now
+from saga.messaging.message import ATTEMPTS, EVENT_ID, REASON, Delivery
 from tests.support.broker import Broker, Client, Neighbour
 from tests.support.dead_letters import (
     NOWHERE,

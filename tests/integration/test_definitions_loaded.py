@@ -8,12 +8,12 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractConnection
 
-from cli.broker import BrokerNode
-from cli.client import CommandError
-from cli.tap import connected
 from events.catalogue import INVENTORY, ORDER, SERVICES
-from messaging.outlet import depths
-from messaging.users import OPERATOR, PUBLISHER
+from local_stack.rabbitmq_node import BrokerNode
+from operations.errors import CommandError
+from operations.event_tap import connected
+from saga.messaging.users import OPERATOR, PUBLISHER
+from saga.rabbitmq.publisher import depths
 from tests.support.broker import until
 from tests.support.users import PASSWORDS, published
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from cli.process import free_port
 from events.catalogue import INVENTORY, ORDER, PAYMENT, SERVICES
-from runtime.http import MAX_BODY
+from local_stack.process import free_port
+from saga.http.app import MAX_BODY
 from tests.support.broker import Broker
 from tests.support.services import Alone, alone, check_problem
 

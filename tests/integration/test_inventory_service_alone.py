@@ -11,7 +11,6 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from cli.database import DatabaseNode
 from events.catalogue import (
     INVENTORY,
     ORDER,
@@ -28,7 +27,8 @@ from events.catalogue import (
     InventoryReserved,
 )
 from events.fields import HeldLine, Item, Location, Shortage
-from runtime.clock import utc_now
+from local_stack.mongodb_node import DatabaseNode
+from saga.clock import utc_now
 from tests.support.broker import Broker, Client, Neighbour, until
 from tests.support.services import Alone, alone, check_problem, database_server, stand_in_for_others
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from cli.process import Child
 from events.catalogue import ORDER, InventoryConfirmationRequested
 from events.codec import decode
-from messaging.message import REASON
-from messaging.topology import GUILTY_AFTER, SUSPECT_AFTER
+from local_stack.process import Child
+from saga.messaging.message import REASON
+from saga.messaging.topology import GUILTY_AFTER, SUSPECT_AFTER
 from tests.support.broker import Broker, Client, until
-from tests.support.fragile import SERVICE
+from tests.support.crashing_consumer import SERVICE
 from tests.support.services import TOPOLOGIES
 
 KILLER = "killer"
@@ -40,7 +40,7 @@ class Supervisor:
 
 @asynccontextmanager
 async def supervised(url: str, log: Path) -> AsyncIterator[Supervisor]:
-    child = Child("reader", [sys.executable, "-m", "tests.support.fragile", url, KILLER], log=log)
+    child = Child("reader", [sys.executable, "-m", "tests.support.crashing_consumer", url, KILLER], log=log)
     supervisor = Supervisor(child)
     running = asyncio.create_task(supervisor.run())
     try:

@@ -17,12 +17,12 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from cli import broker
-from cli.broker import BrokerNode
-from cli.database import DatabaseNode
-from cli.process import Child, ProcessError, free_port, wait_until
-from cli.stack import Stack
-from cli.state import running_endpoints
+from local_stack import rabbitmq_node as broker
+from local_stack.mongodb_node import DatabaseNode
+from local_stack.process import Child, ProcessError, free_port, wait_until
+from local_stack.rabbitmq_node import BrokerNode
+from local_stack.stack import Stack
+from operations.endpoints import running_endpoints
 
 LIMIT = 20.0
 """Seconds for what takes a moment on an idle machine."""
@@ -36,7 +36,7 @@ DEAF = [
 PARENT = """\
 import signal, sys, threading
 from pathlib import Path
-from cli.process import Child
+from local_stack.process import Child
 child = Child("child", ["sleep", "600"], log=Path(sys.argv[1]))
 starter = threading.Thread(target=child.start)
 starter.start()

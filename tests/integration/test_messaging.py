@@ -11,7 +11,6 @@ from uuid import uuid4
 
 import pytest
 
-from cli.proxy import proxy_to
 from events.catalogue import (
     INVENTORY,
     ORDER,
@@ -22,15 +21,17 @@ from events.catalogue import (
 )
 from events.codec import MAX_BYTES, decode, encode
 from events.identity import derived_id
-from messaging import intake, metrics
-from messaging.declare import bind_events, declare_bound
-from messaging.intake import Intake
-from messaging.message import ATTEMPTS, EVENT_ID, ORIGIN_KEY, REASON, Delivery, read, to_message
-from messaging.outlet import missing_queues
-from messaging.rabbit import Rabbit
-from messaging.topology import SUSPECTS_KEY, Topology
-from messaging.verdict import Done, Handler, Later, Retry, Unavailable, Verdict
-from runtime.clock import utc_now
+from local_stack.proxy import proxy_to
+from saga.clock import utc_now
+from saga.messaging import consumer as intake
+from saga.messaging import metrics
+from saga.messaging.consumer import Intake
+from saga.messaging.message import ATTEMPTS, EVENT_ID, ORIGIN_KEY, REASON, Delivery, read, to_message
+from saga.messaging.results import Done, Handler, Later, Retry, Unavailable, Verdict
+from saga.messaging.topology import SUSPECTS_KEY, Topology
+from saga.rabbitmq.declare import bind_events, declare_bound
+from saga.rabbitmq.link import Rabbit
+from saga.rabbitmq.publisher import missing_queues
 from tests.support.broker import Broker, Client, Neighbour, until
 
 SERVICE = Topology(
@@ -796,7 +797,7 @@ async def test_what_was_given_back_in_many_outages_is_no_suspect(
 async def test_what_was_given_back_in_very_many_outages_is_not_put_away_by_the_broker(
     broker: Broker, client: Client, asker: Neighbour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("messaging.topology.DELIVERY_LIMIT", 4)
+    monkeypatch.setattr("saga.messaging.topology.DELIVERY_LIMIT", 4)
     monkeypatch.setattr(intake, "WORN_AFTER", 2)
     monkeypatch.setattr(intake, "LONGEST_PAUSE", 0.1)
     outages = 12

@@ -31,7 +31,7 @@ from events.catalogue import (
     PaymentRequested,
 )
 from events.fields import HeldLine, Item
-from runtime.clock import utc_now
+from saga.clock import utc_now
 from tests.support.bad_input import BAD_AMOUNTS
 from tests.support.broker import Broker, Client, Neighbour, until
 from tests.support.services import Alone, alone, check_problem, stand_in_for_others

@@ -10,14 +10,14 @@ from motor.motor_asyncio import AsyncIOMotorClient
 
 from events.catalogue import Event, InventoryReservationRequested, InventoryReserved
 from events.fields import Location
+from inventory_service.application import InventoryWorker
+from inventory_service.mongo_store import InventoryStore
 from inventory_service.stock import Warehouse
-from inventory_service.store import InventoryStore
-from inventory_service.worker import InventoryWorker
-from messaging.verdict import Done, Later
-from reactor.mongo import connect, database
-from reactor.relay import Relay
-from reactor.store import Document
-from runtime.clock import utc_now
+from saga.clock import utc_now
+from saga.messaging.results import Done, Later
+from saga.mongodb.aggregates import connect, database
+from saga.reactions.store import Document
+from saga.timers.relay import Relay
 
 REPLICA = "replica-1"
 Clients = Callable[[], AsyncIOMotorClient[Document]]

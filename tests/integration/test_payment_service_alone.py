@@ -9,7 +9,6 @@ from uuid import uuid4
 
 import pytest
 
-from cli.database import DatabaseNode
 from events.catalogue import (
     INVENTORY,
     ORDER,
@@ -20,9 +19,10 @@ from events.catalogue import (
     PaymentRefundFailed,
     PaymentRequested,
 )
+from local_stack.mongodb_node import DatabaseNode
 from tests.support.broker import Broker, until
+from tests.support.payment_driver import PRICE, Till, refund, request
 from tests.support.services import Alone, alone, check_problem, database_server, stand_in_for_others
-from tests.support.till import PRICE, Till, refund, request
 
 DECLINE_ABOVE = "1000"
 NOTHING = Decimal(0)

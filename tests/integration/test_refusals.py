@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from cli.database import DatabaseNode
-from cli.database_users import AUDITOR
 from events.catalogue import INVENTORY, ORDER, PAYMENT, SERVICES
+from local_stack.mongodb_node import DatabaseNode
+from operations.access.database_users import AUDITOR
 from tests.support.broker import Broker, until
 from tests.support.services import alone
 from tests.support.users import at, load_users

@@ -10,20 +10,20 @@ from uuid import uuid4
 
 import pytest
 
-from cli.proxy import proxy_to
 from events.catalogue import ORDER, PAYMENT, Event, PaymentCompleted
 from events.codec import to_json
 from events.identity import stamped
-from messaging.intake import Intake
-from messaging.rabbit import Rabbit
-from messaging.topology import Topology
-from messaging.verdict import Unavailable, Verdict
+from local_stack.proxy import proxy_to
+from payment_service.mongo_store import PaymentStore
 from payment_service.payment import Payment
-from payment_service.store import PaymentStore
-from reactor.mongo import connect, database
-from reactor.relay import Relay
-from reactor.step import Entry, Record
-from runtime.clock import utc_now
+from saga.clock import utc_now
+from saga.messaging.consumer import Intake
+from saga.messaging.results import Unavailable, Verdict
+from saga.messaging.topology import Topology
+from saga.mongodb.aggregates import connect, database
+from saga.rabbitmq.link import Rabbit
+from saga.reactions.step import Entry, Record
+from saga.timers.relay import Relay
 from tests.support.broker import Broker, Client, Neighbour, until
 
 SERVICE = Topology(PAYMENT, reacts_to=["PaymentRequested"], publishes=["PaymentCompleted"])
@@ -281,8 +281,8 @@ async def test_two_relays_on_one_outbox_lose_nothing(
 async def test_what_is_too_much_to_be_handed_over_is_swept_up(
     broker: Broker, stores: Stores, client: Client, listener: Neighbour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reactor.relay.HANDED_OVER_LIMIT", 5)
-    monkeypatch.setattr("reactor.relay.SWEEP_LIMIT", 4)
+    monkeypatch.setattr("saga.timers.relay.HANDED_OVER_LIMIT", 5)
+    monkeypatch.setattr("saga.timers.relay.SWEEP_LIMIT", 4)
     store = stores.open()
     events = await save(store, 12)
     async with (

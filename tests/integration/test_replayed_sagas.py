@@ -20,7 +20,7 @@ from events.catalogue import (
     PaymentRequested,
 )
 from events.identity import introduced
-from runtime.clock import utc_now
+from saga.clock import utc_now
 from tests.support.broker import Broker, until
 from tests.support.dead_letters import Commands, put_away, until_dead
 from tests.support.services import TOPOLOGIES, alone, stand_in_for_others

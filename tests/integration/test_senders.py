@@ -10,8 +10,8 @@ import pytest
 from aiormq.exceptions import ChannelAccessRefused
 
 from events.catalogue import INVENTORY, ORDER, PAYMENT
-from messaging.message import ORIGIN_USER, REASON
-from messaging.users import ADMINISTRATOR, OPERATOR, PUBLISHER
+from saga.messaging.message import ORIGIN_USER, REASON
+from saga.messaging.users import ADMINISTRATOR, OPERATOR, PUBLISHER
 from tests.support.broker import Broker, Client, until
 from tests.support.dead_letters import Commands
 from tests.support.services import TOPOLOGIES, Alone, alone

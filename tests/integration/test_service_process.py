@@ -4,12 +4,12 @@ import os
 import subprocess
 import sys
 
-from cli.process import free_port
+from local_stack.process import free_port
 
 NOBODY = "127.0.0.1:1"
 PROGRAM = """\
 import asyncio, runpy
-from order_service.worker import OrderWorker
+from order_service.application import OrderWorker
 
 async def cancelled(self):
     raise asyncio.CancelledError

@@ -22,23 +22,23 @@ from events.catalogue import (
 from events.codec import to_json
 from events.fields import Item, Location, Money, Timestamp
 from events.identity import stamped
+from inventory_service.application import InventoryWorker
+from inventory_service.mongo_store import InventoryStore, InventoryUnit
 from inventory_service.reactions import World
 from inventory_service.reservation import Reservation
 from inventory_service.stock import Move, Stock, Warehouse
-from inventory_service.store import InventoryStore, InventoryUnit
-from inventory_service.worker import InventoryWorker
-from messaging.message import Message
-from messaging.verdict import Done, Later, Unavailable
+from order_service.mongo_store import OrderStore
 from order_service.order import Order
-from order_service.store import OrderStore
+from payment_service.mongo_store import PaymentStore
 from payment_service.payment import Payment
-from payment_service.store import PaymentStore
-from reactor.aggregate import Aggregate
-from reactor.mongo import Aggregates, Database, PlainStore, connect, database
-from reactor.relay import Relay
-from reactor.step import Entry, Record, Step
-from reactor.store import Document
-from runtime.clock import utc_now
+from saga.clock import utc_now
+from saga.messaging.message import Message
+from saga.messaging.results import Done, Later, Unavailable
+from saga.mongodb.aggregates import Aggregates, Database, PlainStore, connect, database
+from saga.reactions.aggregate import Aggregate
+from saga.reactions.step import Entry, Record, Step
+from saga.reactions.store import Document
+from saga.timers.relay import Relay
 from tests.support.broker import until
 from tests.support.services import database_server
 

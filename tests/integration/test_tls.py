@@ -13,10 +13,10 @@ from pymongo.errors import PyMongoError
 from typer.testing import CliRunner
 
 from cli import main
-from cli.broker import BrokerNode
-from cli.process import Child, free_port, wait_until
 from events.catalogue import ORDER
-from messaging.users import OPERATOR
+from local_stack.process import Child, free_port, wait_until
+from local_stack.rabbitmq_node import BrokerNode
+from saga.messaging.users import OPERATOR
 from tests.support.services import alone
 from tests.support.users import PASSWORDS
 

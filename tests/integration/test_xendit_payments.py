@@ -15,8 +15,8 @@ from events.catalogue import (
     PaymentRefundFailed,
 )
 from tests.support.broker import Broker, until
+from tests.support.payment_driver import PRICE, Till, refund, request
 from tests.support.services import Alone, alone, check_problem, stand_in_for_others
-from tests.support.till import PRICE, Till, refund, request
 from tests.support.xendit import KEY, TOKEN, Json, StandIn, Trouble, send, stand_in
 
 CALL_TIMEOUT = 6.0

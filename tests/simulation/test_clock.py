@@ -7,7 +7,7 @@ from time import monotonic
 
 import pytest
 
-from simulation.clock import EPOCH, Deadlock, Nap, VirtualLoop, utc_clock
+from verification.simulation.clock import EPOCH, Deadlock, Nap, VirtualLoop, utc_clock
 
 
 @pytest.fixture

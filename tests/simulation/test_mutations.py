@@ -13,8 +13,8 @@ from multiprocessing import get_context
 
 import pytest
 
-from simulation.world import play
-from tests.simulation import mistakes
+from tests.simulation import mutants as mistakes
+from verification.simulation.world import play
 
 LIMITS: dict[Callable[[mistakes.Patch], None], int] = {
     mistakes.acknowledge_at_once: 60,

@@ -6,10 +6,10 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
-from simulation.adversary import KINDS
-from simulation.schedules import play_all, story
-from simulation.world import play
-from tests.simulation.mistakes import leave_what_is_left_over
+from tests.simulation.mutants import leave_what_is_left_over
+from verification.simulation.adversary import KINDS
+from verification.simulation.schedules import play_all, story
+from verification.simulation.world import play
 
 FIRST_SEED = 1
 SCHEDULES = 20_000

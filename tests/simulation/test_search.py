@@ -8,12 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
-from simulation.judge import Judge
-from simulation.one_order import FAULTS
-from simulation.paths import longest_path
-from simulation.search import search
-from simulation.searches import search_all, together
-from tests.simulation.mistakes import (
+from tests.simulation.mutants import (
     Patch,
     await_no_payment_after_an_expiry,
     cancel_what_is_paid,
@@ -41,6 +36,11 @@ from tests.simulation.mistakes import (
     take_pending_for_declined,
     take_silence_for_a_refusal,
 )
+from verification.model_checker.fault_combinations import search_all, together
+from verification.model_checker.judge import Judge
+from verification.model_checker.model import FAULTS
+from verification.model_checker.paths import longest_path
+from verification.model_checker.search import search
 
 LIMIT = 200_000
 

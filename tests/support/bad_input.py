@@ -15,8 +15,8 @@ from pamqp.commands import Basic
 
 from events.catalogue import INVENTORY, ORDER, PAYMENT
 from events.codec import InvalidEvent
-from messaging.message import Delivery, read
-from messaging.topology import Topology
+from saga.messaging.message import Delivery, read
+from saga.messaging.topology import Topology
 from tests.support.services import TOPOLOGIES
 
 KEY = "InventoryReservationRequested"

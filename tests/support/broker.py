@@ -12,12 +12,12 @@ import aio_pika
 import httpx
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 
-from cli.endpoints import broker_login
 from events.catalogue import Event
 from events.codec import decode
-from messaging.connect import connect
-from messaging.declare import declare_bound, declare_own
-from messaging.topology import Topology, home_exchange
+from operations.endpoints import broker_login
+from saga.messaging.topology import Topology, home_exchange
+from saga.rabbitmq.connection import connect
+from saga.rabbitmq.declare import declare_bound, declare_own
 
 E = TypeVar("E", bound=Event)
 

@@ -9,9 +9,9 @@ from typer.testing import CliRunner, Result
 
 from cli import main
 from events.catalogue import INVENTORY, ORDER, PAYMENT, Event
-from messaging.message import Delivery, dead, to_message
-from messaging.topology import Topology
-from runtime.clock import utc_now
+from saga.clock import utc_now
+from saga.messaging.message import Delivery, dead, to_message
+from saga.messaging.topology import Topology
 from tests.support.broker import Client, until
 from tests.support.services import DELAYS
 

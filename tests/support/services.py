@@ -10,17 +10,17 @@ from uuid import uuid4
 
 import httpx
 
-from cli.database import DatabaseNode
-from cli.process import Child, free_port, wait_until
 from events.catalogue import INVENTORY, ORDER, PAYMENT
 from inventory_service.reactions import REACTIONS as INVENTORY_REACTIONS
 from inventory_service.reactions import TRANSITIONS as INVENTORY_TRANSITIONS
-from messaging.topology import Topology
+from local_stack.mongodb_node import DatabaseNode
+from local_stack.process import Child, free_port, wait_until
 from order_service.reactions import REACTIONS as ORDER_REACTIONS
 from order_service.reactions import TRANSITIONS as ORDER_TRANSITIONS
 from payment_service.reactions import REACTIONS as PAYMENT_REACTIONS
 from payment_service.reactions import TRANSITIONS as PAYMENT_TRANSITIONS
-from reactor.worker import topology
+from saga.messaging.topology import Topology
+from saga.reactions.application import topology
 from tests.support.broker import Client, Neighbour, until
 
 DELAYS = (0.1, 0.2)

@@ -4,11 +4,11 @@ from collections import defaultdict
 
 from aio_pika.abc import AbstractChannel
 
-from cli.tap import LAST_EVENTS
 from events.catalogue import SERVICES, Event
 from events.codec import decode
-from messaging.connect import connect
-from messaging.topology import exchange_of
+from operations.event_tap import LAST_EVENTS
+from saga.messaging.topology import exchange_of
+from saga.rabbitmq.connection import connect
 from tests.support.broker import until
 
 QUEUE = "tap"

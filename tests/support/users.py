@@ -6,8 +6,8 @@ from typing import Any
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
-from messaging.definitions import definitions, users
-from messaging.users import ADMINISTRATOR
+from operations.access.broker_definitions import definitions, users
+from saga.messaging.users import ADMINISTRATOR
 from tests.support.broker import Broker
 from tests.support.services import TOPOLOGIES
 

@@ -1,5 +1,5 @@
 """A stand-in for Xendit's Payments API, written from its public documentation (see
-`payment_service.xendit_messages`), on a port of this machine.
+`payment_service.providers.xendit.messages`), on a port of this machine.
 
 What a payment request becomes depends on its channel or token:
 
@@ -25,7 +25,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from cli.process import free_port, wait_until
+from local_stack.process import free_port, wait_until
 
 KEY = "xnd_development_key-of-the-tests"
 TOKEN = "token-of-the-tests"

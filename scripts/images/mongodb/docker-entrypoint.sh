@@ -15,7 +15,7 @@ from pymongo.errors import ConnectionFailure
 
 DATA = Path("/data/db")
 USER_MADE = DATA / ".root-user-made"
-# Without sync-on-commit a killed server loses what it has acknowledged last; see cli/database.py.
+# Without sync-on-commit a killed server loses what it has acknowledged last; see local_stack/mongodb_node.py.
 COMMAND = ["secantusd-py", "--storage-path", str(DATA), "--cache-size", "256M", "--sync-on-commit"]
 START_LIMIT = 60
 STOP_LIMIT = 10

@@ -1,1 +1,0 @@
-"""The audit: whether what the three services have stored keeps every promise, order by order."""

@@ -1,0 +1,20 @@
+"""What the commands share: running their work, and printing."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import typer
+
+from operations.errors import CommandError
+
+T = TypeVar("T")
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command's work; a failure becomes one line on stderr and exit code 1."""
+    try:
+        return asyncio.run(work)
+    except CommandError as failure:
+        typer.echo(f"saga: {failure}", err=True)
+        raise typer.Exit(1) from None

@@ -1,0 +1,240 @@
+"""Reservations, stock levels and warehouses in MongoDB; a batch changes them in one transaction."""
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import UpdateOne
+from pymongo.errors import PyMongoError
+
+from events.catalogue import InventoryReservationRequested
+from inventory_service.allocation import BAND_KM
+from inventory_service.reactions import Hold, StockReaction, World
+from inventory_service.reservation import Reservation
+from inventory_service.stock import Level, Stock, Warehouse
+from saga.messaging.results import Unavailable
+from saga.mongodb.aggregates import NUDGE_AFTER, Aggregates, Database, Session, available
+from saga.reactions.step import Reaction, Step
+from saga.reactions.store import Document, Unit
+
+log = structlog.get_logger()
+
+COMMIT_TRIES = 5
+LEVEL_NUMBERS = ("available", "reserved", "allocated", "owned", "version")
+
+
+class _LostRaceError(Exception):
+    """Somebody else changed the same documents first; nothing was written."""
+
+
+class InventoryUnit(Unit[Reservation, World]):
+    """What a batch works on: reservations and the stock they are made from."""
+
+    def accept(self, reaction: Reaction[Reservation]) -> None:
+        """Let the next reaction of the batch see the stock as this one leaves it."""
+        if isinstance(reaction, StockReaction):
+            self.context.stock.apply(reaction.moves)
+
+
+class InventoryStore(Aggregates[Reservation]):
+    """See `saga.reactions.store.Store`; the context of a unit is the `World` its reactions look at.
+
+    `replica` is a name that a process has again after a restart, to end the transaction that it died in.
+    """
+
+    def __init__(
+        self,
+        client: AsyncIOMotorClient[Document],
+        database: Database,
+        clock: Callable[[], datetime],
+        default_hold: timedelta,
+        replica: str | None = None,
+        nudge_after: timedelta = NUDGE_AFTER,
+        band_km: float = BAND_KM,
+    ) -> None:
+        super().__init__(database["reservations"], Reservation, clock, nudge_after)
+        self._client = client
+        self._levels = database["stock"]
+        self._warehouses = database["warehouses"]
+        self._default_hold = default_hold
+        self._band_km = band_km
+        self._sessions = database["sessions"]
+        self._replica = replica or uuid4().hex
+        self._session: Session | None = None
+        self._turn = asyncio.Lock()
+
+    async def prepare(self) -> None:
+        """Create the indexes, and the collections, which a transaction could not create."""
+        await super().prepare()
+        with available():
+            await self._levels.create_index("productId")
+            await self._warehouses.create_index("name", sparse=True)
+            # Levels that were set before anybody counted what there is in all.
+            parts = {"$add": ["$available", "$reserved", "$allocated"]}
+            await self._levels.update_many({"owned": {"$exists": False}}, [{"$set": {"owned": parts}}])
+            await self._open_session()
+
+    async def load(self, steps: Sequence[Step[Reservation, World]]) -> Unit[Reservation, World]:
+        """Load the reservations that the steps touch, and every level they may draw on."""
+        entries = await self.fetch({step.key for step in steps})
+        products = {
+            item.product_id
+            for step in steps
+            if isinstance(step.about, InventoryReservationRequested | Hold)
+            for item in step.about.items
+        }
+        for entry in entries.values():
+            if entry.state:
+                products |= {item.product_id for item in entry.state.items}
+        stock = Stock(
+            free={level.place: level.available for level in await self.levels(product_ids=products)},
+            warehouses={warehouse.warehouse_id: warehouse for warehouse in await self.warehouses()},
+        )
+        return InventoryUnit(entries, World(stock, self._clock(), self._default_hold, self._band_km))
+
+    async def save(self, unit: Unit[Reservation, World]) -> Collection[str]:
+        """Write reservations and stock together, all or nothing; return the keys to react for anew."""
+        if not unit.context.stock.moved:
+            return await self.write(unit.entries.values())
+        # Moves that cancel each other out write no stock, but are all or nothing like any others.
+        moved = {place: total for place, total in unit.context.stock.moved.items() if any(total.values())}
+        stock_writes = [
+            UpdateOne(
+                {
+                    "_id": level_id(*place),
+                    **{name: {"$gte": -units} for name, units in total.items() if units < 0},
+                },
+                {"$inc": {**total, "version": 1}},
+            )
+            for place, total in moved.items()
+        ]
+        # Whoever asked may be cancelled, but a transaction that has begun goes on to its end: the driver's
+        # thread would, and the next one would find the session in use.
+        transaction = asyncio.ensure_future(self._in_turn(unit, stock_writes))
+        transaction.add_done_callback(lambda done: done.cancelled() or done.exception())
+        try:
+            await asyncio.shield(transaction)
+        except asyncio.CancelledError:
+            await asyncio.wait([transaction])
+            raise
+        except _LostRaceError:
+            return set(unit.entries)
+        return set()
+
+    async def levels(
+        self, product_ids: Collection[str] | None = None, warehouse_id: str | None = None
+    ) -> list[Level]:
+        """Return the levels of these products (None: of all), at one warehouse or at all."""
+        chosen: dict[str, Any] = {} if product_ids is None else {"productId": {"$in": list(product_ids)}}
+        if warehouse_id:
+            chosen["warehouseId"] = warehouse_id
+        with available():
+            cursor = self._levels.find(chosen).sort("_id", 1)
+            return [Level.model_validate(document) async for document in cursor]
+
+    async def set_level(
+        self, warehouse_id: str, product_id: str, units: int, version: int | None
+    ) -> Level | None:
+        """Set what is available; with a version, only if it is still that one, else return None."""
+        key = level_id(warehouse_id, product_id)
+        chosen = {"_id": key} if version is None else {"_id": key, "version": version}
+        before = {name: {"$ifNull": [f"${name}", 0]} for name in LEVEL_NUMBERS}
+        change = {
+            **before,
+            "warehouseId": warehouse_id,
+            "productId": product_id,
+            "available": units,
+            "owned": {"$add": [before["owned"], {"$subtract": [units, before["available"]]}]},
+            "version": {"$add": [before["version"], 1]},
+        }
+        with available():
+            done = await self._levels.update_one(chosen, [{"$set": change}], upsert=version is None)
+            if version is not None and not done.matched_count:
+                return None
+            return Level.model_validate(await self._levels.find_one({"_id": key}))
+
+    async def warehouses(self) -> list[Warehouse]:
+        """Return every warehouse."""
+        with available():
+            return [Warehouse.model_validate(row) async for row in self._warehouses.find().sort("_id", 1)]
+
+    async def set_warehouses(self, warehouses: Sequence[Warehouse]) -> None:
+        """Add these warehouses, or change them."""
+        writes = [
+            UpdateOne(
+                {"_id": warehouse.warehouse_id}, {"$set": warehouse.model_dump(by_alias=True)}, upsert=True
+            )
+            for warehouse in warehouses
+        ]
+        if writes:
+            with available():
+                await self._warehouses.bulk_write(writes, ordered=False)
+
+    async def _open_session(self) -> Session:
+        """Open the session for this replica's transactions, and end the one before.
+
+        A process that dies in a transaction leaves it open, and its documents out of reach until the database
+        ends it, by default after 60 s. Whoever takes the place of that process ends it at once.
+        """
+        self._session = await self._client.start_session()
+        session_id = self._session.session_id
+        before = await self._sessions.find_one({"_id": self._replica})
+        if before:
+            await self._client.admin.command("killSessions", [before["session"]])
+        await self._sessions.update_one(
+            {"_id": self._replica}, {"$set": {"session": session_id, "at": self._clock()}}, upsert=True
+        )
+        return self._session
+
+    async def _in_turn(self, unit: Unit[Reservation, World], stock_writes: Sequence[UpdateOne]) -> None:
+        async with self._turn:
+            with available():
+                await self._transact(self._session or await self._open_session(), unit, stock_writes)
+
+    async def _transact(
+        self, session: Session, unit: Unit[Reservation, World], stock_writes: Sequence[UpdateOne]
+    ) -> None:
+        session.start_transaction()
+        try:
+            if await self.write(unit.entries.values(), session):
+                raise _LostRaceError
+            if stock_writes:
+                result = await self._levels.bulk_write(list(stock_writes), ordered=False, session=session)
+                if result.matched_count != len(stock_writes):
+                    raise _LostRaceError
+            await self._commit(session)
+        except PyMongoError as error:
+            await _abort(session)
+            if error.has_error_label("TransientTransactionError"):
+                raise _LostRaceError from error
+            raise
+        except BaseException:
+            await _abort(session)
+            raise
+
+    async def _commit(self, session: Session) -> None:
+        # When nobody knows whether the commit was done, only the commit may be repeated.
+        for _ in range(COMMIT_TRIES):
+            try:
+                return await session.commit_transaction()
+            except PyMongoError as error:
+                if not error.has_error_label("UnknownTransactionCommitResult"):
+                    raise
+                log.warning("commit_in_doubt", error=str(error))
+        raise Unavailable("the database does not say whether a transaction was committed")
+
+
+def level_id(warehouse_id: str, product_id: str) -> str:
+    """Return the `_id` of a level."""
+    return f"{warehouse_id}/{product_id}"
+
+
+async def _abort(session: Session) -> None:
+    try:
+        await session.abort_transaction()
+    except PyMongoError as error:  # it has ended already, or the server ends it by itself
+        log.debug("abort_failed", error=str(error))

@@ -1,0 +1,1 @@
+"""Broker, database and services as private processes on one machine."""

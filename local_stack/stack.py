@@ -1,0 +1,299 @@
+"""The whole system on this machine: broker, database and services, each a process of its own."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Protocol, Self, TextIO
+from urllib.parse import urlsplit
+
+import httpx
+
+from local_stack.mongodb_node import DatabaseNode
+from local_stack.process import Child, ProcessError, free_port, wait_until
+from local_stack.rabbitmq_container import BrokerContainer, docker_answers
+from local_stack.rabbitmq_node import (
+    DEFAULT_AMQP_PORT,
+    DEFAULT_MANAGEMENT_PORT,
+    Broker,
+    BrokerNode,
+    find_broker,
+    is_installed,
+)
+from local_stack.state import forget_endpoints, take_lock, write_endpoints
+from operations.access.broker_definitions import users
+from operations.access.database_users import AUDITOR
+from operations.access.passwords import MONGODB, RABBITMQ, named_or_made, url_variable
+from operations.endpoints import Endpoints
+from operations.registry import topologies
+
+SERVICES = ("order_service", "inventory_service", "payment_service")
+"""The services by module name; they may start in any order."""
+
+PORTS = {
+    "order_service": ("ORDER_PORT", 8001),
+    "inventory_service": ("INVENTORY_PORT", 8002),
+    "payment_service": ("PAYMENT_PORT", 8003),
+}
+"""For each service the environment variable that fixes its HTTP port, and the default."""
+
+SERVICE_START_LIMIT = 60.0
+SERVICE_STOP_LIMIT = 15.0
+"""Seconds a service may take to become ready, and to finish the work in hand."""
+
+SECRET = tuple(f"_{server}_{kind}" for server in (RABBITMQ, MONGODB) for kind in ("URL", "PASSWORD"))
+"""How the variables end that are for one service, or for the command line, and are not handed to all."""
+
+WATCH_INTERVAL = 0.5
+"""Seconds between two looks whether everything still runs."""
+
+
+class Node(Protocol):
+    """What `BrokerNode` and `DatabaseNode` have in common."""
+
+    @property
+    def children(self) -> tuple[Child, ...]: ...
+    def start(self) -> None: ...
+    def wait_ready(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+class Stack:
+    """The services, and a private broker and database where the environment names none.
+
+    `env` adds to this process's environment, for the services and for the choices made here: RABBITMQ_URL,
+    RABBITMQ_MANAGEMENT_URL, MONGODB_URL, the ports, SAGA_STATE. Nothing happens before `start`. Use it as a
+    context manager, or call `stop` whatever `start` did. It may be used from any thread, one at a time.
+
+    Each service logs in as itself at the private broker and database. Where one is named, all use the URL
+    that names it, but for a service that has its own, as in ORDER_RABBITMQ_URL or PAYMENT_MONGODB_URL. No
+    service is told the login of another.
+    """
+
+    def __init__(
+        self,
+        state_dir: Path | None = None,
+        *,
+        env: Mapping[str, str] | None = None,
+        logs_to_stderr: bool = False,
+    ) -> None:
+        """`logs_to_stderr` sends the services' logs there instead of to files in `logs_dir`."""
+        self._env = {**os.environ, **(env or {})}
+        self.state_dir = (state_dir or Path(self._env.get("SAGA_STATE") or ".saga")).resolve()
+        self._logs_to_stderr = logs_to_stderr
+        self._lock: TextIO | None = None
+        self._endpoints: Endpoints | None = None
+        self._services: dict[str, Child] = {}
+        self._replicas: list[Child] = []
+        self.broker: BrokerNode | BrokerContainer | None = None
+        """The private broker, None when another one is used."""
+        self.database: DatabaseNode | None = None
+        """The private database, None when another one is used."""
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where everything is; RuntimeError before it was started."""
+        if self._endpoints is None:
+            raise RuntimeError("the stack has not been started")
+        return self._endpoints
+
+    @property
+    def logs_dir(self) -> Path:
+        """The directory with a log file for each process."""
+        return self.state_dir / "logs"
+
+    @property
+    def children(self) -> list[Child]:
+        """Every process of the stack."""
+        services = [*self._services.values(), *self._replicas]
+        return [*services, *(child for node in self._nodes for child in node.children)]
+
+    def start(self, report: Callable[[str], None] = lambda _: None) -> Endpoints:
+        """Start what is missing and return when all of it is ready.
+
+        `report` is told what is being waited for. ProcessError when a part does not come up or the state
+        directory is in use; call `stop` then too.
+        """
+        self._lock = take_lock(self.state_dir)
+        forget_endpoints(self.state_dir)
+        self._endpoints = self._plan(self._choose_broker(), self._choose_database())
+        report(f"starting {' and '.join(self._private_parts()) or 'the services'}")
+        for node in self._nodes:
+            node.start()
+        for node in self._nodes:
+            node.wait_ready()
+        report("starting the services")
+        self._services = {name: self._service(name, name, {}) for name in SERVICES}
+        for child in self._services.values():
+            child.start()
+        for name in SERVICES:
+            self._wait_service(name)
+        write_endpoints(self.state_dir, self.endpoints)
+        return self.endpoints
+
+    def stop(self) -> None:
+        """Stop everything: the services first, which finish their work in hand, then broker and database."""
+        if self._lock is None:
+            return
+        forget_endpoints(self.state_dir)
+        services = [*self._services.values(), *self._replicas]
+        _at_once(partial(child.stop, SERVICE_STOP_LIMIT) for child in services)
+        _at_once(node.stop for node in self._nodes)
+        self._services, self._replicas, self.broker, self.database = {}, [], None, None
+        self._lock.close()
+        self._lock = None
+
+    def service(self, name: str) -> Child:
+        """The process of a service (`order_service`, ...): to kill it, or to pause it with a signal."""
+        return self._services[name]
+
+    def start_service(self, name: str) -> None:
+        """Start a service again that was stopped or killed, and wait until it is ready."""
+        self._services[name].start()
+        self._wait_service(name)
+
+    def start_replica(self, name: str) -> str:
+        """Start one more process of a service, which shares its work, and return its URL once it is ready."""
+        port, _ = PORTS[name]
+        url = f"http://127.0.0.1:{free_port()}"
+        child = self._service(name, f"{name}-{len(self._replicas) + 2}", {port: _port(url)})
+        self._replicas.append(child)
+        child.start()
+        _wait_ready(child, url)
+        return url
+
+    def check(self) -> None:
+        """ProcessError, with the end of its log, when a process of the stack has ended."""
+        for child in self.children:
+            if not child.alive:
+                raise ProcessError(child.describe_end())
+
+    def watch(self) -> None:
+        """Never return; ProcessError as soon as a process of the stack has ended."""
+        while True:
+            self.check()
+            time.sleep(WATCH_INTERVAL)
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def _nodes(self) -> list[Node]:
+        return [node for node in (self.broker, self.database) if node is not None]
+
+    def _private_parts(self) -> list[str]:
+        named = {"RabbitMQ": self.broker, "the database": self.database}
+        return [name for name, node in named.items() if node is not None]
+
+    def _choose_broker(self) -> Broker:
+        if url := self._env.get("RABBITMQ_URL"):
+            return Broker(url, self._env.get("RABBITMQ_MANAGEMENT_URL") or _management_beside(url))
+        if found := find_broker():
+            return found
+        kind = BrokerContainer if not is_installed() and docker_answers() else BrokerNode
+        passwords = named_or_made(users(topologies()), RABBITMQ, self._env)
+        self.broker = kind(
+            self.state_dir / "rabbitmq",
+            amqp_port=free_port(DEFAULT_AMQP_PORT),
+            management_port=free_port(DEFAULT_MANAGEMENT_PORT),
+            log=self.logs_dir / "rabbitmq.log",
+            passwords=passwords,
+        )
+        return Broker(self.broker.url, self.broker.management_url)
+
+    def _choose_database(self) -> str:
+        if url := self._env.get("MONGODB_URL"):
+            return url
+        self.database = DatabaseNode(
+            self.state_dir / "mongodb",
+            log=self.logs_dir / "mongodb.log",
+            passwords=named_or_made([*SERVICES, AUDITOR], MONGODB, self._env),
+            databases={name: self._env.get(f"{_prefix(name)}_DATABASE") or name for name in SERVICES},
+        )
+        return self.database.url_of(AUDITOR)
+
+    def _plan(self, broker: Broker, mongodb: str) -> Endpoints:
+        return Endpoints(
+            order=self._service_url("order_service"),
+            inventory=self._service_url("inventory_service"),
+            payment=self._service_url("payment_service"),
+            rabbitmq=broker.url,
+            management=broker.management_url,
+            mongodb=mongodb,
+        )
+
+    def _service_url(self, name: str) -> str:
+        variable, default = PORTS[name]
+        port = self._env.get(variable) or free_port(default)
+        return f"http://127.0.0.1:{port}"
+
+    def _service(self, name: str, called: str, settings: Mapping[str, str]) -> Child:
+        at = self.endpoints
+        others = {key: value for key, value in self._env.items() if not key.endswith(SECRET)}
+        env = others | {
+            "RABBITMQ_URL": self._broker_url(name),
+            "MONGODB_URL": self._database_url(name),
+            "ORDER_PORT": _port(at.order),
+            "INVENTORY_PORT": _port(at.inventory),
+            "PAYMENT_PORT": _port(at.payment),
+            **settings,
+        }
+        log = None if self._logs_to_stderr else self.logs_dir / f"{called}.log"
+        return Child(called, [sys.executable, "-m", name], env=env, log=log)
+
+    def _broker_url(self, name: str) -> str:
+        if self.broker is not None:
+            return self.broker.url_of(name)
+        return self._env.get(url_variable(name, RABBITMQ)) or self.endpoints.rabbitmq
+
+    def _database_url(self, name: str) -> str:
+        if self.database is not None:
+            return self.database.url_of(name)
+        return self._env.get(url_variable(name, MONGODB)) or self.endpoints.mongodb
+
+    def _wait_service(self, name: str) -> None:
+        _wait_ready(self._services[name], getattr(self.endpoints, name.removesuffix("_service")))
+
+
+def _at_once(actions: Iterable[Callable[[], None]]) -> None:
+    with ThreadPoolExecutor() as pool:
+        for running in [pool.submit(action) for action in actions]:
+            running.result()
+
+
+def _management_beside(amqp_url: str) -> str:
+    return f"http://{urlsplit(amqp_url).hostname or 'localhost'}:{DEFAULT_MANAGEMENT_PORT}"
+
+
+def _prefix(service: str) -> str:
+    return service.removesuffix("_service").upper()
+
+
+def _port(url: str) -> str:
+    return str(urlsplit(url).port)
+
+
+def _wait_ready(child: Child, base: str) -> None:
+    url = f"{base}/readyz"
+    # Without trust_env: a proxy for the internet does not lead to this machine.
+    with httpx.Client(timeout=3, trust_env=False) as client:
+        what = f"{child.name} is ready at {url}"
+        wait_until(lambda: _is_ready(client, url), SERVICE_START_LIMIT, what, child)
+
+
+def _is_ready(client: httpx.Client, url: str) -> bool:
+    try:
+        return client.get(url).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False

@@ -1,0 +1,1 @@
+"""Users, permissions and passwords of the broker and of the databases."""

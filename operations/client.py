@@ -1,0 +1,256 @@
+"""The services over HTTP, as thin as can be; whatever goes wrong becomes one line that says what to do."""
+
+import asyncio
+import os
+import re
+from collections.abc import Collection, Mapping, Sequence
+from time import monotonic
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+
+from operations.endpoints import Endpoints
+from operations.errors import CommandError
+
+Json = dict[str, Any]
+T = TypeVar("T")
+
+TERMINAL = frozenset({"confirmed", "failed", "cancelled"})
+ANSWER_SECONDS = 15.0
+"""How long a service may take to answer, beyond what it was asked to wait."""
+NUDGE_SECONDS = 120.0
+"""How long a nudge of every order may take."""
+LONG_POLL_SECONDS = 10.0
+POLL_SECONDS = 0.1
+PLACE_SECONDS = 60.0
+"""How long an order is held back because too many are placed."""
+TOKEN_VARIABLE = "SAGA_TOKEN"  # noqa: S105 (a name)
+"""The environment variable with the token that the services ask for."""
+
+
+class ServiceError(CommandError):
+    """A service answered with an error: its HTTP status, and in how many seconds to come again."""
+
+    def __init__(self, message: str, status: int, retry_after: float = 0) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class Services:
+    """The three services; an async context manager that closes its connections."""
+
+    def __init__(self, endpoints: Endpoints, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._at = endpoints
+        self._http = httpx.AsyncClient(transport=transport, trust_env=False, headers=_authorization())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    async def ready(self, within: float) -> None:
+        """Wait until every service says that it is ready.
+
+        Raises:
+            CommandError: one is not, after `within` seconds; says which and why.
+        """
+        deadline = monotonic() + within
+        for base in (self._at.order, self._at.inventory, self._at.payment):
+            while True:
+                try:
+                    await self._call("GET", base, "/readyz")
+                    break
+                except CommandError:
+                    if monotonic() >= deadline:
+                        raise
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def place(self, order: Json, idempotency_key: str | None = None) -> Json:
+        """Place an order, as soon as the service takes one more; return it as accepted."""
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        deadline = monotonic() + PLACE_SECONDS
+        while True:
+            try:
+                return await self._call("POST", self._at.order, "/orders", json=order, headers=headers)
+            except ServiceError as refusal:
+                if refusal.status != httpx.codes.TOO_MANY_REQUESTS or monotonic() > deadline:
+                    raise
+                await asyncio.sleep(refusal.retry_after)
+
+    async def order(self, order_id: str, wait: float = 0) -> Json:
+        """Return an order, once it has ended or after `wait` seconds."""
+        params = {"wait": f"{wait:.3f}"} if wait > 0 else {}
+        return await self._call(
+            "GET",
+            self._at.order,
+            f"/orders/{quote(order_id, safe='')}",
+            params=params,
+            timeout=wait + ANSWER_SECONDS,
+        )
+
+    async def ended(self, order_id: str, within: float) -> Json:
+        """Wait until an order has ended; return it. See `reached`."""
+        return await self.reached(TERMINAL, order_id, within, LONG_POLL_SECONDS)
+
+    async def reached(
+        self, statuses: Collection[str], order_id: str, within: float, long_poll: float = 0
+    ) -> Json:
+        """Wait until an order has one of the statuses, even if no service knows it yet; return it.
+
+        With `long_poll` seconds the service holds its answer back, until the order has ended.
+
+        Raises:
+            CommandError: it has none of them after `within` seconds; says where it stands.
+        """
+        deadline = monotonic() + within
+        while True:
+            left = max(deadline - monotonic(), 0)
+            order = await self._order_if_known(order_id, min(left, long_poll))
+            if order is not None and order["status"] in statuses:
+                return order
+            if monotonic() >= deadline:
+                raise CommandError(_unfinished(order_id, order, within))
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def cancel(self, order_id: str) -> Json:
+        """Ask for an order to be cancelled; return it."""
+        return await self._call("POST", self._at.order, f"/orders/{quote(order_id, safe='')}/cancel")
+
+    async def payment(self, payment_id: str) -> Json:
+        """Return a payment."""
+        return await self._call("GET", self._at.payment, f"/payments/{quote(payment_id, safe='')}")
+
+    async def refund(self, payment_id: str) -> Json:
+        """Have a payment refunded: one of no saga, or one whose refund was refused; return the payment."""
+        return await self._call("POST", self._at.payment, f"/payments/{quote(payment_id, safe='')}/refund")
+
+    async def nudge(self, order_id: str | None = None) -> list[Json]:
+        """Have what an order, or every order, waits for asked again; return what was published."""
+        path = "/nudge" if order_id is None else f"/orders/{quote(order_id, safe='')}/nudge"
+        return _list(await self._call("POST", self._at.order, path, timeout=NUDGE_SECONDS), "published")
+
+    async def confirmed_books(self) -> list[Json]:
+        """Return, for each currency, the sum and the number of confirmed orders."""
+        return _list(await self._call("GET", self._at.order, "/books"), "books")
+
+    async def payment_books(self) -> list[Json]:
+        """Return, for each currency, what was charged and what was refunded."""
+        return _list(await self._call("GET", self._at.payment, "/books"), "books")
+
+    async def stock(self, product_id: str | None = None, warehouse_id: str | None = None) -> list[Json]:
+        """Return the stock levels, of one product or warehouse if named."""
+        wanted = {"productId": product_id, "warehouseId": warehouse_id}
+        params = {name: value for name, value in wanted.items() if value is not None}
+        return _list(await self._call("GET", self._at.inventory, "/stock", params=params), "stock")
+
+    async def set_stock(
+        self, warehouse_id: str, product_id: str, available: int, version: int | None = None
+    ) -> Json:
+        """Set how many units are available, with a version only if it is still that one; return the level."""
+        path = f"/stock/{quote(warehouse_id, safe='')}/{quote(product_id, safe='')}"
+        headers = {} if version is None else {"If-Match": f'"{version}"'}
+        return await self._call(
+            "PUT", self._at.inventory, path, json={"available": available}, headers=headers
+        )
+
+    async def put_warehouses(self, warehouses: Sequence[Json]) -> None:
+        """Create warehouses, or change those that exist."""
+        await self._call("PUT", self._at.inventory, "/warehouses", json={"warehouses": list(warehouses)})
+
+    async def _order_if_known(self, order_id: str, wait: float) -> Json | None:
+        try:
+            return await self.order(order_id, wait)
+        except ServiceError as refusal:
+            if refusal.status == httpx.codes.NOT_FOUND:
+                return None
+            raise
+
+    async def _call(
+        self,
+        method: str,
+        base: str,
+        path: str,
+        *,
+        json: Json | None = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = ANSWER_SECONDS,
+    ) -> Json:
+        try:
+            response = await self._http.request(
+                method, base + path, json=json, params=params, headers=headers, timeout=timeout
+            )
+        except httpx.TimeoutException:
+            raise CommandError(
+                f"{base} did not answer within {timeout:.0f} s; see what {base}/readyz says"
+            ) from None
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise CommandError(unreachable(base, error)) from None
+        return _body(response, base)
+
+
+def _authorization() -> dict[str, str]:
+    token = os.environ.get(TOKEN_VARIABLE, "").strip()
+    if not re.fullmatch(r"[!-~]*", token):
+        raise CommandError(
+            f"{TOKEN_VARIABLE} is no token: it has other characters than letters, digits and signs"
+        )
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def unreachable(url: str, error: Exception) -> str:
+    """Say that nothing answers at an address, and what to do."""
+    cause = str(error) or type(error).__name__
+    return f"cannot reach {url} ({cause}): is the stack up? start it with `saga up`"
+
+
+def _body(response: httpx.Response, base: str) -> Json:
+    try:
+        body = response.json()
+    except ValueError:
+        body = None
+    if not response.is_success:
+        pause = response.headers.get("retry-after", "")
+        raise ServiceError(
+            _problem(response, body, base), response.status_code, int(pause) if pause.isdecimal() else 0
+        )
+    if not isinstance(body, dict):
+        raise CommandError(
+            f"{base} answered with something else than a JSON object: is it one of the services?"
+        )
+    return body
+
+
+def _problem(response: httpx.Response, body: object, base: str) -> str:
+    """Return the problem details of an answer (RFC 9457), or what `/readyz` complains of, in one line."""
+    problem = body if isinstance(body, dict) else {}
+    wrong_fields = [f"{error.get('field')}: {error.get('message')}" for error in problem.get("errors") or ()]
+    told = "; ".join(wrong_fields) or problem.get("detail") or "; ".join(problem.get("problems") or ())
+    title = problem.get("title") or f"{response.status_code} {response.reason_phrase}"
+    text = f"{title}: {told}" if told else title
+    return f"{base} answered {text}" if response.is_server_error or not problem else text
+
+
+def _list(body: Json, name: str) -> list[Json]:
+    found = body.get(name)
+    if not isinstance(found, list):
+        raise CommandError(
+            f'the answer lacks "{name}": do the services and this command have the same version?'
+        )
+    return found
+
+
+def _unfinished(order_id: str, order: Json | None, within: float) -> str:
+    if order is None:
+        return (
+            f"order {order_id} is unknown after {within:g} s: was its event published, are all services up?"
+        )
+    awaiting = ", ".join(map(str, order.get("awaiting") or ()))
+    awaited = f" and awaits {awaiting}" if awaiting else ""
+    return f"order {order_id} is still {order['status']} after {within:g} s{awaited}"

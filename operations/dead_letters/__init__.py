@@ -1,0 +1,1 @@
+"""Dead letters: found, read, previewed and replayed."""

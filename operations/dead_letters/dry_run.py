@@ -1,0 +1,51 @@
+"""What a service would make of events, worked out with its own tables on its own data, and not saved."""
+
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from events.catalogue import Event
+from saga.reactions.application import Reactions, reaction
+from saga.reactions.engine import Engine
+from saga.reactions.step import Outcome, Step
+from saga.reactions.store import Store, Unit
+
+S = TypeVar("S")
+C = TypeVar("C")
+
+
+async def rehearse(
+    service: str,
+    reactions: Reactions,
+    store: Store[S, C],
+    events: Sequence[Event],
+    clock: Callable[[], datetime],
+) -> list[tuple[S | None, Outcome[S]]]:
+    """Return, for each event, the state before it and the outcome of handling it; the store is only read.
+
+    Events on one aggregate see each other's result, in the order given.
+
+    Raises:
+        Unavailable: the store is away.
+    """
+    steps: list[Step[S, C]] = [reaction(reactions, event) for event in events]
+    unit = await store.load(steps)
+    states = {key: entry.state for key, entry in unit.entries.items()}
+    rehearsed: list[tuple[S | None, Outcome[S]]] = []
+    for step, outcome in zip(steps, await Engine(service, _ReadOnce(unit), clock).run(steps), strict=True):
+        rehearsed.append((states[step.key], outcome))
+        states[step.key] = outcome.state
+    return rehearsed
+
+
+class _ReadOnce(Generic[S, C]):
+    """A store that has been read, and is not written to."""
+
+    def __init__(self, unit: Unit[S, C]) -> None:
+        self._unit = unit
+
+    async def load(self, steps: Sequence[Step[S, C]]) -> Unit[S, C]:
+        return self._unit
+
+    async def save(self, unit: Unit[S, C]) -> Collection[str]:
+        return ()

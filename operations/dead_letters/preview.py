@@ -1,0 +1,183 @@
+"""What a replay of dead letters would do, worked out on the service's own data without changing any of it."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from events.catalogue import Event, PaymentRefundRequested
+from events.codec import InvalidEvent
+from inventory_service.mongo_store import InventoryStore
+from inventory_service.settings import InventorySettings
+from operations.client import Json
+from operations.dead_letters.dead_letter import Letter, readable
+from operations.dead_letters.dry_run import rehearse
+from operations.errors import CommandError
+from operations.registry import SETTINGS, TABLES
+from order_service.mongo_store import OrderStore
+from order_service.order import Order
+from payment_service.mongo_store import PaymentStore
+from payment_service.payment import Payment
+from payment_service.settings import PaymentSettings
+from saga.clock import utc_now
+from saga.messaging.message import Delivery, read, replayed
+from saga.messaging.results import Unavailable
+from saga.messaging.topology import Topology
+from saga.mongodb.aggregates import connect, database
+from saga.reactions.aggregate import Aggregate
+from saga.reactions.application import topology
+from saga.reactions.step import NotYet, Outcome
+from saga.reactions.store import Store
+from saga.settings import ServiceSettings
+from saga.settings import read as read_settings
+
+Rehearsed = tuple[Any, Outcome[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What would become of one letter.
+
+    `verdict` is `runs`, `repeats` (handled already), `ignored`, `waits` (for an order that is not known yet),
+    `fails` or `put_away`; `before` and `after` are statuses in the service, None for an order it does not
+    know; `publishes` are event types; `asks_provider` says that the payment provider's answer follows.
+    """
+
+    verdict: str
+    before: str | None = None
+    after: str | None = None
+    publishes: Sequence[str] = ()
+    reason: str | None = None
+    asks_provider: bool = False
+
+
+async def forecasts(
+    letters: Sequence[Letter], service: str, mongodb_url: str, *, check_sender: bool
+) -> list[Forecast]:
+    """Return what would become of each letter, if they were replayed in this order.
+
+    `check_sender`: the service looks at who published.
+
+    Raises:
+        CommandError: the service's database cannot be reached.
+    """
+    settings = read_settings(SETTINGS[service])
+    reactions, transitions = TABLES[service]
+    declared = topology(service, reactions, transitions, settings.retry_delays)
+    asked = [_read(letter, declared, check_sender=check_sender) for letter in letters]
+    events = [event for event in asked if not isinstance(event, InvalidEvent)]
+    async with _store(settings, mongodb_url) as store:
+        try:
+            rehearsed = iter(await _rehearsed(service, store, events))
+        except Unavailable as why:
+            # What the driver adds behind the first comma is a page about every server it knows of.
+            raise CommandError(
+                f"what a replay would do depends on {settings.database}, and {str(why).split(',')[0]}: "
+                "is the stack up? MONGODB_URL names another database"
+            ) from None
+    return [
+        Forecast("put_away", reason=str(event))
+        if isinstance(event, InvalidEvent)
+        else _foreseen(event, *next(rehearsed))
+        for event in asked
+    ]
+
+
+def as_fields(forecast: Forecast) -> Json:
+    """Return a forecast for scripts."""
+    return {
+        "verdict": forecast.verdict,
+        "before": forecast.before,
+        "after": forecast.after,
+        "publishes": list(forecast.publishes),
+        "reason": forecast.reason,
+        "asksProvider": forecast.asks_provider,
+    }
+
+
+def sentence(forecast: Forecast) -> str:
+    """Say in a line what would happen."""
+    events = ", ".join(forecast.publishes)
+    going_on = ", then goes on asking the provider" if forecast.asks_provider else ""
+    match forecast.verdict:
+        case "runs":
+            publishes = f", publishes {events}" if events else ""
+            asks = ", then asks the provider" if forecast.asks_provider else ""
+            text = f"would run: {forecast.before or 'unknown'} -> {forecast.after}{publishes}{asks}"
+        case "repeats":
+            text = f"handled already ({forecast.before}): publishes again {events or 'nothing'}{going_on}"
+        case "ignored":
+            text = f"would be ignored: nothing to do, it is {forecast.before or 'unknown'}{going_on}"
+        case "waits":
+            text = f"would wait in the delay queues for the order to become known: {forecast.reason}"
+        case "fails":
+            text = f"would fail and be tried again, then put away once more: {forecast.reason}"
+        case _:
+            text = f"would be put away once more: {forecast.reason}"
+    return readable(text)
+
+
+def _read(letter: Letter, topology: Topology, *, check_sender: bool) -> Event | InvalidEvent:
+    message = replayed(letter.delivery, topology)
+    delivery = Delivery(
+        tag=letter.delivery.tag,
+        exchange=message.exchange,
+        routing_key=message.routing_key,
+        body=message.body,
+        headers=message.headers,
+    )
+    try:
+        return read(delivery, topology, utc_now(), check_sender=check_sender)
+    except InvalidEvent as error:
+        return error
+
+
+async def _rehearsed(service: str, store: Store[Any, Any], events: Sequence[Event]) -> list[Rehearsed]:
+    try:
+        return await rehearse(service, TABLES[service][0], store, events, utc_now)
+    except Unavailable:
+        raise
+    except Exception as error:
+        # As the service itself does: only the event that is to blame pays for it.
+        if len(events) > 1:
+            return [one for event in events for one in await _rehearsed(service, store, [event])]
+        return [(None, Outcome("failed", None, error=error))]
+
+
+def _foreseen(event: Event, before: Aggregate | None, outcome: Outcome[Any]) -> Forecast:
+    after: Aggregate | None = outcome.state
+    if outcome.error is not None:
+        verdict = "waits" if isinstance(outcome.error, NotYet) else "fails"
+    else:
+        verdict = {"handled": "runs", "repeated": "repeats"}.get(outcome.name, "ignored")
+    return Forecast(
+        verdict,
+        before.status if before else None,
+        after.status if after else None,
+        [event.type for event in (*outcome.emitted, *outcome.relayed)],
+        f"{type(outcome.error).__name__}: {outcome.error}" if outcome.error is not None else None,
+        outcome.error is None and isinstance(after, Payment) and _asks(event, after),
+    )
+
+
+def _asks(event: Event, payment: Payment) -> bool:
+    # A refund is left to the message that asked for it, and once refused to the sweeper; see the worker.
+    refunds = isinstance(event, PaymentRefundRequested) and payment.refund_attempt == 1
+    return payment.status == "charging" or (payment.under_way and refunds)
+
+
+@asynccontextmanager
+async def _store(settings: ServiceSettings, mongodb_url: str) -> AsyncIterator[Store[Any, Any]]:
+    client = connect(mongodb_url)
+    tables = database(client, settings.database)
+    try:
+        if isinstance(settings, InventorySettings):
+            hold = timedelta(seconds=settings.hold_seconds)
+            yield InventoryStore(client, tables, utc_now, hold)
+        elif isinstance(settings, PaymentSettings):
+            yield PaymentStore(tables["payments"], Payment, utc_now)
+        else:
+            yield OrderStore(tables["orders"], Order, utc_now)
+    finally:
+        client.close()

@@ -1,0 +1,136 @@
+"""Where the services and the broker are: by environment, by a running `saga up`, or by default."""
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from operations.errors import CommandError
+from saga.tls import broker_url, check_authorities, database_url
+
+ENDPOINTS_FILE = "endpoints.json"
+"""Where a running stack says how it is reached; nobody else can read it."""
+LOCK_FILE = "lock"
+"""Locked for as long as a stack runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where a stack is: three HTTP APIs, the AMQP URL, the broker's management API, the MongoDB URL."""
+
+    order: str
+    inventory: str
+    payment: str
+    rabbitmq: str
+    management: str
+    mongodb: str
+
+
+def running_endpoints(state_dir: Path) -> Endpoints | None:
+    """The endpoints of the stack that is up in this state directory; None when there is none."""
+    try:
+        text = (state_dir / ENDPOINTS_FILE).read_text()
+        with (state_dir / LOCK_FILE).open() as lock, suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return None  # nobody holds the lock: the stack was killed and left its file behind
+    except FileNotFoundError:
+        return None
+    return Endpoints(**json.loads(text))
+
+
+VARIABLES = {
+    "order": "ORDER_URL",
+    "inventory": "INVENTORY_URL",
+    "payment": "PAYMENT_URL",
+    "rabbitmq": "RABBITMQ_URL",
+    "management": "RABBITMQ_MANAGEMENT_URL",
+    "mongodb": "MONGODB_URL",
+}
+"""The environment variable that names each endpoint."""
+
+DEFAULTS = Endpoints(
+    order="http://127.0.0.1:8001",
+    inventory="http://127.0.0.1:8002",
+    payment="http://127.0.0.1:8003",
+    rabbitmq="amqp://guest:guest@127.0.0.1:5672/",
+    management="http://127.0.0.1:15672",
+    mongodb="mongodb://127.0.0.1:27017/",
+)
+MANAGEMENT_PORT = 15672
+DEFAULT_STATE = ".saga"
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerLogin:
+    """What an AMQP URL says about who logs in, and where to."""
+
+    user: str
+    password: str
+    vhost: str
+
+
+def find(environment: Mapping[str, str] = os.environ) -> Endpoints:
+    """Return every endpoint: the environment's, else those of a running `saga up`, else the defaults.
+
+    Raises:
+        CommandError: RABBITMQ_CA_FILE or MONGODB_CA_FILE cannot be used.
+    """
+    known = running_endpoints(state_directory(environment)) or DEFAULTS
+    named = {name: environment[key].rstrip("/") for name, key in VARIABLES.items() if environment.get(key)}
+    if "rabbitmq" in named:
+        named["rabbitmq"] = environment["RABBITMQ_URL"]  # Its last slash belongs to the virtual host.
+        named.setdefault("management", _management_beside(named["rabbitmq"]))
+    found = replace(known, **named)
+    return replace(
+        found,
+        rabbitmq=_vouched(broker_url, found.rabbitmq, "RABBITMQ_CA_FILE", environment),
+        mongodb=_vouched(database_url, found.mongodb, "MONGODB_CA_FILE", environment),
+    )
+
+
+def named_by_environment(environment: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether the environment says where the services are."""
+    return any(environment.get(VARIABLES[service]) for service in ("order", "inventory", "payment"))
+
+
+def state_directory(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return where `saga up` keeps its state: SAGA_STATE, else `.saga` here."""
+    return Path(environment.get("SAGA_STATE") or DEFAULT_STATE)
+
+
+def broker_login(amqp_url: str) -> BrokerLogin:
+    """Return user, password and virtual host of an AMQP URL, with the broker's own defaults."""
+    parts = urlsplit(amqp_url)
+    vhost = unquote(parts.path.removeprefix("/")) or "/"
+    return BrokerLogin(unquote(parts.username or "guest"), unquote(parts.password or "guest"), vhost)
+
+
+def login_hint(amqp_url: str) -> str:
+    """Say as whom to log in at the management UI; of passwords, only the well-known one is told."""
+    login = broker_login(amqp_url)
+    if login.password == "guest":  # noqa: S105
+        return "user guest, password guest"
+    running = running_endpoints(state_directory())
+    if running and running.rabbitmq == amqp_url:
+        return f"user {login.user}, password in {state_directory() / ENDPOINTS_FILE}"
+    return f"user {login.user}"
+
+
+def _vouched(
+    url_with: Callable[[str, Path | None], str], url: str, variable: str, environment: Mapping[str, str]
+) -> str:
+    """Return a URL with the file of authorities that a variable names, if it does."""
+    if not (name := environment.get(variable)):
+        return url
+    try:
+        return url_with(url, check_authorities(Path(name)))
+    except ValueError as error:
+        raise CommandError(f"{variable} {error}") from None
+
+
+def _management_beside(amqp_url: str) -> str:
+    return f"http://{urlsplit(amqp_url).hostname or '127.0.0.1'}:{MANAGEMENT_PORT}"

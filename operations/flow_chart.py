@@ -1,0 +1,73 @@
+"""The whole saga as a Mermaid flow chart, made from the tables of the three services."""
+
+from events.catalogue import EVENT_TYPES, INVENTORY, ORDER, PAYMENT, SERVICES
+from operations.registry import TABLES
+from saga.reactions.step import Rule
+
+COLOURS = {
+    ORDER: "fill:#dbeafe,stroke:#1d4ed8,color:#0f172a",
+    INVENTORY: "fill:#dcfce7,stroke:#15803d,color:#0f172a",
+    PAYMENT: "fill:#fef3c7,stroke:#b45309,color:#0f172a",
+}
+START, END = "<!-- flow -->", "<!-- /flow -->"
+
+
+def mermaid() -> str:
+    """Return the flow chart.
+
+    An arrow leads from an event, through the reaction it is labelled with, to an event which that reaction
+    may publish. Colours tell the services apart: an event has its publisher's, which is the one that reacted.
+    Rounded boxes are what no event causes, and reactions that publish nothing.
+    """
+    lines = ["flowchart LR", f"    {' ~~~ '.join(SERVICES)}"]
+    coloured = {service: [service] for service in SERVICES}
+    for kind, event in EVENT_TYPES.items():
+        coloured[event.published_by].append(kind)
+    for service, (reactions, transitions) in TABLES.items():
+        for name, rule in transitions.items():
+            if rule.emits:
+                cause = _box(service, name)
+                coloured[service].append(cause)
+                lines.append(f"    {cause}([{_words(name)}]) --> {_events(rule)}")
+        for kind, event in EVENT_TYPES.items():
+            if event not in reactions:
+                continue
+            rule = reactions[event]
+            name = rule.react.__name__
+            if rule.emits:
+                lines.append(f"    {kind} -->|{_words(name)}| {_events(rule)}")
+            else:
+                coloured[service].append(_box(service, name))
+                lines.append(f"    {kind} --> {_box(service, name)}([{_words(name)}])")
+    lines += [f"    classDef {service} {COLOURS[service]}" for service in SERVICES]
+    lines += [f"    class {','.join(nodes)} {service}" for service, nodes in coloured.items()]
+    return "\n".join(lines)
+
+
+def block() -> str:
+    """Return the flow chart as it stands in a Markdown file, with its markers."""
+    return f"{START}\n```mermaid\n{mermaid()}\n```\n{END}"
+
+
+def inserted(text: str) -> str:
+    """Return a Markdown text with the flow chart between its markers.
+
+    Raises:
+        ValueError: the text does not have the two markers, once each and in order.
+    """
+    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
+        raise ValueError(f"does not have {START} and {END}, once each and in this order")
+    before, _, rest = text.partition(START)
+    return before + block() + rest.partition(END)[2]
+
+
+def _events(rule: Rule) -> str:
+    return " & ".join(kind.__name__ for kind in rule.emits)
+
+
+def _box(service: str, name: str) -> str:
+    return f"{service.removesuffix('_service')}_{name}"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

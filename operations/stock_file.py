@@ -1,0 +1,108 @@
+"""Stock as a CSV file: export what there is, import levels, all lines checked before the first is sent."""
+
+import asyncio
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TextIO
+
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import Progress
+
+from events.codec import describe
+from events.fields import Count, Id, Model
+from operations.client import Json, Services
+from operations.errors import CommandError
+
+COLUMNS = ("warehouseId", "productId", "available", "reserved", "allocated", "version")
+NEEDED = COLUMNS[:3]
+AT_ONCE = 16
+"""Levels that are set at the same time."""
+
+
+class Line(Model):
+    """One line of an import; with a version, the level is set only if it still has that one."""
+
+    warehouse_id: Id
+    product_id: Id
+    available: Count
+    version: Count | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A line that the service did not take, and why."""
+
+    line: Line
+    reason: str
+
+
+def write(levels: Iterable[Json], file: TextIO) -> None:
+    """Write levels, with a heading."""
+    rows = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    rows.writeheader()
+    rows.writerows(levels)
+
+
+def read(file: TextIO) -> list[Line]:
+    """Read every line; `reserved` and `allocated` are not read, since nobody sets them.
+
+    Raises:
+        CommandError: names each line that is wrong, and why.
+    """
+    rows = csv.DictReader(file)
+    missing = [name for name in NEEDED if name not in (rows.fieldnames or ())]
+    if missing:
+        raise CommandError(f"the first line must name the columns; missing: {', '.join(missing)}")
+    lines: dict[tuple[str, str], Line] = {}
+    problems: list[str] = []
+    for row in rows:
+        try:
+            line = _line(row)
+        except ValueError as error:
+            problems.append(f"line {rows.line_num}: {error}")
+            continue
+        if lines.setdefault((line.warehouse_id, line.product_id), line) is not line:
+            problems.append(f"line {rows.line_num}: {line.product_id} at {line.warehouse_id} comes twice")
+    if problems:
+        raise CommandError("nothing was imported: " + "; ".join(problems))
+    return list(lines.values())
+
+
+async def send(services: Services, lines: list[Line], console: Console) -> list[Refusal]:
+    """Set these levels, with a progress bar; return those that were refused."""
+    gate = asyncio.Semaphore(AT_ONCE)
+    with Progress(console=console) as progress:
+        task = progress.add_task(f"{len(lines)} levels", total=len(lines))
+
+        async def put(line: Line) -> Refusal | None:
+            try:
+                async with gate:
+                    await services.set_stock(line.warehouse_id, line.product_id, line.available, line.version)
+            except CommandError as error:
+                return Refusal(line, str(error))
+            finally:
+                progress.advance(task)
+            return None
+
+        return [refusal for refusal in await asyncio.gather(*map(put, lines)) if refusal]
+
+
+def _line(row: dict[str, str | None]) -> Line:
+    if None in row:
+        raise ValueError("has more fields than the first line")
+    filled = {
+        name: text.strip() for name, text in row.items() if text and name not in ("reserved", "allocated")
+    }
+    numbers = {name: _number(name, filled[name]) for name in ("available", "version") if name in filled}
+    try:
+        return Line.model_validate({**filled, **numbers})
+    except ValidationError as error:
+        raise ValueError(describe(error)) from None
+
+
+def _number(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"{name}: {text!r} is no number of units")
+    return int(text)

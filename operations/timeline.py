@@ -1,0 +1,83 @@
+"""One saga as a timeline: what happened, which service said so, and when since the start."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from events.catalogue import Event
+from events.fields import HeldLine, Item, Shortage, format_money
+from operations.event_tap import Seen
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One event of a saga; `milliseconds` since the saga's first event."""
+
+    event: Event
+    milliseconds: int
+
+    @property
+    def service(self) -> str:
+        """The service that publishes events of this type."""
+        return self.event.published_by
+
+
+def timeline(seen: Iterable[Seen], start: datetime | None = None) -> list[Step]:
+    """Return the events of a saga in order, each once; times count from the first, or from `start`.
+
+    No event comes before its cause: neither when their times tie, nor when the services' clocks differ.
+    """
+    known: dict[str | None, Event] = {}
+    for one in seen:
+        known.setdefault(one.event.event_id, one.event)
+    placed = [(*_position(event, known), event) for event in known.values()]
+    placed.sort(key=lambda place: place[:2])
+    origin = start or (placed[0][0] if placed else None)
+    return [Step(event, _milliseconds(moment - origin)) for moment, _, event in placed if origin]
+
+
+def lines(steps: Iterable[Step]) -> list[str]:
+    """Render a timeline as plain text, a line an event: time, service, event, what is in it."""
+    return [line(step) for step in steps]
+
+
+def line(step: Step) -> str:
+    """Render one step."""
+    text = f"{step.milliseconds:>7} ms  {step.service:<17}  {step.event.type:<30}  {detail(step.event)}"
+    return text.rstrip()
+
+
+def detail(event: Event) -> str:
+    """Say in a few words what an event carries: lines, amount, reason."""
+    return "; ".join(part for part in _parts(event) if part)
+
+
+def _parts(event: Event) -> Iterator[str]:
+    held: tuple[HeldLine, ...] = getattr(event, "reservations", ())
+    items: tuple[Item, ...] = getattr(event, "items", ())
+    shortages: tuple[Shortage, ...] = getattr(event, "shortages", ())
+    amount: Decimal | None = getattr(event, "amount", getattr(event, "total_amount", None))
+    if held:
+        yield ", ".join(f"{line.quantity} x {line.product_id} at {line.warehouse_id}" for line in held)
+    elif items:
+        yield ", ".join(f"{item.quantity} x {item.product_id}" for item in items)
+    if amount is not None and not held:
+        yield f"{format_money(amount)} {getattr(event, 'currency', '')}"
+    yield getattr(event, "reason", "")
+    for short in shortages:
+        yield f"{short.available} of {short.requested} {short.product_id} available"
+
+
+def _position(event: Event, known: Mapping[str | None, Event]) -> tuple[datetime, int]:
+    """Return the moment of an event, no earlier than any of its causes, and the number of these."""
+    chain: dict[str | None, Event] = {}
+    cause: Event | None = event
+    while cause is not None and cause.event_id not in chain:
+        chain[cause.event_id] = cause
+        cause = known.get(cause.causation_id) if cause.causation_id else None
+    return max(one.occurred_at for one in chain.values() if one.occurred_at), len(chain)
+
+
+def _milliseconds(span: timedelta) -> int:
+    return round(span / timedelta(milliseconds=1))

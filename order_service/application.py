@@ -1,0 +1,73 @@
+"""Runs the reactions of the order service: for events, for customers, and for the clock."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from uuid import NAMESPACE_URL, uuid4, uuid5
+from weakref import WeakValueDictionary
+
+from events.catalogue import ORDER, InventoryReservationRequested
+from order_service.mongo_store import OrderStore
+from order_service.order import Order
+from order_service.reactions import REACTIONS, TRANSITIONS
+from saga.reactions.application import Worker
+from saga.reactions.engine import Engine
+from saga.reactions.step import Outcome
+from saga.timers.relay import Relay
+
+DUE_LIMIT = 500
+LOOK_AGAIN = 2.0
+"""Seconds after which a waiting request looks at the database, in case another replica ended the order."""
+
+
+class OrderWorker(Worker[Order, datetime]):
+    """The order service without its doors."""
+
+    def __init__(self, store: OrderStore, relay: Relay, clock: Callable[[], datetime]) -> None:
+        super().__init__(ORDER, REACTIONS, TRANSITIONS, Engine(ORDER, store, clock), relay, self._tell)
+        self.store = store
+        self._ended: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
+
+    async def place(self, request: InventoryReservationRequested) -> Order:
+        """Place an order; one with this id that exists already is returned as it is."""
+        return await self.transit("placed", request.order_id, request.order_id, request)
+
+    async def cancel(self, order: Order) -> Order:
+        """Cancel an order.
+
+        Raises:
+            Refused: it is too late for that.
+        """
+        return await self.transit("cancelled", order.order_id, order.correlation_id)
+
+    async def give_up_overdue(self) -> None:
+        """Give up on the orders that are past their deadline."""
+        await self.transit_all("deadline", await self.store.due(DUE_LIMIT))
+
+    async def ended(self, order_id: str, within: float) -> Order | None:
+        """Return the order as soon as it has ended, or as it is after so many seconds."""
+        clock = asyncio.get_running_loop().time
+        end = clock() + within
+        ended = self._ended.setdefault(order_id, asyncio.Event())
+        while True:
+            order = await self.store.get(order_id)
+            remaining = end - clock()
+            if order is None or order.terminal or remaining <= 0:
+                return order
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(LOOK_AGAIN, remaining)):
+                    await ended.wait()
+
+    def _tell(self, outcome: Outcome[Order]) -> None:
+        order = outcome.state
+        if order and order.terminal and (ended := self._ended.get(order.order_id)):
+            ended.set()
+
+
+def order_id_for(idempotency_key: str | None) -> str:
+    """Return the id of a new order: drawn, or derived from the customer's key, so that the same key always
+    means the same order."""
+    if idempotency_key is None:
+        return uuid4().hex
+    return uuid5(NAMESPACE_URL, f"idempotency-key:{idempotency_key}").hex

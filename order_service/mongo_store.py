@@ -1,0 +1,38 @@
+"""The orders in MongoDB."""
+
+from decimal import Decimal
+
+from order_service.order import Order, Status
+from saga.mongodb.aggregates import PlainStore, available
+
+
+class OrderStore(PlainStore[Order]):
+    """One document an order."""
+
+    async def prepare(self) -> None:
+        """Create the indexes."""
+        await super().prepare()
+        with available():
+            await self.collection.create_index([("state.status", 1), ("state.createdAt", -1)])
+            await self.collection.create_index([("state.createdAt", -1)])
+
+    async def find(self, status: Status | None, limit: int) -> list[Order]:
+        """Return the newest orders, in one status or in all."""
+        return await self.select({"state.status": status} if status else {}, limit, "state.createdAt")
+
+    async def books(self) -> list[tuple[str, Decimal, int]]:
+        """Return currency, sum and number of the confirmed orders."""
+        with available():
+            rows = self.collection.aggregate(
+                [
+                    {"$match": {"state.status": "confirmed"}},
+                    {
+                        "$group": {
+                            "_id": "$state.currency",
+                            "sum": {"$sum": "$state.totalAmount"},
+                            "count": {"$sum": 1},
+                        }
+                    },
+                ]
+            )
+            return sorted([(row["_id"], row["sum"], row["count"]) async for row in rows])

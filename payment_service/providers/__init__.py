@@ -1,0 +1,1 @@
+"""Payment providers: what the service asks of one, and those there are."""

@@ -1,1 +1,0 @@
-"""What every service needs to run: settings, logs, its HTTP frame, its health, its process."""

@@ -1,0 +1,1 @@
+"""The HTTP frame of every service: problem details, tokens, limits, health."""

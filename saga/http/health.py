@@ -1,0 +1,62 @@
+"""Whether a service lives, and whether it can work."""
+
+from fastapi import FastAPI, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from saga.http.app import HEALTH, OPEN, Problem, needs, problem_response
+from saga.messaging.results import Unavailable
+from saga.rabbitmq.link import Rabbit
+from saga.reactions.store import Outbox
+
+
+class Health:
+    """What stands between a service and its work; `draining` is set at its stop."""
+
+    def __init__(self, rabbit: Rabbit, outbox: Outbox) -> None:
+        self._rabbit = rabbit
+        self._outbox = outbox
+        self.draining = False
+
+    async def problems(self) -> list[str]:
+        """Name what is missing; empty: the service is ready."""
+        problems = ["the service is stopping"] if self.draining else []
+        if not self._rabbit.reading:
+            problems.append(f"broker: waiting for {', '.join(self._rabbit.waits_for) or 'its queues'}")
+        if await self._rabbit.blocked():
+            problems.append("broker: it blocks publishers")
+        try:
+            await self._outbox.ping()
+        except Unavailable as error:
+            problems.append(str(error))
+        return problems
+
+
+def add_health(app: FastAPI, health: Health) -> None:
+    """Serve `/healthz`, `/readyz` and `/metrics`."""
+
+    @app.get("/healthz", openapi_extra=OPEN, tags=[HEALTH], summary="The process lives")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get(
+        "/readyz",
+        openapi_extra=OPEN,
+        tags=[HEALTH],
+        summary="The service can work; 503 names what is missing",
+    )
+    async def readyz() -> Response:
+        problems = await health.problems()
+        if problems:
+            return problem_response(Problem(503, "; ".join(problems)), problems=problems)
+        return JSONResponse({"status": "ready"})
+
+    @app.get(
+        "/metrics",
+        openapi_extra=needs("operate"),
+        tags=[HEALTH],
+        summary="Prometheus metrics",
+        response_class=Response,
+    )
+    async def metrics() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

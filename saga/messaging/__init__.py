@@ -1,0 +1,1 @@
+"""What happens to a message, whatever broker carries it: topology, batches, retries, dead letters."""

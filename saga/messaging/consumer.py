@@ -1,0 +1,313 @@
+"""From delivery to acknowledgement: read a batch, have it handled, publish, acknowledge.
+
+The acknowledgement comes last, after the broker has confirmed everything that the batch published. A crash
+anywhere before it means redelivery, and a redelivered event only publishes again what it published before.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+
+import structlog
+
+from events.catalogue import Event
+from events.codec import InvalidEvent
+from saga.messaging import metrics
+from saga.messaging.bus import Inbox, Outlet
+from saga.messaging.message import Delivery, Message, dead, delayed, read, renewed, suspected, to_message
+from saga.messaging.results import Done, Handler, Later, Retry, Unavailable, Verdict
+from saga.messaging.topology import GUILTY_AFTER, SUSPECT_AFTER, WORN_AFTER, Topology
+
+log = structlog.get_logger()
+
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 5.0
+EXCUSED_LIMIT = 10_000
+"""Messages whose redeliveries are remembered as nobody's death; beyond that, the oldest are forgotten."""
+
+
+class Intake:
+    """Reads one queue of a service.
+
+    `available` raises `Unavailable` while the handler cannot work. With `alone`, the queue is the one of
+    the suspects: messages are handled one by one, and one that keeps killing its reader is put away. With
+    `check_sender`, so is one whose publisher may not publish such an event.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        handle: Handler,
+        available: Callable[[], Awaitable[None]],
+        *,
+        batch_limit: int = 100,
+        alone: bool = False,
+        check_sender: bool = False,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.topology = topology
+        self.queue = topology.suspects if alone else topology.queue
+        self._handle = handle
+        self._available = available
+        self._limit = 1 if alone else batch_limit
+        self.alone = alone
+        self._check_sender = check_sender
+        self._clock = clock
+        self._later: set[asyncio.Task[None]] = set()
+        self._excused: dict[str, int] = {}
+        """Redeliveries that killed nobody, by message: we live, and remember them."""
+
+    async def run(self, inbox: Inbox, outlet: Outlet) -> None:
+        """Read until the inbox is closed, then wait for what is under way."""
+        try:
+            await self._read(inbox, outlet)
+        finally:
+            self._excuse(inbox.held)
+        if self._later:
+            await asyncio.wait(self._later)
+
+    async def _read(self, inbox: Inbox, outlet: Outlet) -> None:
+        await inbox.resume()
+        pause = FIRST_PAUSE
+        while batch := await inbox.take(self._limit):
+            while not await self._processed(batch, inbox, outlet):
+                await inbox.pause()
+                gone = await self._let_go(batch, inbox, outlet)
+                pause = await self._sit_out(pause, inbox, outlet)
+                if gone or inbox.closed:
+                    break
+            else:
+                pause = FIRST_PAUSE
+
+    async def abandon(self) -> None:
+        """Drop what is under way: its messages belong to a connection that is gone."""
+        for task in self._later:
+            task.cancel()
+        await asyncio.gather(*self._later, return_exceptions=True)
+
+    async def _processed(self, batch: Sequence[Delivery], inbox: Inbox, outlet: Outlet) -> bool:
+        try:
+            await self._process(batch, inbox, outlet)
+        except Unavailable as why:
+            log.warning("reading_paused", queue=self.queue, reason=str(why))
+            self._excuse(inbox.held)
+            return False
+        except Exception:
+            # Nobody foresaw this one. The messages are given back, and the one to blame is soon read alone;
+            # once it is, giving it back counts against it, until it is put away.
+            log.exception("handling_failed", queue=self.queue)
+            if not self.alone:
+                return False
+            await inbox.give_back(batch)
+        return True
+
+    async def _let_go(self, batch: Sequence[Delivery], inbox: Inbox, outlet: Outlet) -> bool:
+        """Let go of what is held; return whether that could be done.
+
+        The one message that is read alone is not given back, which would count as if its reader had died, but
+        sent once more: that it was not handled shows that it has not killed us, and it begins anew.
+        """
+        if not self.alone:
+            await inbox.give_back(batch)
+            return True
+        now = self._clock()
+        try:
+            await outlet.send([suspected(delivery, self.topology, now) for delivery in batch])
+        except Unavailable:
+            return False
+        await inbox.ack(batch)
+        return True
+
+    async def _sit_out(self, pause: float, inbox: Inbox, outlet: Outlet) -> float:
+        """Wait until work may go on, at least for the pause; return the pause to make the next time."""
+        metrics.PAUSES.labels(self.topology.service).inc()
+        pause = await self._wait(pause, inbox, outlet)
+        log.info("reading_resumed", queue=self.queue)
+        await inbox.resume()
+        return pause
+
+    async def _wait(self, pause: float, inbox: Inbox, outlet: Outlet) -> float:
+        while not inbox.closed:
+            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 (jitter)
+            pause = min(pause * 2, LONGEST_PAUSE)
+            try:
+                await outlet.check()
+                await self._available()
+                break
+            except Unavailable as why:
+                log.info("still_away", queue=self.queue, reason=str(why))
+        return pause
+
+    async def _renew(self, batch: Sequence[Delivery], inbox: Inbox, outlet: Outlet) -> list[Delivery]:
+        """Send once more what has come so often that the broker would soon put it away; return the others."""
+        worn = [one for one in batch if one.redeliveries >= WORN_AFTER and self._deaths(one) < SUSPECT_AFTER]
+        await outlet.send([renewed(delivery, self.topology) for delivery in worn])
+        await inbox.ack(worn)
+        for delivery in worn:
+            self._excused.pop(_key(delivery), None)
+        return [delivery for delivery in batch if delivery not in worn]
+
+    async def _process(self, batch: Sequence[Delivery], inbox: Inbox, outlet: Outlet) -> None:
+        service, now = self.topology.service, self._clock()
+        if any(delivery.redeliveries >= WORN_AFTER for delivery in batch):
+            batch = await self._renew(batch, inbox, outlet)
+        metrics.BATCH(service).observe(len(batch))
+        aside: list[Message] = []
+        good: list[tuple[Delivery, Event]] = []
+        for delivery in batch:
+            try:
+                if message := self._set_aside(delivery, now):
+                    aside.append(message)
+                else:
+                    event = read(delivery, self.topology, now, check_sender=self._check_sender)
+                    good.append((delivery, event))
+            except InvalidEvent as error:
+                aside.append(self._bury(delivery, str(error), now))
+            except Exception as error:
+                # Reading is the same each time, and nobody else's message is to wait for it.
+                log.exception("reading_failed", queue=self.queue, message_id=delivery.message_id)
+                aside.append(self._bury(delivery, f"reading it failed: {type(error).__name__}", now))
+        self._observe_age([event for _, event in good], now)
+        verdicts = await self._verdicts([event for _, event in good])
+        later = [
+            (delivery, event, verdict.verdict)
+            for (delivery, event), verdict in zip(good, verdicts, strict=True)
+            if isinstance(verdict, Later)
+        ]
+        waiting = {delivery for delivery, _, _ in later}
+        await self._settle(
+            [
+                (delivery, event, verdict)
+                for (delivery, event), verdict in zip(good, verdicts, strict=True)
+                if not isinstance(verdict, Later)
+            ],
+            aside,
+            outlet,
+        )
+        await inbox.ack([delivery for delivery in batch if delivery not in waiting])
+        for delivery, event, verdict in later:
+            self._start(self._follow(delivery, event, verdict, inbox, outlet))
+
+    def _excuse(self, deliveries: Iterable[Delivery]) -> None:
+        """Remember that we have survived these, and will get them again."""
+        for delivery in deliveries:
+            key = _key(delivery)
+            self._excused[key] = self._excused.pop(key, 0) + 1
+        while len(self._excused) > EXCUSED_LIMIT:
+            del self._excused[next(iter(self._excused))]
+
+    def _set_aside(self, delivery: Delivery, now: datetime) -> Message | None:
+        deaths = self._deaths(delivery)
+        if self.alone and deaths >= GUILTY_AFTER:
+            return self._bury(delivery, "its reader died each time it was read alone", now)
+        if not self.alone and deaths >= SUSPECT_AFTER:
+            metrics.SUSPECTS.labels(self.topology.service).inc()
+            return suspected(delivery, self.topology, now)
+        return None
+
+    def _deaths(self, delivery: Delivery) -> int:
+        """Return how many readers may have died of a message."""
+        return max(0, delivery.redeliveries - self._excused.get(_key(delivery), 0))
+
+    def _bury(self, delivery: Delivery, reason: str, now: datetime) -> Message:
+        metrics.DEAD_LETTERS.labels(self.topology.service).inc()
+        log.error("dead_lettered", queue=self.queue, reason=reason, message_id=delivery.message_id)
+        return dead(delivery, self.topology, reason, now)
+
+    async def _verdicts(self, events: Sequence[Event]) -> Sequence[Verdict]:
+        if not events:
+            return []
+        try:
+            return await self._handle(events)
+        except Unavailable:
+            raise
+        except Exception as error:
+            # A batch that cannot be handled together is handled one by one, so that only the event which
+            # is to blame pays for it.
+            if len(events) > 1:
+                return [verdict for event in events for verdict in await self._verdicts([event])]
+            log.exception(
+                "handling_failed", event_id=events[0].event_id, correlation_id=events[0].correlation_id
+            )
+            return [Retry(f"{type(error).__name__}: {error}")]
+
+    async def _settle(
+        self,
+        settled: Sequence[tuple[Delivery, Event, Done | Retry]],
+        aside: Sequence[Message],
+        outlet: Outlet,
+    ) -> None:
+        service, now = self.topology.service, self._clock()
+        publish: dict[str, Event] = {}
+        copies = list(aside)
+        for delivery, event, verdict in settled:
+            if isinstance(verdict, Retry):
+                copies.append(self._put_off(delivery, event, verdict.reason, now))
+            else:
+                publish.update({str(emitted.event_id): emitted for emitted in verdict.publish})
+        await outlet.send([*(to_message(event) for event in publish.values()), *copies])
+        for event in publish.values():
+            metrics.PUBLISHED(service, event.type).inc()
+        for _, event, verdict in settled:
+            outcome = "put_off" if isinstance(verdict, Retry) else verdict.outcome
+            metrics.EVENTS(service, event.type, outcome).inc()
+
+    def _put_off(self, delivery: Delivery, event: Event, reason: str, now: datetime) -> Message:
+        if delivery.attempts >= len(self.topology.delays):
+            return self._bury(delivery, f"out of attempts: {reason}", now)
+        metrics.RETRIES.labels(self.topology.service, event.type).inc()
+        return delayed(delivery, self.topology, event, reason, now)
+
+    async def _follow(
+        self,
+        delivery: Delivery,
+        event: Event,
+        verdict: Awaitable[Done | Retry],
+        inbox: Inbox,
+        outlet: Outlet,
+    ) -> None:
+        try:
+            settled = await verdict
+        except Unavailable as why:
+            log.warning("given_back", queue=self.queue, reason=str(why), correlation_id=event.correlation_id)
+            await self._wait(FIRST_PAUSE, inbox, outlet)
+            if not self.alone:
+                self._excuse([delivery])
+            while not await self._let_go([delivery], inbox, outlet) and not inbox.closed:
+                await self._wait(FIRST_PAUSE, inbox, outlet)
+            return
+        except Exception as error:
+            log.exception("handling_failed", event_id=event.event_id, correlation_id=event.correlation_id)
+            settled = Retry(f"{type(error).__name__}: {error}")
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                await self._settle([(delivery, event, settled)], [], outlet)
+                await inbox.ack([delivery])
+                return
+            except Unavailable as why:
+                if inbox.closed:
+                    return
+                log.warning("publishing_waits", queue=self.queue, reason=str(why))
+                pause = await self._wait(pause, inbox, outlet)
+
+    def _start(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._later.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._later.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("settling_failed", queue=self.queue, error=repr(error))
+
+    def _observe_age(self, events: Iterable[Event], now: datetime) -> None:
+        ages = [(now - event.occurred_at).total_seconds() for event in events if event.occurred_at]
+        if ages:
+            metrics.QUEUE_AGE(self.topology.service).set(max(0.0, *ages))
+
+
+def _key(delivery: Delivery) -> str:
+    return delivery.message_id or sha256(delivery.body).hexdigest()

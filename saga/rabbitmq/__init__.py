@@ -1,0 +1,1 @@
+"""RabbitMQ, by aio-pika, which is imported here and nowhere else."""

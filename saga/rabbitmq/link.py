@@ -1,0 +1,241 @@
+"""One service's link to RabbitMQ: connects, declares, reads, publishes, and does it again when cut off."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
+from typing import cast
+from urllib.parse import urlsplit
+
+import aiormq
+import structlog
+from aio_pika.abc import AbstractChannel, AbstractConnection
+
+from saga.messaging.consumer import Intake
+from saga.messaging.message import Message
+from saga.messaging.results import Unavailable
+from saga.messaging.topology import Topology
+from saga.messaging.users import user_of
+from saga.rabbitmq.connection import connect
+from saga.rabbitmq.declare import bind_events, declare_bound, declare_own
+from saga.rabbitmq.publisher import RabbitOutlet, missing_queues
+from saga.rabbitmq.rpc import GONE, refusal, undisturbed
+from saga.rabbitmq.subscription import RabbitInbox
+
+log = structlog.get_logger()
+
+FIRST_PAUSE = 0.2
+LONGEST_PAUSE = 5.0
+STEADY_AFTER = 10.0
+"""Seconds that a connection has to hold for the next one to be tried at once: what ended it may do so again,
+and each time what had been delivered counts as delivered once more."""
+NEIGHBOURS_EVERY = 0.3
+HEARTBEAT = 15
+"""Seconds between two signs of life, unless the broker's URL says otherwise, as in `?heartbeat=5`. A silent
+connection is given up after a little more than three times that."""
+SETUP_TIMEOUT = 30.0
+"""Seconds that each step of setting up a connection may take; a broker can be there and not answer."""
+CLOSE_TIMEOUT = 5.0
+"""Seconds that closing a connection may take; one that leads nowhere any more would take minutes."""
+
+
+class Rabbit:
+    """Keeps a service connected until it is told to stop.
+
+    Publishing and reading have a connection each: a broker that is short of memory stops reading from
+    connections that publish, and acknowledgements must get through all the same.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        topology: Topology,
+        *,
+        prefetch: int = 200,
+        publish_timeout: float = 10.0,
+        drain_timeout: float = 10.0,
+    ) -> None:
+        self._url = url
+        self.topology = topology
+        self._prefetch = prefetch
+        self._publish_timeout = publish_timeout
+        self._drain_timeout = drain_timeout
+        self._outlet: RabbitOutlet | None = None
+        self._inboxes: list[RabbitInbox] = []
+        self._stopping = asyncio.Event()
+        self._awaited: list[str] = ["a connection"]
+
+    @property
+    def user(self) -> str:
+        """Whom the service logs in as."""
+        return user_of(self._url)
+
+    @property
+    def reading(self) -> bool:
+        """Every queue of the service is being read, and what follows can be published."""
+        return (
+            self._outlet is not None
+            and self._outlet.open
+            and bool(self._inboxes)
+            and all(inbox.consuming for inbox in self._inboxes)
+        )
+
+    @property
+    def waits_for(self) -> list[str]:
+        """What at the broker the service waits for before it starts reading."""
+        return self._awaited
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Publish over the current connection; see `saga.messaging.bus.Outlet`."""
+        if self._outlet is None:
+            raise Unavailable("not connected to the broker")
+        await self._outlet.send(messages)
+
+    async def blocked(self) -> bool:
+        """Tell whether the broker has asked publishers to wait."""
+        return self._outlet is not None and await self._outlet.blocked()
+
+    async def check(self) -> None:
+        """See `saga.messaging.bus.Outlet`."""
+        if self._outlet is None:
+            raise Unavailable("not connected to the broker")
+        await self._outlet.check()
+
+    async def backlog(self) -> int:
+        """See `saga.timers.nudge.Line`."""
+        if self._outlet is None:
+            raise Unavailable("not connected to the broker")
+        return await self._outlet.backlog()
+
+    async def run(self, intakes: Sequence[Intake]) -> None:
+        """Read with these intakes until `stop`; connect again whenever the connection is lost."""
+        pause = FIRST_PAUSE
+        clock = asyncio.get_running_loop().time
+        while not self._stopping.is_set():
+            started = clock()
+            try:
+                await self._serve(intakes)
+            except GONE as error:
+                self._tell(error)
+            else:
+                self._awaited = ["a connection"]
+            if clock() - started > STEADY_AFTER:
+                pause = FIRST_PAUSE
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause * random.uniform(0.5, 1)):  # noqa: S311 (jitter)
+                    await self._stopping.wait()
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def stop(self) -> None:
+        """Take nothing more; `run` returns when what was taken is done."""
+        self._stopping.set()
+        await asyncio.gather(*(inbox.close() for inbox in self._inboxes))
+
+    async def _serve(self, intakes: Sequence[Intake]) -> None:
+        async with AsyncExitStack() as stack:
+            stack.callback(self._disconnected)
+            writing = await self._connect(stack, "publish")
+            reading = await self._connect(stack, "consume")
+            await undisturbed(declare_own(reading, self.topology), SETUP_TIMEOUT)
+            outlet = await undisturbed(self._open_outlet(writing), SETUP_TIMEOUT)
+            if not await self._wait_for_neighbours(reading):
+                return
+            # Not before the neighbours are bound: what no queue takes yet must not count as published.
+            self._outlet = outlet
+            self._inboxes = [
+                await undisturbed(self._open_inbox(reading, intake), SETUP_TIMEOUT) for intake in intakes
+            ]
+            if self._stopping.is_set():
+                return
+            log.info("reading", service=self.topology.service)
+            await self._read(intakes, outlet)
+
+    async def _connect(self, stack: AsyncExitStack, purpose: str) -> AbstractConnection:
+        heartbeat = None if "heartbeat=" in urlsplit(self._url).query else HEARTBEAT
+        async with asyncio.timeout(self._publish_timeout):
+            connection = await connect(self._url, f"{self.topology.service} {purpose}", heartbeat=heartbeat)
+        stack.push_async_callback(_close, connection)
+        return connection
+
+    async def _open_outlet(self, connection: AbstractConnection) -> RabbitOutlet:
+        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        return RabbitOutlet(
+            connection,
+            await _underlay(channel),
+            channel.closed(),
+            [self.topology.queue, *self.topology.required_queues],
+            self.user,
+            self._publish_timeout,
+        )
+
+    async def _open_inbox(self, connection: AbstractConnection, intake: Intake) -> RabbitInbox:
+        channel = await connection.channel(publisher_confirms=False)
+        await channel.set_qos(prefetch_count=1 if intake.alone else self._prefetch)
+        return RabbitInbox(await _underlay(channel), channel.closed(), intake.queue)
+
+    async def _wait_for_neighbours(self, connection: AbstractConnection) -> bool:
+        # Services start in any order: the exchanges to bind to and the queues that must take what this one
+        # publishes may come later.
+        while not self._stopping.is_set():
+            self._awaited = await undisturbed(self._missing(connection), SETUP_TIMEOUT)
+            if not self._awaited:
+                return True
+            log.info("waiting", service=self.topology.service, missing=self._awaited)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(NEIGHBOURS_EVERY):
+                    await self._stopping.wait()
+        return False
+
+    async def _missing(self, connection: AbstractConnection) -> list[str]:
+        unbound = await bind_events(connection, self.topology)
+        if not unbound:
+            await declare_bound(connection, self.topology)
+        return [*unbound, *await missing_queues(connection, self.topology.required_queues)]
+
+    async def _read(
+        self,
+        intakes: Sequence[Intake],
+        outlet: RabbitOutlet,
+    ) -> None:
+        readers = [
+            asyncio.create_task(intake.run(inbox, outlet))
+            for intake, inbox in zip(intakes, self._inboxes, strict=True)
+        ]
+        lost = [asyncio.ensure_future(outlet.lost())]
+        lost += [asyncio.ensure_future(inbox.lost()) for inbox in self._inboxes]
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait([*readers, *lost, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if self._stopping.is_set():
+                await asyncio.wait(readers, timeout=self._drain_timeout)
+            for reader in readers:
+                if reader.done():
+                    reader.result()
+        finally:
+            for task in [*readers, *lost, stopping]:
+                task.cancel()
+            await asyncio.gather(*readers, *lost, stopping, return_exceptions=True)
+            for intake in intakes:
+                await intake.abandon()
+
+    def _tell(self, error: BaseException) -> None:
+        if told := refusal(error):
+            log.error("broker_refuses", service=self.topology.service, user=self.user, error=told)
+            self._awaited = [told]
+            return
+        log.warning("broker_away", service=self.topology.service, error=repr(error))
+        self._awaited = [f"a connection ({error})"]
+
+    def _disconnected(self) -> None:
+        self._outlet = None
+        self._inboxes = []
+
+
+async def _close(connection: AbstractConnection) -> None:
+    with suppress(*GONE):
+        await undisturbed(connection.close(), CLOSE_TIMEOUT)
+
+
+async def _underlay(channel: AbstractChannel) -> aiormq.Channel:
+    # The channel that speaks AMQP: it can put many frames on their way without waiting for each.
+    return cast(aiormq.Channel, await channel.get_underlay_channel())

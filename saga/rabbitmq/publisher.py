@@ -1,0 +1,168 @@
+"""Confirmed publishing over one AMQP channel, many messages in flight."""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+
+import aiormq
+from aio_pika.abc import AbstractConnection
+from aiormq.exceptions import ChannelNotFoundEntity, DeliveryError, PublishError
+from pamqp.commands import Basic
+
+from saga.messaging.message import Message
+from saga.messaging.results import Unavailable
+from saga.rabbitmq.connection import brief_channel
+from saga.rabbitmq.rpc import GONE, hung_up, refusal, undisturbed
+
+PERSISTENT = 2
+
+
+class RabbitOutlet:
+    """Publishes persistent messages in the name of `user`, who has to be the one that is logged in, and waits
+    for the broker's confirms, at most `timeout` seconds."""
+
+    def __init__(
+        self,
+        connection: AbstractConnection,
+        channel: aiormq.Channel,
+        gone: Awaitable[object],
+        required_queues: Sequence[str],
+        user: str,
+        timeout: float = 10.0,
+    ) -> None:
+        self._connection = connection
+        self._channel = channel
+        self._gone = gone
+        self._required = required_queues
+        self._user = user
+        self._timeout = timeout
+
+    @property
+    def open(self) -> bool:
+        """The channel is there, and with it its connection."""
+        return not self._channel.is_closed
+
+    async def lost(self) -> None:
+        """Wait until the channel is gone; it goes with its connection, too."""
+        await self._gone
+
+    async def blocked(self) -> bool:
+        """Tell whether the broker has asked publishers to wait, as when it is short of memory."""
+        try:
+            # The client has no question for this, only a wait: one that ends at once, or not.
+            async with asyncio.timeout(0):
+                await self._channel.connection.ready()
+        except TimeoutError:
+            return True
+        return False
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Publish all; see `saga.messaging.bus.Outlet`."""
+        if not self.open:
+            raise Unavailable("the channel to the broker is gone")
+        if await self.blocked():
+            raise Unavailable("the broker blocks publishers")
+        pending = list(messages)
+        while pending:
+            wave, pending = _distinct(pending)
+            await self._send_wave(wave)
+
+    async def check(self) -> None:
+        """See `saga.messaging.bus.Outlet`."""
+        if not self.open:
+            raise Unavailable("the channel to the broker is gone")
+        if await self.blocked():
+            raise Unavailable("the broker blocks publishers")
+        try:
+            missing = await undisturbed(missing_queues(self._connection, self._required), self._timeout)
+        except GONE as error:
+            raise Unavailable(refusal(error) or f"the broker is away: {error!r}") from error
+        if missing:
+            raise Unavailable(f"the broker has no queue named {', '.join(missing)} yet")
+
+    async def backlog(self) -> int:
+        """See `saga.timers.nudge.Line`."""
+        try:
+            waiting = await undisturbed(depths(self._connection, self._required), self._timeout)
+        except GONE as error:
+            raise Unavailable(refusal(error) or f"the broker is away: {error!r}") from error
+        return sum(depth or 0 for depth in waiting.values())
+
+    async def _send_wave(self, messages: Sequence[Message]) -> None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                answers = await asyncio.gather(
+                    *(self._publish(message) for message in messages), return_exceptions=True
+                )
+        except TimeoutError:
+            raise Unavailable(f"the broker did not confirm within {self._timeout:g} s") from None
+        for message, answer in zip(messages, answers, strict=True):
+            if isinstance(answer, BaseException):
+                raise _as_unavailable(message, answer)
+
+    async def _publish(self, message: Message) -> None:
+        await self._channel.basic_publish(
+            message.body,
+            exchange=message.exchange,
+            routing_key=message.routing_key,
+            mandatory=message.mandatory,
+            wait=False,
+            properties=Basic.Properties(
+                content_type="application/json",
+                delivery_mode=PERSISTENT,
+                message_id=message.message_id,
+                correlation_id=message.correlation_id,
+                message_type=message.type,
+                app_id=message.app_id,
+                user_id=self._user,
+                timestamp=message.timestamp,
+                headers=dict(message.headers),
+            ),
+        )
+
+
+async def missing_queues(connection: AbstractConnection, queues: Sequence[str]) -> list[str]:
+    """Return those of the queues that do not exist at the broker."""
+    return [queue for queue, depth in (await depths(connection, queues)).items() if depth is None]
+
+
+async def depths(connection: AbstractConnection, queues: Sequence[str]) -> dict[str, int | None]:
+    """Return how many messages wait in each queue; None where there is no such queue."""
+    found: dict[str, int | None] = {}
+    for queue in queues:
+        # Asking for a missing queue closes the channel, so that each question has one of its own.
+        async with brief_channel(connection) as channel:
+            try:
+                found[queue] = (await channel.queue_declare(queue, passive=True)).message_count or 0
+            except ChannelNotFoundEntity:
+                found[queue] = None
+    return found
+
+
+def _distinct(messages: Sequence[Message]) -> tuple[list[Message], list[Message]]:
+    # The client tells returned messages apart by their message id alone: two with the same id are never
+    # in flight together.
+    wave: list[Message] = []
+    rest: list[Message] = []
+    ids: set[str] = set()
+    for message in messages:
+        if message.message_id in ids:
+            rest.append(message)
+            continue
+        if message.message_id:
+            ids.add(message.message_id)
+        wave.append(message)
+    return wave, rest
+
+
+def _as_unavailable(message: Message, error: BaseException) -> BaseException:
+    where = f"{message.exchange} with the key {message.routing_key}"
+    if isinstance(error, PublishError):
+        return Unavailable(f"the broker knows no queue for what goes to {where}")
+    if isinstance(error, DeliveryError):
+        return Unavailable(f"the broker did not take what goes to {where}")
+    if told := refusal(error):
+        return Unavailable(told)
+    # Cancelled by the client library when the broker was silent for too long: see `undisturbed`.
+    if isinstance(error, (*GONE, asyncio.CancelledError)) or hung_up(error):
+        return Unavailable(f"the broker is away: {error!r}")
+    return error

@@ -1,0 +1,174 @@
+"""The deliveries of one queue over one AMQP channel."""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import aiormq
+import structlog
+from aiormq.abc import DeliveredMessage
+from pamqp.commands import Basic
+
+from events.codec import MAX_BYTES
+from saga.messaging import metrics
+from saga.messaging.message import Delivery
+from saga.rabbitmq import tolerant_decoding as lenient
+from saga.rabbitmq.rpc import GONE, undisturbed
+
+log = structlog.get_logger()
+
+RPC_TIMEOUT = 10.0
+
+lenient.install()
+
+
+class RabbitInbox:
+    """Takes deliveries from a queue, many at a time, and settles them in any order.
+
+    As soon as its channel is gone it counts as closed, and settling does nothing: the broker delivers
+    again whatever was not acknowledged. What is longer than any event may be is not held, but left to the
+    broker to put away: a few hundred giants would take all memory there is.
+    """
+
+    def __init__(self, channel: aiormq.Channel, gone: Awaitable[object], queue: str) -> None:
+        self._channel = channel
+        self._gone = gone
+        channel.on_consumer_cancel_callbacks.add(self._on_cancelled)
+        self._queue = queue
+        self._tag: str | None = None
+        self._arrived: asyncio.Queue[Delivery | None] = asyncio.Queue()
+        self._unsettled: dict[int, Delivery] = {}
+        self._settling = asyncio.Lock()
+        """Held until the frames are on their way. One frame may acknowledge many messages: none of them may
+        still have a frame of its own that waits for room."""
+        self._closing = False
+        self._cancelled = asyncio.Event()
+
+    @property
+    def closed(self) -> bool:
+        return self._closing or self._channel.is_closed
+
+    @property
+    def held(self) -> Sequence[Delivery]:
+        return list(self._unsettled.values())
+
+    @property
+    def consuming(self) -> bool:
+        """Deliveries may come."""
+        return self._tag is not None and not self.closed
+
+    async def lost(self) -> None:
+        """Wait until the channel is gone, or the broker ends the reading, as when the queue is deleted."""
+        cancelled = asyncio.ensure_future(self._cancelled.wait())
+        try:
+            await asyncio.wait(
+                [asyncio.ensure_future(self._gone), cancelled], return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            cancelled.cancel()
+
+    async def take(self, limit: int) -> list[Delivery]:
+        if self._closing and self._arrived.empty():
+            return []
+        taken: list[Delivery] = []
+        first = await self._arrived.get()
+        while first is not None:
+            taken.append(first)
+            if len(taken) >= limit or self._arrived.empty():
+                return taken
+            first = self._arrived.get_nowait()
+        self._arrived.put_nowait(None)
+        return taken
+
+    async def ack(self, deliveries: Sequence[Delivery]) -> None:
+        """Acknowledge: one frame for all up to the first unsettled one, one frame for each other."""
+        tags = sorted(delivery.tag for delivery in deliveries)
+        async with self._settling:
+            for tag in tags:
+                self._unsettled.pop(tag, None)
+            oldest = next(iter(self._unsettled), None)
+            together = [tag for tag in tags if oldest is None or tag < oldest]
+            await self._acknowledge(together, tags[len(together) :])
+
+    async def _acknowledge(self, together: Sequence[int], single: Sequence[int]) -> None:
+        with suppress(*GONE):
+            if together:
+                await self._channel.basic_ack(together[-1], multiple=True, wait=False)
+            for tag in single:
+                await self._channel.basic_ack(tag, wait=False)
+
+    async def give_back(self, deliveries: Sequence[Delivery]) -> None:
+        async with self._settling:
+            with suppress(*GONE):
+                for delivery in deliveries:
+                    if self._unsettled.pop(delivery.tag, None):
+                        await self._channel.basic_nack(delivery.tag, requeue=True, wait=False)
+
+    async def pause(self) -> None:
+        if self._tag is not None:
+            tag, self._tag = self._tag, None
+            with suppress(*GONE):
+                await undisturbed(self._channel.basic_cancel(tag), RPC_TIMEOUT)
+        await self.give_back(self._untaken())
+
+    async def resume(self) -> None:
+        if self.closed or self._tag is not None:
+            return
+        consuming = self._channel.basic_consume(self._queue, self._on_delivery)
+        ok = await undisturbed(consuming, RPC_TIMEOUT)
+        self._tag = ok.consumer_tag
+
+    async def close(self) -> None:
+        """Stop deliveries for good; `take` returns nothing from now on."""
+        self._closing = True
+        await self.pause()
+        self._arrived.put_nowait(None)
+
+    def _untaken(self) -> list[Delivery]:
+        waiting: list[Delivery] = []
+        while not self._arrived.empty():
+            if delivery := self._arrived.get_nowait():
+                waiting.append(delivery)
+        return waiting
+
+    async def _on_cancelled(self, _: Basic.Cancel) -> None:
+        self._cancelled.set()
+
+    async def _on_delivery(self, message: DeliveredMessage) -> None:
+        delivery = as_delivery(message)
+        self._unsettled[delivery.tag] = delivery
+        if len(delivery.body) > MAX_BYTES:
+            await self._refuse(delivery)
+        else:
+            self._arrived.put_nowait(delivery)
+
+    async def _refuse(self, delivery: Delivery) -> None:
+        service = self._queue.partition(".")[0]
+        metrics.DEAD_LETTERS.labels(service).inc()
+        log.error("dead_lettered", queue=self._queue, reason=f"longer than {MAX_BYTES} bytes")
+        async with self._settling:
+            self._unsettled.pop(delivery.tag, None)
+            with suppress(*GONE):
+                await self._channel.basic_nack(delivery.tag, requeue=False, wait=False)
+
+
+def as_delivery(message: DeliveredMessage) -> Delivery:
+    """Return what the rest of the system needs to know of an AMQP delivery."""
+    properties = message.header.properties
+    headers: dict[str, Any] = dict(properties.headers or {})
+    redeliveries = headers.get("x-delivery-count", 0)
+    return Delivery(
+        tag=int(message.delivery_tag or 0),
+        exchange=message.exchange or "",
+        routing_key=message.routing_key or "",
+        body=message.body,
+        message_id=properties.message_id,
+        correlation_id=properties.correlation_id,
+        type=properties.message_type,
+        app_id=properties.app_id,
+        timestamp=properties.timestamp,
+        headers=headers,
+        redeliveries=redeliveries if isinstance(redeliveries, int) else 0,
+        user_id=properties.user_id,
+    )

@@ -1,0 +1,1 @@
+"""What authors of reactions write, and the batch logic that makes it durable."""

@@ -1,0 +1,55 @@
+"""Turns many single calls that come at the same time into few calls with many items."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from saga.messaging.results import Unavailable
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+LIMIT = 100
+
+
+class Together(Generic[Item, Result]):
+    """Calls `work` with whatever has come in since its last call, without waiting for more."""
+
+    def __init__(self, work: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]) -> None:
+        self._work = work
+        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._running: asyncio.Task[None] | None = None
+
+    async def __call__(self, item: Item) -> Result:
+        """Return the result for this item, or raise what `work` raised for it.
+
+        What fails as a whole is done one by one, so that only the item that is to blame fails; but not while
+        something is away, which no single item would find otherwise.
+        """
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._run())
+        return await future
+
+    async def _run(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:LIMIT], self._waiting[LIMIT:]
+            await self._settle(batch)
+
+    async def _settle(self, batch: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
+        try:
+            results = zip(batch, await self._work([item for item, _ in batch]), strict=True)
+            settled = [(future, result) for (_, future), result in results]
+        except Exception as error:
+            if len(batch) > 1 and not isinstance(error, Unavailable):
+                for one in batch:
+                    await self._settle([one])
+                return
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for future, result in settled:
+            if not future.done():
+                future.set_result(result)

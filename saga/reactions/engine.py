@@ -1,0 +1,143 @@
+"""The batch logic: load once, react in memory, save once, and once more for whoever lost a race."""
+
+import asyncio
+import random
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+import structlog
+
+from events.catalogue import Event
+from events.codec import from_json, to_json
+from events.identity import stamped
+from saga.messaging.results import Done, Retry
+from saga.reactions.metrics import CONFLICTS
+from saga.reactions.step import Conflict, Entry, NotYet, Outcome, Reaction, Record, Refused, Step
+from saga.reactions.store import Store, Unit
+
+S = TypeVar("S")
+C = TypeVar("C")
+
+log = structlog.get_logger()
+
+MAX_RACES = 8
+"""Rounds that a batch may lose against other writers; then the losers are left to the caller to try again."""
+BREATH = 10
+"""Reactions after which all else in the process gets its turn: a large order may take half a second."""
+LONGEST_PAUSE = 0.2
+
+
+class Engine(Generic[S, C]):
+    """Runs the steps of one service against its store."""
+
+    def __init__(self, service: str, store: Store[S, C], clock: Callable[[], datetime]) -> None:
+        self._service = service
+        self._store = store
+        self._clock = clock
+
+    async def run(self, steps: Sequence[Step[S, C]]) -> list[Outcome[S]]:
+        """Run the steps; return the outcome of each, all of it saved, but for those that end in a conflict.
+
+        Steps on one aggregate see each other's result. A step that fails changes nothing and takes none of
+        the others with it.
+
+        Raises:
+            Unavailable: the store is away; nothing is known of what was saved, and running the same steps
+                again is safe.
+        """
+        outcomes: dict[int, Outcome[S]] = {}
+        losers: set[int] = set()
+        todo = list(range(len(steps)))
+        chunk = len(todo)
+        races = 0
+        while todo:
+            lost = await self._round(steps, todo[:chunk], outcomes)
+            # Who lost waits behind those who may have nothing to do with it.
+            todo = [*todo[chunk:], *lost]
+            if not lost:
+                chunk = min(len(steps), chunk * 2)
+                continue
+            CONFLICTS.labels(self._service).inc(len(lost))
+            races += 1
+            losers.update(lost)
+            if races >= MAX_RACES:
+                outcomes.update({index: _conflict() for index in todo if index in losers})
+                todo = [index for index in todo if index not in losers]
+            chunk = max(1, chunk // 2)
+            pause = min(LONGEST_PAUSE, 0.005 * 2**races)
+            await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 (jitter)
+        return [outcomes[index] for index in range(len(steps))]
+
+    async def _round(
+        self, steps: Sequence[Step[S, C]], chosen: Sequence[int], outcomes: dict[int, Outcome[S]]
+    ) -> list[int]:
+        unit = await self._store.load([steps[index] for index in chosen])
+        tried: dict[int, Outcome[S]] = {}
+        for number, index in enumerate(chosen, 1):
+            tried[index] = self._take(steps[index], unit)
+            if number % BREATH == 0:
+                await asyncio.sleep(0)
+        stale: Collection[str] = await self._store.save(unit)
+        lost = [index for index in chosen if steps[index].key in stale]
+        outcomes.update({index: outcome for index, outcome in tried.items() if index not in lost})
+        return lost
+
+    def _take(self, step: Step[S, C], unit: Unit[S, C]) -> Outcome[S]:
+        entry = unit.entries[step.key]
+        record = entry.journal.get(step.recorded_under)
+        if record and not step.continues:
+            return Outcome("repeated", entry.state, _events(record))
+        try:
+            reaction = step.react(entry.state, unit.context)
+        except (NotYet, Refused) as error:
+            return Outcome("failed", entry.state, error=error)
+        except Exception as error:
+            log.exception("reaction_failed", step=step.name, order_id=step.key)
+            return Outcome("failed", entry.state, error=error)
+        if reaction.again is not None:
+            return Outcome("repeated", entry.state, _events(entry.journal.get(reaction.again)))
+        if reaction.state == entry.state and not reaction.emits:
+            # A step that continues a record may find that another has done it: what that one recorded here is
+            # for this one to publish too, since nobody knows what became of the other.
+            return Outcome("repeated" if record else "ignored", entry.state, _events(record))
+        unit.accept(reaction)
+        entry.state = reaction.state
+        under = reaction.under or step.recorded_under
+        emitted = self._record(step, entry, reaction, under)
+        if step.relayed or under != step.recorded_under:
+            # The message it is recorded under may be done with by now: only the relay can publish it.
+            entry.queued += [str(event.event_id) for event in emitted]
+            return Outcome("handled", entry.state, relayed=emitted)
+        return Outcome("handled", entry.state, emitted)
+
+    def _record(self, step: Step[S, C], entry: Entry[S], reaction: Reaction[S], under: str) -> list[Event]:
+        now = self._clock()
+        record = entry.journal.setdefault(under, Record(step.name, now))
+        emitted = stamped(
+            reaction.emits,
+            recorded_under=under,
+            caused_by=reaction.under or step.caused_by,
+            correlation_id=step.correlation_id,
+            occurred_at=now,
+            already=[event["type"] for event in record.emitted],
+        )
+        record.emitted += [to_json(event) for event in emitted]
+        if under not in entry.touched:
+            entry.touched.append(under)
+        return emitted
+
+
+def verdict(outcome: Outcome[Any]) -> Done | Retry:
+    """Return what is to be done with the message that a step came from."""
+    if outcome.error is not None:
+        return Retry(f"{type(outcome.error).__name__}: {outcome.error}")
+    return Done(outcome.emitted, outcome.name)
+
+
+def _events(record: Record | None) -> list[Event]:
+    return [from_json(event) for event in record.emitted] if record else []
+
+
+def _conflict() -> Outcome[Any]:
+    return Outcome("conflict", None, error=Conflict("others keep changing the same documents"))

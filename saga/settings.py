@@ -1,0 +1,163 @@
+"""The settings all services have; each service adds its own. They come from the environment."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from saga.http.auth import Access, is_local, parse
+from saga.messaging.topology import DEFAULT_DELAYS
+from saga.tls import broker_url, check_authorities, database_url
+
+
+def _split(value: object) -> object:
+    return value.split(",") if isinstance(value, str) else value
+
+
+def _amqp(url: SecretStr) -> SecretStr:
+    try:
+        parts = urlsplit(url.get_secret_value())
+        good = parts.scheme in ("amqp", "amqps") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError("must be an amqp:// URL, with special characters in the password escaped (/ as %2F)")
+    return url
+
+
+def _mongodb(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(("mongodb://", "mongodb+srv://")):
+        raise ValueError("must be a mongodb:// URL")
+    return url
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=24 * 3600)]
+Authorities = Annotated[Path | None, AfterValidator(lambda file: file and check_authorities(file))]
+Pauses = Annotated[tuple[Seconds, ...], NoDecode, BeforeValidator(_split)]
+
+
+class ServiceSettings(BaseSettings):
+    """Read from the environment: `RABBITMQ_URL`, `MONGODB_URL`, the files of authorities and the tokens as
+    they are, the rest with the prefix of the service, as in `ORDER_PORT`."""
+
+    model_config = SettingsConfigDict(extra="ignore")
+
+    rabbitmq_url: Annotated[SecretStr, AfterValidator(_amqp)] = Field(
+        SecretStr("amqp://guest:guest@127.0.0.1:5672/"), validation_alias="RABBITMQ_URL"
+    )
+    mongodb_url: Annotated[SecretStr, AfterValidator(_mongodb)] = Field(
+        SecretStr("mongodb://127.0.0.1:27017/"), validation_alias="MONGODB_URL"
+    )
+    tokens: SecretStr = Field(SecretStr(""), validation_alias="SAGA_TOKENS")
+    """Who may call over HTTP: `orders:TOKEN stock,operate:TOKEN`; see `saga.http.auth`."""
+    tokens_file: Path | None = Field(None, validation_alias="SAGA_TOKENS_FILE")
+    """A file with more of them."""
+    rabbitmq_ca_file: Authorities = Field(None, validation_alias="RABBITMQ_CA_FILE")
+    """Who vouches for the broker's certificate, for an amqps:// URL; without it, whom the system trusts."""
+    mongodb_ca_file: Authorities = Field(None, validation_alias="MONGODB_CA_FILE")
+    """Who vouches for the database's certificate, for a URL with tls=true; else whom the system trusts."""
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", validation_alias="LOG_LEVEL")
+    host: str = "127.0.0.1"
+    port: Port
+    database: str
+    batch_limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    """Messages handled together."""
+    prefetch: Annotated[int, Field(ge=1, le=10_000)] = 200
+    """Messages held unacknowledged."""
+    retry_delays: Pauses = DEFAULT_DELAYS
+    """Pauses before a failed message is tried again, in seconds: `1,5,30,300`."""
+    publish_timeout: Seconds = 10.0
+    """Seconds the broker has to confirm."""
+    drain_timeout: Annotated[float, Field(ge=0)] = 10.0
+    """Seconds that work in hand has to finish at a stop."""
+    relay_patience: Seconds = 2.0
+    """Seconds after which an unpublished event counts as left over."""
+    nudge_after: Seconds = 60.0
+    """Seconds without an answer after which a request is published again; then twice as long each time, up to
+    an hour."""
+    sweep_every: Seconds = 0.5
+    """Seconds between two looks for what is due."""
+
+    def access(self) -> Access:
+        """Return the tokens, of the environment and of the file.
+
+        Raises:
+            ValueError: one is malformed, or the file cannot be read.
+        """
+        text = self.tokens.get_secret_value()
+        if self.tokens_file is not None:
+            try:
+                text += "\n" + self.tokens_file.read_text()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ValueError(f"{self.tokens_file} cannot be read: {type(error).__name__}") from None
+        return parse(text)
+
+    @field_validator("rabbitmq_ca_file")
+    @classmethod
+    def _of_the_broker(cls, file: Path | None, known: ValidationInfo) -> Path | None:
+        if url := known.data.get("rabbitmq_url"):
+            broker_url(url.get_secret_value(), file)
+        return file
+
+    @field_validator("mongodb_ca_file")
+    @classmethod
+    def _of_the_database(cls, file: Path | None, known: ValidationInfo) -> Path | None:
+        if url := known.data.get("mongodb_url"):
+            database_url(url.get_secret_value(), file)
+        return file
+
+    @property
+    def broker(self) -> str:
+        """The broker's URL, with the authorities; a secret."""
+        return broker_url(self.rabbitmq_url.get_secret_value(), self.rabbitmq_ca_file)
+
+    @property
+    def mongodb(self) -> str:
+        """The database's URL, with the authorities; a secret."""
+        return database_url(self.mongodb_url.get_secret_value(), self.mongodb_ca_file)
+
+
+T = TypeVar("T", bound=ServiceSettings)
+
+
+def read(kind: type[T]) -> T:
+    """Return the settings; when one is wrong, say which and exit with 2, without showing any value."""
+    try:
+        return kind()
+    except ValidationError as error:
+        prefix = kind.model_config.get("env_prefix", "")
+        for problem in error.errors(include_input=False, include_url=False):
+            name = str(problem["loc"][0])
+            variable = name if name.isupper() else f"{prefix}{name}".upper()
+            sys.stderr.write(f"{variable}: {problem['msg']}\n")
+        sys.exit(2)
+
+
+def read_to_serve(kind: type[T]) -> T:
+    """Return the settings of a service that is about to serve HTTP; exit with 2 also when others than this
+    machine could reach it and no token keeps them out."""
+    settings = read(kind)
+    try:
+        if settings.access().open and not is_local(settings.host):
+            raise ValueError(
+                f"missing, and others than this machine can reach {settings.host or 'every address'}; "
+                "set SAGA_TOKENS=orders,stock,payments,operate:$(openssl rand -hex 24), or a file of such "
+                f"tokens by SAGA_TOKENS_FILE, or serve this machine alone: "
+                f"{kind.model_config.get('env_prefix', '')}HOST=127.0.0.1"
+            )
+    except ValueError as error:
+        sys.stderr.write(f"SAGA_TOKENS: {error}\n")
+        sys.exit(2)
+    return settings

@@ -1,0 +1,119 @@
+"""Publishes again what nobody has answered, for sagas that do not move.
+
+A broker that has lost its messages leaves aggregates that wait for ever. Each keeps what it has published, so
+that its open questions can be asked again, under the same ids: who has answered before answers the same.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import structlog
+
+from events.catalogue import Event
+from events.codec import InvalidEvent, from_json
+from saga.messaging.message import to_message
+from saga.reactions.metrics import NUDGED
+from saga.reactions.step import Entry
+from saga.reactions.store import Waiting
+from saga.timers.relay import Sender
+
+log = structlog.get_logger()
+
+BEHIND = 100
+"""Messages waiting from which on a reader counts as behind."""
+LIMIT = 200
+"""Aggregates nudged together."""
+LONGEST_PAUSE = timedelta(hours=1)
+"""Between two nudges of one aggregate, which get rarer while nothing comes of them."""
+EVER = timedelta(days=366)
+
+
+class Line(Sender, Protocol):
+    """A sender that knows how far behind its readers are."""
+
+    async def backlog(self) -> int:
+        """Return how many messages wait in the service's own queue and those that it publishes for.
+
+        Raises:
+            Unavailable: the broker is away.
+        """
+
+
+class Nudge:
+    """Nudges the aggregates of one service."""
+
+    def __init__(self, service: str, sender: Line, store: Waiting, clock: Callable[[], datetime]) -> None:
+        self._service = service
+        self._sender = sender
+        self._store = store
+        self._clock = clock
+
+    async def sweep(self) -> None:
+        """Nudge those that have waited for long enough, unless some reader is behind.
+
+        What they wait for may then be in a queue, and asking again would only make it longer.
+
+        Raises:
+            Unavailable: broker or database is away.
+        """
+        if await self._store.waiting(self._clock(), 1) and await self._sender.backlog() > BEHIND:
+            return
+        if due := await self._store.waiting(self._clock(), LIMIT):
+            await self.nudge(due)
+
+    async def everybody(self) -> list[Event]:
+        """Nudge whatever waits, however short; return what was published.
+
+        Raises:
+            Unavailable: broker or database is away; some may have been nudged.
+        """
+        published: list[Event] = []
+        last = ""  # before every key
+        while batch := await self._store.waiting(self._clock() + EVER, LIMIT, last):
+            published += await self.nudge(batch)
+            last = batch[-1].key
+        return published
+
+    async def nudge(self, entries: list[Entry[Any]]) -> list[Event]:
+        """Publish what these are owed an answer to; return it.
+
+        Raises:
+            Unavailable: broker or database is away.
+        """
+        events = [event for entry in entries for event in _readable(entry)]
+        await self._sender.send([to_message(event) for event in events])
+        for event in events:
+            NUDGED.labels(self._service, event.type).inc()
+            log.info("nudged", type=event.type, order_id=event.order_id, correlation_id=event.correlation_id)
+        await self._store.nudged(entries)
+        return events
+
+
+def _readable(entry: Entry[Any]) -> list[Event]:
+    """Let one entry whose events cannot be read any more not keep the others from being nudged."""
+    try:
+        return unanswered(entry)
+    except InvalidEvent as error:
+        log.error("unreadable_document", order_id=entry.key, error=str(error))
+        return []
+
+
+def unanswered(entry: Entry[Any]) -> list[Event]:
+    """Return every event that the aggregate has published, or keeps apart, and is owed an answer to."""
+    if entry.state is None:
+        return []
+    owed = {kind.__name__ for kind in entry.state.owed}
+    recorded = [
+        from_json(event)
+        for record in entry.journal.values()
+        for event in record.emitted
+        if event["type"] in owed
+    ]
+    return [*recorded, *(event for event in entry.state.kept_apart if event.type in owed)]
+
+
+def pause(after: timedelta, nudges: int) -> timedelta:
+    """Return how long to wait for the next nudge, after so many that nothing came of."""
+    doublings: int = 2 ** min(nudges, 20)
+    return min(after * doublings, max(after, LONGEST_PAUSE))

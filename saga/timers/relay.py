@@ -1,0 +1,103 @@
+"""Publishes what no message would redeliver: at once, and what was left over a little later."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import structlog
+
+from events.catalogue import Event
+from saga.messaging.message import Message, to_message
+from saga.messaging.results import Unavailable
+from saga.reactions.metrics import RELAYED
+from saga.reactions.store import Outbox
+
+log = structlog.get_logger()
+
+SWEEP_LIMIT = 500
+HANDED_OVER_LIMIT = 2000
+
+
+class Sender(Protocol):
+    """What can publish, confirmed."""
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """See `saga.messaging.bus.Outlet.send`."""
+
+    async def check(self) -> None:
+        """See `saga.messaging.bus.Outlet.check`."""
+
+
+class Relay:
+    """Publishes the events of an outbox, any number of replicas side by side.
+
+    Whoever saves events for the relay hands them over, to be published at once; `patience` (seconds) is
+    how long an event waits before any replica takes it for left over.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        sender: Sender,
+        outbox: Outbox,
+        clock: Callable[[], datetime],
+        patience: float = 2.0,
+    ) -> None:
+        self._service = service
+        self._sender = sender
+        self._outbox = outbox
+        self._clock = clock
+        self._patience = patience
+        self._handed_over: list[Event] = []
+        self._wake = asyncio.Event()
+
+    def hand_over(self, events: Sequence[Event]) -> None:
+        """Have these published at once; beyond a limit, or if that fails, they are swept up later."""
+        if len(self._handed_over) + len(events) <= HANDED_OVER_LIMIT:
+            self._handed_over += events
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Publish what is handed over, and sweep once in a while, until cancelled."""
+        next_sweep = 0.0
+        loop = asyncio.get_running_loop()
+        clock = loop.time
+        while True:
+            alarm = loop.call_at(next_sweep, self._wake.set)
+            await self._wake.wait()
+            alarm.cancel()
+            self._wake.clear()
+            try:
+                await self.publish_handed_over()
+                if clock() >= next_sweep:
+                    next_sweep = clock() + self._patience / 2
+                    await self.sweep()
+            except Unavailable as why:
+                log.warning("relay_waits", service=self._service, reason=str(why))
+                next_sweep = clock() + self._patience / 2
+            except Exception:
+                log.exception("relay_failed", service=self._service)
+                next_sweep = clock() + self._patience / 2
+
+    async def publish_handed_over(self) -> None:
+        """Publish what was handed over since the last time."""
+        events, self._handed_over = self._handed_over, []
+        await self._publish(events, "at_once")
+
+    async def sweep(self) -> None:
+        """Publish what has waited for longer than anybody should need."""
+        await self._sender.check()
+        before = self._clock() - timedelta(seconds=self._patience)
+        await self._publish(await self._outbox.unpublished(before, SWEEP_LIMIT), "swept_up")
+
+    async def _publish(self, events: Sequence[Event], way: str) -> None:
+        if not events:
+            return
+        await self._sender.send([to_message(event) for event in events])
+        RELAYED(self._service, way).inc(len(events))
+        done: dict[str, list[str]] = defaultdict(list)
+        for event in events:
+            done[event.order_id].append(str(event.event_id))
+        await self._outbox.published(done)

@@ -1,0 +1,155 @@
+"""A running system that failures are provoked in, and what must be true when they are over."""
+
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from events.catalogue import PAYMENT, Event
+from local_stack.process import Child, free_port
+from local_stack.stack import SERVICE_STOP_LIMIT, SERVICES
+from operations.event_tap import LAST_EVENTS
+from tests.support.broker import until
+from tests.support.statement import Statement
+from tests.support.system import System, ended_all
+from tests.support.tap import DurableTap
+
+ROOT = Path(__file__).parents[2]
+CONFIRMED = (
+    "InventoryReservationRequested",
+    "InventoryReserved",
+    "PaymentRequested",
+    "PaymentCompleted",
+    "InventoryConfirmationRequested",
+    "InventoryConfirmed",
+    "OrderCreated",
+)
+"""The events of an order that is confirmed without detours."""
+
+
+class Scene:
+    """A running system, the environment that its services were started with, and a tap on its events."""
+
+    def __init__(self, system: System, env: Mapping[str, str], told: DurableTap) -> None:
+        self.system = system
+        self.told = told
+        self._env = env
+
+    @asynccontextmanager
+    async def rigged(self, service: str, **env: str) -> AsyncIterator[Child]:
+        """Run a process with failpoints (see `tests.support.failpoints`) in place of a service, and in the
+        end the service itself again."""
+        self.system.stack.service(service).kill()
+        stand_in = self._child(service, "tests.support.failpoints", service, **env)
+        stand_in.start()
+        try:
+            await self.ready(service, stand_in)
+            yield stand_in
+        finally:
+            stand_in.kill()
+            await self.back(service)
+
+    @asynccontextmanager
+    async def second(self, service: str) -> AsyncIterator[Child]:
+        """Have a second replica of a service beside the first; it need not be ready yet."""
+        prefix = service.removesuffix("_service").upper()
+        replica = self._child(service, service, **{f"{prefix}_PORT": str(free_port())})
+        replica.start()
+        try:
+            yield replica
+        finally:
+            replica.stop(SERVICE_STOP_LIMIT)
+
+    async def back(self, service: str) -> None:
+        """Start a service that is gone, and wait until it can work."""
+        child = self.system.stack.service(service)
+        if not child.alive:
+            child.start()
+        await self.ready(service, child)
+
+    async def ready(self, service: str, child: Child | None = None, limit: float = 60) -> None:
+        """Wait until a service says that it can work: its queues are read, what follows can be published."""
+        url = getattr(self.system.at, service.removesuffix("_service")) + "/readyz"
+
+        async def says_so() -> bool:
+            assert child is None or child.alive, child.describe_end()
+            return (await self.system.get(url)).get("status") == "ready"
+
+        await until(says_so, f"{service} is ready", limit)
+
+    async def under_way(self, order_ids: Sequence[str]) -> None:
+        """Wait until the stock of all these orders is held, while some still wait for their payment."""
+
+        async def held() -> bool:
+            newest = (await self.system.get(f"{self.system.at.order}/orders?limit=100")).get("orders", ())
+            status = {order["orderId"]: order["status"] for order in newest}
+            mine = {status.get(order_id, "pending") for order_id in order_ids}
+            return "pending" not in mine and "reserved" in mine
+
+        await until(held, "the orders are under way", limit=60)
+
+    async def all_work(self) -> None:
+        """Every service is ready, reads its queues, and a new order ends."""
+        for service in SERVICES:
+            await self.ready(service)
+        product = await self.system.stock(north=1)
+        order = await self.system.ended(await self.system.place_surely(product))
+        assert order["status"] == "confirmed", order
+
+    async def all_confirmed(self, order_ids: Sequence[str], product: str, limit: float = 120) -> None:
+        """Every order is confirmed, in one piece each, and the books balance."""
+        orders = await ended_all(self.system, order_ids, limit)
+        assert [order["status"] for order in orders] == ["confirmed"] * len(order_ids)
+        levels = (await self.system.levels(product)).values()
+        assert sum(allocated for _, _, allocated in levels) == len(order_ids)
+        await self.books_balance(order_ids, product)
+        statement = self._statement()
+        assert {key: statement.charges(key) for key in order_ids} == {
+            key: {f"order-{key}"} for key in order_ids
+        }
+
+    async def books_balance(self, order_ids: Sequence[str], product: str) -> None:
+        """The audit finds nothing wrong with these orders, which alone have ordered this product; the money
+        kept is what was sold, the provider has moved none of it twice, and nothing was put away."""
+        report = await self.system.audited(order_ids, product)
+        assert report.broken == {}, report.offenders
+        assert report.judged == len(order_ids)
+        kept, sold = await self.system.money()
+        assert kept == sold
+        statement = self._statement()
+        for order_id in order_ids:
+            assert len(statement.charges(order_id)) <= 1, statement.charges(order_id)
+            assert len(statement.refunds(order_id)) <= 1, statement.refunds(order_id)
+        assert await self.system.dead_letters() == {}
+
+    async def told_once(self, order_ids: Sequence[str], events: Sequence[str] = CONFIRMED) -> None:
+        """The tap has seen exactly these events of each order; one that it saw twice was the same both
+        times."""
+        for order_id in order_ids:
+            story = await self.told.story(order_id)
+            once = {event.event_id: event for event in story}
+            assert sorted(event.type for event in once.values()) == sorted(events), _names(story)
+            assert all(event == once[event.event_id] for event in story), _names(story)
+
+    async def ended_once(self, order_ids: Sequence[str]) -> None:
+        """The tap has seen one end of each order."""
+        for order_id in order_ids:
+            story = await self.told.story(order_id)
+            ends = {event.event_id for event in story if event.type in LAST_EVENTS}
+            assert len(ends) == 1, _names(story)
+
+    def _statement(self) -> Statement:
+        return Statement((self.system.stack.logs_dir / f"{PAYMENT}.log").read_text())
+
+    def _child(self, service: str, *program: str, **env: str) -> Child:
+        return Child(
+            f"another {service}",
+            [sys.executable, "-m", *program],
+            env={**os.environ, **self._env, "PYTHONPATH": str(ROOT), **env},
+            log=self.system.stack.logs_dir / f"{service}.log",
+        )
+
+
+def _names(story: Sequence[Event]) -> list[tuple[str, str | None]]:
+    return [(event.type, event.event_id) for event in story]

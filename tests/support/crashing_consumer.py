@@ -1,0 +1,49 @@
+"""`python -m tests.support.crashing_consumer URL ORDER_ID`: a service that one order kills, and no other."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from events.catalogue import INVENTORY, Event, InventoryConfirmed
+from events.identity import derived_id
+from saga.clock import utc_now
+from saga.messaging.consumer import Intake
+from saga.messaging.results import Done, Verdict
+from saga.messaging.topology import Topology
+from saga.rabbitmq.link import Rabbit
+
+SERVICE = Topology(
+    INVENTORY, reacts_to=["InventoryConfirmationRequested"], publishes=["InventoryConfirmed"], delays=(0.1,)
+)
+
+
+async def main(url: str, killer: str) -> None:
+    """Confirm every order but the one that kills."""
+
+    async def handle(events: Sequence[Event]) -> Sequence[Verdict]:
+        if any(event.order_id == killer for event in events):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return [Done([_confirmed(event)]) for event in events]
+
+    async def available() -> None:
+        return None
+
+    await Rabbit(url, SERVICE).run(
+        [Intake(SERVICE, handle, available, alone=alone) for alone in (False, True)]
+    )
+
+
+def _confirmed(event: Event) -> InventoryConfirmed:
+    return InventoryConfirmed(
+        event_id=derived_id(str(event.event_id), "InventoryConfirmed"),
+        correlation_id=event.correlation_id,
+        causation_id=event.event_id,
+        occurred_at=utc_now(),
+        order_id=event.order_id,
+    )
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,145 @@
+"""What the broker is given to load: passwords that cannot be read, and rights that follow from the tables."""
+
+import base64
+import hashlib
+import json
+import re
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from cli import main
+from events.catalogue import EVENT_TYPES, SERVICES
+from operations.access.broker_definitions import definitions, hashed, users
+from operations.access.passwords import RABBITMQ, variable
+from operations.registry import topologies
+from saga.messaging.topology import exchange_of
+from saga.messaging.users import ADMINISTRATOR, OPERATOR, PUBLISHER, may_publish, user_of
+
+PASSWORDS = {user: f"{user}-s3cret" for user in users(topologies())}
+VARIABLES = {variable(user, RABBITMQ): password for user, password in PASSWORDS.items()}
+DEFINED = definitions(topologies(), PASSWORDS)
+
+
+@pytest.fixture(autouse=True)
+def no_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is set where the tests run does not count."""
+    for user in (*PASSWORDS, ADMINISTRATOR):
+        monkeypatch.delenv(variable(user, RABBITMQ), raising=False)
+
+
+def printed(**environment: str) -> Any:
+    told = CliRunner().invoke(main.app, ["broker", "definitions"], env=environment)
+    assert told.exit_code == 0, told.output
+    assert "s3cret" not in told.output
+    return json.loads(told.stdout)
+
+
+def topic_rights(user: str, exchange: str, act: str) -> str:
+    (found,) = [
+        rights[act]
+        for rights in DEFINED["topic_permissions"]
+        if (rights["user"], rights["exchange"]) == (user, exchange)
+    ]
+    return str(found)
+
+
+def test_a_password_is_kept_as_rabbitmq_documents_it() -> None:
+    salt, password = bytes.fromhex("908DC60A"), "test12"
+    assert hashed(password, salt) == "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR"
+    kept = base64.b64decode(hashed("s3cret"))
+    assert kept[4:] == hashlib.sha256(kept[:4] + b"s3cret").digest()
+    assert hashed("s3cret") != hashed("s3cret")
+
+
+def test_the_command_prints_every_user_and_no_password() -> None:
+    defined = printed(**VARIABLES)
+    assert [user["name"] for user in defined["users"]] == [*SERVICES, OPERATOR, PUBLISHER]
+    assert {user["hashing_algorithm"] for user in defined["users"]} == {"rabbit_password_hashing_sha256"}
+    assert "administrator" not in {tag for user in defined["users"] for tag in user["tags"]}
+
+
+def test_there_is_an_administrator_only_where_one_is_wanted() -> None:
+    defined = printed(**VARIABLES, ADMINISTRATOR_RABBITMQ_PASSWORD="s3cret-too")
+    (administrator,) = [user for user in defined["users"] if user["name"] == ADMINISTRATOR]
+    assert administrator["tags"] == ["administrator"]
+
+
+@pytest.mark.parametrize("missing", VARIABLES)
+def test_a_missing_password_is_named(missing: str) -> None:
+    there = {name: password for name, password in VARIABLES.items() if name != missing}
+    told = CliRunner().invoke(main.app, ["broker", "definitions"], env={**there, missing: ""})
+    assert told.exit_code == 1
+    assert told.stdout == ""
+    assert told.stderr == f"saga: a password is missing: set {missing}\n"
+
+
+def test_all_missing_passwords_are_named_at_once() -> None:
+    told = CliRunner().invoke(main.app, ["broker", "definitions"])
+    assert told.stderr == f"saga: a password is missing: set {', '.join(VARIABLES)}\n"
+
+
+def test_the_pauses_of_a_service_are_those_of_its_settings() -> None:
+    defined = printed(**VARIABLES, ORDER_RETRY_DELAYS="0.5,7")
+    pauses = [queue["name"] for queue in defined["queues"] if "order_service.retry" in queue["name"]]
+    assert pauses == ["order_service.retry.500ms", "order_service.retry.7000ms"]
+
+
+@pytest.mark.parametrize("kind", EVENT_TYPES)
+def test_an_event_is_published_by_its_own_service_alone(kind: str) -> None:
+    owner = EVENT_TYPES[kind].published_by
+    may = {
+        user
+        for user in (*SERVICES, PUBLISHER)
+        if re.match(topic_rights(user, exchange_of(owner), "write"), f"{kind}.o-1")
+    }
+    assert may == {owner} | ({PUBLISHER} if kind == "InventoryReservationRequested" else set())
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_listens_to_what_it_reacts_to_alone(service: str) -> None:
+    (topology,) = [one for one in topologies() if one.service == service]
+    heard = {
+        kind
+        for kind, event in EVENT_TYPES.items()
+        if re.match(topic_rights(service, exchange_of(event.published_by), "read"), f"{kind}.#")
+    }
+    assert heard == topology.reacts_to
+
+
+def test_nobody_may_use_the_default_exchange() -> None:
+    for rights in DEFINED["permissions"]:
+        assert not re.match(rights["write"], "amq.default"), rights["user"]
+
+
+@pytest.mark.parametrize(
+    ("user", "kind", "may"),
+    [
+        ("order_service", "PaymentRequested", True),
+        ("payment_service", "PaymentRequested", False),
+        (OPERATOR, "PaymentRequested", True),
+        (PUBLISHER, "PaymentRequested", False),
+        (None, "PaymentRequested", False),
+        ("shop", "PaymentRequested", False),
+        ("order_service", "InventoryReservationRequested", True),
+        ("inventory_service", "InventoryReservationRequested", False),
+        (PUBLISHER, "InventoryReservationRequested", True),
+        (None, "InventoryReservationRequested", True),
+        ("shop", "InventoryReservationRequested", True),
+    ],
+)
+def test_whose_event_is_believed(user: str | None, kind: str, may: bool) -> None:
+    assert may_publish(user, kind) is may
+
+
+@pytest.mark.parametrize(
+    ("url", "user"),
+    [
+        ("amqp://h", "guest"),
+        ("amqps://order_service:p%2F@h:1/v", "order_service"),
+        ("amqp://a%40b:p@h", "a@b"),
+    ],
+)
+def test_the_user_of_an_url(url: str, user: str) -> None:
+    assert user_of(url) == user

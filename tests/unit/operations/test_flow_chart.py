@@ -1,0 +1,106 @@
+"""The flow chart is made from the tables, and the one in the README is that one."""
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from cli.flow import flow
+from events.catalogue import EVENT_TYPES, SERVICES
+from operations.flow_chart import END, START, block, inserted, mermaid
+from operations.registry import TABLES
+
+README = Path(__file__).parents[3] / "README.md"
+LINES = [line.strip() for line in mermaid().splitlines()]
+ARROW = re.compile(r"(\w+)(?:\(\[.*?\]\))? -->(?:\|.*?\|)? (.+)")
+ARROWS = {
+    (match[1], re.sub(r"\(\[.*?\]\)", "", target))
+    for line in LINES
+    if (match := ARROW.fullmatch(line))
+    for target in match[2].split(" & ")
+}
+
+app = typer.Typer(rich_markup_mode=None)
+app.command()(flow)
+runner = CliRunner()
+
+
+def test_the_readme_has_this_chart() -> None:
+    text = README.read_text("utf-8") if README.exists() else ""
+    assert block() in text, "README.md does not have this flow chart: run `saga flow --into README.md`"
+    assert text.count(START) == text.count(END) == 1
+
+
+def test_every_reaction_that_publishes_is_an_arrow() -> None:
+    expected = {
+        (kind.__name__, emitted.__name__)
+        for reactions, _ in TABLES.values()
+        for kind, rule in reactions.items()
+        for emitted in rule.emits
+    }
+    assert expected <= ARROWS
+    assert {arrow for arrow in ARROWS if arrow[0] in EVENT_TYPES and arrow[1] in EVENT_TYPES} == expected
+
+
+def test_every_reaction_that_publishes_nothing_is_shown_too() -> None:
+    assert ("InventoryReservationRequested", "order_adopt") in ARROWS
+    assert ("PaymentRefundFailed", "order_rest_until_refunded") in ARROWS
+
+
+def test_what_no_event_causes_is_shown_if_it_publishes_something() -> None:
+    assert ("order_placed", "InventoryReservationRequested") in ARROWS
+    assert ("inventory_expired", "InventoryReservationExpired") in ARROWS
+    assert {source for source, _ in ARROWS} - set(EVENT_TYPES) == {
+        f"{service.removesuffix('_service')}_{name}"
+        for service, (_, transitions) in TABLES.items()
+        for name, rule in transitions.items()
+        if rule.emits
+    }
+
+
+def test_every_event_is_in_the_colour_of_its_publisher_and_every_node_has_one() -> None:
+    coloured = {line.split()[2]: line.split()[1].split(",") for line in LINES if line.startswith("class ")}
+    assert list(coloured) == list(SERVICES)
+    for kind, event in EVENT_TYPES.items():
+        assert [service for service in SERVICES if kind in coloured[service]] == [event.published_by]
+    nodes = {node for arrow in ARROWS for node in arrow} | set(SERVICES)
+    assert sorted(nodes) == sorted(node for service in SERVICES for node in coloured[service])
+
+
+def test_it_is_the_same_each_time() -> None:
+    assert mermaid() == mermaid()
+    assert len(set(LINES)) == len(LINES)
+
+
+class TestInserting:
+    def test_only_what_is_between_the_markers_changes(self) -> None:
+        text = f"# Title\n\n{START}\nold\n{END}\n\nrest\n"
+        assert inserted(text) == f"# Title\n\n{block()}\n\nrest\n"
+        assert inserted(inserted(text)) == inserted(text)
+
+    @pytest.mark.parametrize("text", ["", START, END, END + START, START + END + START])
+    def test_a_text_without_the_two_markers_is_refused(self, text: str) -> None:
+        with pytest.raises(ValueError, match="does not have"):
+            inserted(text)
+
+
+class TestCommand:
+    def test_it_prints_the_chart(self) -> None:
+        result = runner.invoke(app, [])
+        assert (result.exit_code, result.output) == (0, mermaid() + "\n")
+
+    def test_it_writes_the_chart_into_a_file(self, tmp_path: Path) -> None:
+        file = tmp_path / "page.md"
+        file.write_text(f"{START}{END}", "utf-8")
+        assert runner.invoke(app, ["--into", str(file)]).exit_code == 0
+        assert file.read_text("utf-8") == block()
+
+    def test_a_file_without_markers_is_left_alone(self, tmp_path: Path) -> None:
+        file = tmp_path / "page.md"
+        file.write_text("nothing here", "utf-8")
+        result = runner.invoke(app, ["--into", str(file)])
+        assert result.exit_code == 2
+        assert "does not have" in result.output
+        assert file.read_text("utf-8") == "nothing here"

@@ -1,0 +1,646 @@
+"""The payment's state table, line by line: one charge and one refund an order, whatever comes."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from events.catalogue import (
+    Event,
+    PaymentCompleted,
+    PaymentFailed,
+    PaymentRefunded,
+    PaymentRefundFailed,
+    PaymentRefundRequested,
+    PaymentRequested,
+)
+from payment_service.payment import EXPIRY_MARGIN, Payment
+from payment_service.providers.base import (
+    Action,
+    Approved,
+    ChargeAnswer,
+    Declined,
+    Pending,
+    RefundAnswer,
+    Refunded,
+    RefundRefused,
+)
+from payment_service.reactions import (
+    LONGEST_PATIENCE,
+    LONGEST_REFUND_PAUSE,
+    PATIENCE,
+    REACTIONS,
+    TRANSITIONS,
+    Retries,
+)
+from saga.reactions.step import NotYet, Reaction, Refused
+from tests.support.builders import NOW, PRICE, event, payment, types
+
+REDIRECT = Action(kind="redirect", name="web_url", value="https://pay.example/1")
+LATER = Pending("pr-1", (REDIRECT,))
+
+CHARGING = payment()
+PENDING = payment(pending_charge="pr-1", actions=(REDIRECT,), try_at=NOW + PATIENCE, silences=1)
+TO_BE_UNDONE = payment(undo=True, refund_under="e-refund")
+PENDING_TO_BE_UNDONE = PENDING.model_copy(update={"undo": True, "refund_under": "e-refund"})
+CHARGED = payment(status="charged", charge_id="ch-1", try_at=None)
+DECLINED = payment(status="declined", reason="declined", try_at=None)
+VOID = payment(
+    status="void", user_id=None, requested_under=None, refund_under="e-PaymentRefundRequested", try_at=None
+)
+REFUNDING = payment(
+    status="refunding", charge_id="ch-1", refund_attempt=1, refund_under="e-refund", try_at=NOW + PATIENCE
+)
+REFUNDED = REFUNDING.model_copy(
+    update={"status": "refunded", "refund_id": "re-1", "refunded_amount": PRICE, "try_at": None}
+)
+REFUND_PENDING = REFUNDING.model_copy(update={"pending_refund": "rfd-1", "silences": 1})
+REFUND_TRIED_AGAIN = REFUNDING.model_copy(update={"refund_attempt": 2, "reason": "refused"})
+REFUND_FAILED = REFUND_TRIED_AGAIN.model_copy(update={"status": "refundFailed", "refund_failure_told": True})
+REFUNDING_BY_ITSELF = REFUNDING.model_copy(update={"refund_under": None})
+REFUNDED_BY_ITSELF = REFUNDED.model_copy(update={"refund_under": None})
+REFUND_FAILED_BY_ITSELF = REFUND_FAILED.model_copy(update={"refund_under": None})
+STATES = {
+    "charging": CHARGING,
+    "pending": PENDING,
+    "to be undone": TO_BE_UNDONE,
+    "pending to be undone": PENDING_TO_BE_UNDONE,
+    "charged": CHARGED,
+    "declined": DECLINED,
+    "void": VOID,
+    "refunding": REFUNDING,
+    "refund pending": REFUND_PENDING,
+    "refund tried again": REFUND_TRIED_AGAIN,
+    "refunded": REFUNDED,
+    "refundFailed": REFUND_FAILED,
+    "refunding by itself": REFUNDING_BY_ITSELF,
+    "refunded by itself": REFUNDED_BY_ITSELF,
+    "refundFailed by itself": REFUND_FAILED_BY_ITSELF,
+}
+
+CHARGING_STATES = {"charging", "pending", "to be undone", "pending to be undone"}
+RETRIES = Retries(attempts=3, first_pause=PATIENCE)
+
+APPROVED = Approved("ch-1")
+REFUSED = RefundRefused("refused")
+PAID_BACK = Refunded("re-1")
+
+
+def by_hand(before: Payment) -> Payment:
+    """Return the same payment, made over HTTP for no saga."""
+    of_no_saga = {"saga": False, "correlation_id": "o-1", "requested_under": None}
+    return before.model_copy(update={**of_no_saga, "refund_under": None, "undo": False})
+
+
+def react(before: Payment | None, kind: type[Event], **changes: Any) -> Reaction[Payment]:
+    return REACTIONS[kind](before, event(kind, **changes), NOW)
+
+
+def charge_answered(before: Payment | None, answer: ChargeAnswer) -> Reaction[Payment]:
+    return TRANSITIONS["charge_answered"](before, answer, NOW)
+
+
+def refund_answered(before: Payment | None, answer: RefundAnswer) -> Reaction[Payment]:
+    attempt = before.refund_attempt if before else 1
+    return TRANSITIONS["refund_answered"](before, answer, attempt, RETRIES, NOW)
+
+
+def after(reaction: Reaction[Payment]) -> Payment:
+    assert reaction.state is not None
+    return reaction.state
+
+
+COMPLETED = PaymentCompleted(order_id="o-1", payment_id="o-1", amount=PRICE, currency="USD")
+PAID_BACK_EVENT = PaymentRefunded(
+    order_id="o-1", amount=PRICE, currency="USD", payment_id="o-1", refund_id="re-1"
+)
+NOTHING_PAID_BACK = PaymentRefunded(order_id="o-1", amount=0, currency="USD", payment_id="o-1")
+
+
+class TestRequest:
+    def test_a_charge_is_begun_and_nothing_said_of_it_yet(self) -> None:
+        until = NOW + timedelta(hours=2)
+        reaction = react(None, PaymentRequested, payment_method="sim:approve", expires_at=until)
+        assert reaction == Reaction(
+            payment(
+                payment_method="sim:approve",
+                expires_at=until,
+                requested_under="e-PaymentRequested",
+                try_at=NOW + PATIENCE,
+            )
+        )
+        assert after(reaction).under_way
+
+    @pytest.mark.parametrize("name", sorted(set(STATES) - {"void"}))
+    @pytest.mark.parametrize("amount", [PRICE, Decimal(99)], ids=["same", "other"])
+    def test_any_later_request_gets_the_first_answer_again(self, name: str, amount: Decimal) -> None:
+        reaction = react(STATES[name], PaymentRequested, amount=amount)
+        assert reaction == Reaction(STATES[name], again="e-request")
+
+    def test_the_provider_gets_the_key_of_the_order_whatever_key_the_request_names(self) -> None:
+        state = after(react(None, PaymentRequested, idempotency_key="order-of-somebody-else"))
+        assert state.charge_key == "order-o-1"
+
+    def test_of_a_void_payment_it_fails_and_nothing_is_charged(self) -> None:
+        reaction = react(VOID, PaymentRequested)
+        assert after(reaction).status == "void"
+        assert not after(reaction).under_way
+        assert list(reaction.emits) == [
+            PaymentFailed(order_id="o-1", reason="refund_requested_first", payment_id="o-1")
+        ]
+
+    def test_of_a_void_payment_a_second_one_gets_the_same_answer(self) -> None:
+        once = after(react(VOID, PaymentRequested))
+        assert react(once, PaymentRequested, event_id="e-2") == Reaction(once, again="e-PaymentRequested")
+
+
+class TestChargeAnswered:
+    def test_approved_is_charged_and_answers_the_request(self) -> None:
+        reaction = charge_answered(CHARGING, APPROVED)
+        assert reaction == Reaction(CHARGED, [COMPLETED], under="e-request")
+
+    def test_declined_answers_the_request(self) -> None:
+        reaction = charge_answered(CHARGING, Declined("no_funds"))
+        assert reaction == Reaction(
+            DECLINED.model_copy(update={"reason": "no_funds"}),
+            [PaymentFailed(order_id="o-1", reason="no_funds", payment_id="o-1")],
+            under="e-request",
+        )
+
+    def test_put_off_is_kept_with_what_the_customer_has_to_do_and_nothing_is_said_of_it(self) -> None:
+        reaction = charge_answered(CHARGING, LATER)
+        assert reaction == Reaction(PENDING)
+        assert after(reaction).under_way
+
+    def test_put_off_again_is_asked_about_after_ever_longer_pauses(self) -> None:
+        pauses, pending = [], CHARGING
+        for _ in range(12):
+            pending = after(charge_answered(pending, LATER))
+            assert pending.try_at is not None
+            pauses.append((pending.try_at - NOW) / PATIENCE)
+        assert pauses[:4] == [1, 2, 4, 8]
+        assert pauses[-1] * PATIENCE == LONGEST_PATIENCE
+
+    def test_when_its_time_is_over_it_is_asked_about_at_once(self) -> None:
+        over = NOW + timedelta(seconds=12) + EXPIRY_MARGIN
+        pending = CHARGING.model_copy(update={"expires_at": NOW + timedelta(seconds=12), "silences": 9})
+        pending = after(charge_answered(pending, LATER))
+        assert pending.try_at == pending.over_at == over
+        again = after(TRANSITIONS["charge_answered"](pending, LATER, over))
+        assert again.try_at == over + LONGEST_PATIENCE
+
+    @pytest.mark.parametrize("answer", [APPROVED, Declined("expired")], ids=["approved", "declined"])
+    def test_decided_after_all_is_as_if_it_were_decided_at_once(self, answer: ChargeAnswer) -> None:
+        at_once, later = charge_answered(CHARGING, answer), charge_answered(PENDING, answer)
+        assert after(later) == after(at_once).model_copy(update={"silences": 1})
+        assert (later.emits, later.under) == (at_once.emits, at_once.under)
+
+    @pytest.mark.parametrize("name", sorted(set(STATES) - CHARGING_STATES))
+    def test_put_off_said_too_late_changes_nothing(self, name: str) -> None:
+        assert charge_answered(STATES[name], LATER) == Reaction(STATES[name])
+
+    @pytest.mark.parametrize("before", [TO_BE_UNDONE, PENDING_TO_BE_UNDONE], ids=["asked", "pending"])
+    def test_approved_to_be_undone_is_refunded_and_not_announced(self, before: Payment) -> None:
+        reaction = charge_answered(before, APPROVED)
+        assert (after(reaction).status, after(reaction).charge_id) == ("refunding", "ch-1")
+        assert after(reaction).refund_key == "refund-o-1-1"
+        assert not reaction.emits
+
+    def test_declined_to_be_undone_answers_the_refund_with_nothing(self) -> None:
+        reaction = charge_answered(TO_BE_UNDONE, Declined("no_funds"))
+        assert after(reaction).status == "declined"
+        assert list(reaction.emits) == [NOTHING_PAID_BACK]
+        assert reaction.under == "e-refund"
+
+    def test_without_an_answer_it_is_asked_again_after_ever_longer_pauses(self) -> None:
+        pauses, charging = [], STATES["charging"]
+        for _ in range(12):
+            charging = after(TRANSITIONS["unanswered"](charging, NOW))
+            assert charging.try_at is not None
+            pauses.append((charging.try_at - NOW) / PATIENCE)
+        assert pauses[:4] == [1, 2, 4, 8]
+        assert pauses[-1] * PATIENCE == LONGEST_PATIENCE
+
+    @pytest.mark.parametrize("before", [DECLINED, VOID], ids=["declined", "void"])
+    def test_approved_late_is_refunded_by_itself(self, before: Payment) -> None:
+        reaction = charge_answered(before, APPROVED)
+        assert (after(reaction).status, after(reaction).charge_id) == ("refunding", "ch-1")
+        assert after(reaction).refund_attempt == 1
+        assert after(reaction).try_at == NOW + PATIENCE
+        assert not reaction.emits
+
+    @pytest.mark.parametrize("name", sorted(set(STATES) - CHARGING_STATES - {"declined", "void"}))
+    def test_approved_again_changes_nothing(self, name: str) -> None:
+        assert charge_answered(STATES[name], APPROVED) == Reaction(STATES[name])
+
+    @pytest.mark.parametrize("name", sorted(set(STATES) - CHARGING_STATES))
+    def test_declined_late_changes_nothing(self, name: str) -> None:
+        assert charge_answered(STATES[name], Declined("late")) == Reaction(STATES[name])
+
+    def test_of_an_unknown_payment_it_waits(self) -> None:
+        with pytest.raises(NotYet):
+            charge_answered(None, APPROVED)
+
+
+class TestRefundRequest:
+    def test_before_any_charge_it_makes_the_payment_void(self) -> None:
+        reaction = react(None, PaymentRefundRequested)
+        assert after(reaction) == VOID
+        assert list(reaction.emits) == [PaymentRefunded(order_id="o-1", amount=0, currency="USD")]
+
+    def test_while_the_charge_is_under_way_it_is_kept_for_later(self) -> None:
+        reaction = react(CHARGING, PaymentRefundRequested)
+        assert reaction == Reaction(
+            payment(undo=True, refund_under="e-PaymentRefundRequested", try_at=NOW + PATIENCE)
+        )
+
+    def test_while_the_charge_is_pending_the_provider_is_soon_told(self) -> None:
+        long_pending = PENDING.model_copy(update={"try_at": NOW + LONGEST_PATIENCE, "silences": 9})
+        state = after(react(long_pending, PaymentRefundRequested))
+        assert (state.undo, state.try_at, state.silences) == (True, NOW + PATIENCE, 0)
+        assert state.pending == "pr-1"
+
+    def test_of_a_charge_begins_the_refund(self) -> None:
+        reaction = react(CHARGED, PaymentRefundRequested)
+        assert reaction == Reaction(REFUNDING.model_copy(update={"refund_under": "e-PaymentRefundRequested"}))
+        assert after(reaction).under_way
+
+    def test_whatever_amount_it_names_the_whole_charge_is_refunded(self) -> None:
+        asked = after(react(CHARGED, PaymentRefundRequested, amount=Decimal(1), currency="EUR"))
+        (answer,) = refund_answered(asked, PAID_BACK).emits
+        assert answer == PAID_BACK_EVENT
+
+    def test_of_a_declined_charge_it_is_answered_with_nothing(self) -> None:
+        reaction = react(DECLINED, PaymentRefundRequested)
+        assert after(reaction).status == "declined"
+        assert list(reaction.emits) == [NOTHING_PAID_BACK]
+
+    def test_of_what_was_refunded_by_itself_it_is_answered_with_that_refund(self) -> None:
+        reaction = react(REFUNDED_BY_ITSELF, PaymentRefundRequested)
+        assert after(reaction).status == "refunded"
+        assert list(reaction.emits) == [PAID_BACK_EVENT]
+
+    def test_of_what_is_being_refunded_by_itself_it_gets_that_answer(self) -> None:
+        reaction = react(REFUNDING_BY_ITSELF, PaymentRefundRequested)
+        assert reaction == Reaction(REFUNDING.model_copy(update={"refund_under": "e-PaymentRefundRequested"}))
+
+    def test_of_what_could_not_be_refunded_by_itself_it_tries_again(self) -> None:
+        reaction = react(REFUND_FAILED_BY_ITSELF, PaymentRefundRequested)
+        assert (after(reaction).status, after(reaction).refund_attempt) == ("refunding", 2)
+        assert not reaction.emits
+
+    @pytest.mark.parametrize("name", ["to be undone", "void", "refunding", "refunded", "refundFailed"])
+    def test_a_second_one_gets_the_first_answer_again(self, name: str) -> None:
+        before = STATES[name]
+        reaction = react(before, PaymentRefundRequested, event_id="e-2")
+        assert reaction == Reaction(before, again=before.refund_under)
+
+
+class TestRefundAnswered:
+    def test_paid_back_answers_the_refund_request(self) -> None:
+        assert refund_answered(REFUNDING, PAID_BACK) == Reaction(
+            REFUNDED, [PAID_BACK_EVENT], under="e-refund"
+        )
+
+    def test_put_off_is_asked_about_later(self) -> None:
+        assert refund_answered(REFUNDING, Pending("rfd-1")) == Reaction(REFUND_PENDING)
+
+    @pytest.mark.parametrize("answer", [PAID_BACK, REFUSED], ids=["paid back", "refused"])
+    def test_decided_after_all_is_as_if_it_were_decided_at_once(self, answer: RefundAnswer) -> None:
+        at_once, later = refund_answered(REFUNDING, answer), refund_answered(REFUND_PENDING, answer)
+        assert after(later).model_copy(update={"silences": 0}) == after(at_once)
+        assert later.emits == at_once.emits
+
+    def test_refused_is_tried_again_later_with_another_key(self) -> None:
+        reaction = refund_answered(REFUNDING, REFUSED)
+        assert reaction == Reaction(REFUND_TRIED_AGAIN)
+        assert after(reaction).refund_key == "refund-o-1-2"
+
+    def test_without_an_answer_it_is_tried_again_with_the_same_key(self) -> None:
+        silent = after(TRANSITIONS["unanswered"](REFUND_TRIED_AGAIN, NOW))
+        assert (silent.status, silent.refund_key) == ("refunding", "refund-o-1-2")
+
+    def test_refused_too_often_a_person_is_told_once_and_it_is_tried_on_ever_more_rarely(
+        self,
+    ) -> None:
+        state, told, pauses = REFUNDING, list[Event](), []
+        for _ in range(14):
+            reaction = refund_answered(state, REFUSED)
+            state = after(reaction)
+            told += reaction.emits
+            assert state.try_at is not None
+            assert (state.status == "refundFailed") == (state.refund_attempt > RETRIES.attempts) == bool(told)
+            pauses.append((state.try_at - NOW) / PATIENCE)
+        assert told == [
+            PaymentRefundFailed(order_id="o-1", reason="refused", attempts=RETRIES.attempts, payment_id="o-1")
+        ]
+        assert pauses[:4] == [1, 2, 4, 8]
+        assert pauses[-1] * PATIENCE == LONGEST_REFUND_PAUSE
+        assert types(refund_answered(state, PAID_BACK)) == ["PaymentRefunded"]
+
+    def test_what_is_refunded_by_itself_answers_the_charge_request(self) -> None:
+        assert refund_answered(REFUNDING_BY_ITSELF, PAID_BACK).under == "e-request"
+
+    @pytest.mark.parametrize("name", sorted(name for name in STATES if STATES[name].charge_id is None))
+    @pytest.mark.parametrize("answer", [PAID_BACK, REFUSED, Pending("rfd-1")], ids=lambda one: str(one))
+    def test_at_any_other_time_it_changes_nothing(self, name: str, answer: RefundAnswer) -> None:
+        assert refund_answered(STATES[name], answer) == Reaction(STATES[name])
+
+    @pytest.mark.parametrize("before", [CHARGED, REFUNDED], ids=["charged", "refunded"])
+    @pytest.mark.parametrize("answer", [PAID_BACK, REFUSED, Pending("rfd-1")], ids=lambda one: str(one))
+    def test_before_or_after_the_refund_it_changes_nothing(
+        self, before: Payment, answer: RefundAnswer
+    ) -> None:
+        assert refund_answered(before, answer) == Reaction(before)
+
+    @pytest.mark.parametrize("answer", [PAID_BACK, REFUSED], ids=["paid back", "refused"])
+    def test_what_is_said_late_of_an_earlier_attempt_does_not_answer_a_later_one(
+        self, answer: RefundAnswer
+    ) -> None:
+        for again in (
+            REFUND_TRIED_AGAIN,
+            REFUND_FAILED,
+            after(TRANSITIONS["refund_by_hand"](REFUND_FAILED, NOW)),
+        ):
+            late = TRANSITIONS["refund_answered"](again, answer, 1, RETRIES, NOW)
+            assert late == Reaction(again)
+
+    def test_of_an_unknown_payment_it_waits(self) -> None:
+        with pytest.raises(NotYet):
+            refund_answered(None, PAID_BACK)
+
+
+class TestByHand:
+    def test_a_charge_of_no_saga_is_begun(self) -> None:
+        asked = event(PaymentRequested, event_id="t-hand", correlation_id=None)
+        reaction = TRANSITIONS["charge_by_hand"](None, asked, NOW)
+        assert reaction == Reaction(
+            by_hand(CHARGING).model_copy(update={"try_at": NOW + PATIENCE}),
+        )
+
+    @pytest.mark.parametrize("before", STATES.values(), ids=STATES)
+    def test_a_payment_that_exists_is_left_as_it_is(self, before: Payment) -> None:
+        reaction = TRANSITIONS["charge_by_hand"](before, event(PaymentRequested), NOW)
+        assert reaction == Reaction(before)
+
+    @pytest.mark.parametrize(
+        ("answer", "status"), [(APPROVED, "charged"), (Declined("no_funds"), "declined")]
+    )
+    def test_its_charge_is_announced_to_nobody(self, answer: ChargeAnswer, status: str) -> None:
+        reaction = charge_answered(by_hand(CHARGING), answer)
+        assert after(reaction).status == status
+        assert not reaction.emits
+
+    def test_its_refund_is_announced_to_nobody(self) -> None:
+        begun = TRANSITIONS["refund_by_hand"](by_hand(CHARGED), NOW)
+        assert (after(begun).status, after(begun).refund_attempt) == ("refunding", 1)
+        for answer in (PAID_BACK, REFUSED):
+            assert not refund_answered(after(begun), answer).emits
+
+    @pytest.mark.parametrize("name", ["refunding", "refunded"])
+    def test_a_second_refund_of_it_changes_nothing(self, name: str) -> None:
+        before = by_hand(STATES[name])
+        assert TRANSITIONS["refund_by_hand"](before, NOW) == Reaction(before)
+
+    @pytest.mark.parametrize("name", ["charging", "declined"])
+    def test_what_was_not_charged_is_not_refunded(self, name: str) -> None:
+        with pytest.raises(Refused, match=name):
+            TRANSITIONS["refund_by_hand"](by_hand(STATES[name]), NOW)
+
+    @pytest.mark.parametrize("name", sorted(name for name in STATES if not name.startswith("refundFailed")))
+    def test_what_belongs_to_a_saga_is_not_refunded(self, name: str) -> None:
+        with pytest.raises(Refused, match="belongs to a saga"):
+            TRANSITIONS["refund_by_hand"](STATES[name], NOW)
+
+    def test_whoever_has_settled_it_may_say_so_again(self) -> None:
+        begun = after(TRANSITIONS["refund_by_hand"](REFUND_FAILED, NOW))
+        for before in (begun, after(refund_answered(begun, PAID_BACK))):
+            assert TRANSITIONS["refund_by_hand"](before, NOW) == Reaction(before)
+
+    def test_what_does_not_exist_is_not_refunded(self) -> None:
+        with pytest.raises(NotYet):
+            TRANSITIONS["refund_by_hand"](None, NOW)
+
+    @pytest.mark.parametrize("saga", [True, False])
+    def test_a_refund_that_was_refused_is_tried_again_with_another_key(self, saga: bool) -> None:
+        begun = after(TRANSITIONS["refund_by_hand"](REFUND_FAILED.model_copy(update={"saga": saga}), NOW))
+        assert (begun.status, begun.refund_key) == ("refunding", "refund-o-1-2")
+        assert begun.try_at == NOW + PATIENCE
+
+    def test_a_refund_that_a_person_settles_answers_the_saga(self) -> None:
+        begun = after(TRANSITIONS["refund_by_hand"](REFUND_FAILED, NOW))
+        settled = refund_answered(begun, PAID_BACK)
+        assert after(settled).status == "refunded"
+        assert (list(settled.emits), settled.under) == ([PAID_BACK_EVENT], "e-refund")
+
+
+class TestSagaTakesOver:
+    """A saga that asks for what was charged by hand."""
+
+    def test_a_charge_under_way_will_answer_it(self) -> None:
+        reaction = react(by_hand(CHARGING), PaymentRequested)
+        assert reaction == Reaction(payment(requested_under="e-PaymentRequested"))
+        assert charge_answered(after(reaction), APPROVED).under == "e-PaymentRequested"
+
+    def test_it_is_told_what_was_charged_even_another_amount(self) -> None:
+        reaction = react(by_hand(CHARGED), PaymentRequested, amount=Decimal(99))
+        assert after(reaction) == CHARGED.model_copy(update={"requested_under": "e-PaymentRequested"})
+        assert list(reaction.emits) == [COMPLETED]
+
+    @pytest.mark.parametrize(
+        ("name", "reason"),
+        [
+            ("declined", "declined"),
+            ("refunding", "refunding"),
+            ("refunded", "refunded"),
+            ("refundFailed", "refused"),
+        ],
+    )
+    def test_it_is_told_that_there_is_no_charge(self, name: str, reason: str) -> None:
+        reaction = react(by_hand(STATES[name]), PaymentRequested)
+        assert after(reaction).status == name
+        assert list(reaction.emits) == [PaymentFailed(order_id="o-1", reason=reason, payment_id="o-1")]
+
+    @pytest.mark.parametrize("name", ["charging", "charged", "declined", "refunding", "refunded"])
+    def test_its_refund_request_is_answered_in_the_end(self, name: str) -> None:
+        state, published = settle(react(by_hand(STATES[name]), PaymentRefundRequested))
+        assert published == ["PaymentRefunded"]
+        assert (state.charge_id is None) == (state.refunded_amount == 0)
+        assert (state.saga, state.correlation_id) == (True, "c-1")
+
+    @pytest.mark.parametrize("name", ["charging", "charged"])
+    def test_its_charge_request_is_answered_after_its_refund_request_too(self, name: str) -> None:
+        """Nobody has answered a request for what was charged by hand."""
+        asked, _ = settle(react(by_hand(STATES[name]), PaymentRefundRequested))
+        reaction = react(asked, PaymentRequested)
+        assert types(reaction) == ["PaymentFailed"]
+
+
+def settle(
+    reaction: Reaction[Payment],
+    charge: ChargeAnswer = APPROVED,
+    refund: RefundAnswer = PAID_BACK,
+) -> tuple[Payment, list[str]]:
+    """Let the provider answer all it owes; return the payment, and the types of all that was published."""
+    published = types(reaction)
+    while after(reaction).due_at:
+        if after(reaction).status == "charging":
+            reaction = charge_answered(after(reaction), charge)
+        else:
+            reaction = refund_answered(after(reaction), refund)
+        published += types(reaction)
+    return after(reaction), published
+
+
+CHANGES = {
+    "charging": {PaymentRefundRequested},
+    "pending": {PaymentRefundRequested},
+    "charged": {PaymentRefundRequested},
+    "refundFailed by itself": {PaymentRefundRequested},
+}
+"""Which events change the status of which payment, or what is to become of it."""
+
+
+@pytest.mark.parametrize("name", STATES)
+@pytest.mark.parametrize("kind", REACTIONS, ids=lambda kind: kind.__name__)
+def test_only_what_the_table_lists_changes_a_payment(name: str, kind: type[Event]) -> None:
+    before = STATES[name]
+    state = after(react(before, kind))
+    changed = (state.status, state.undo, state.refund_attempt, state.try_at) != (
+        before.status,
+        before.undo,
+        before.refund_attempt,
+        before.try_at,
+    )
+    assert changed == (kind in CHANGES.get(name, set()))
+    assert (state.amount, state.currency, state.charge_id, state.refund_id) == (
+        before.amount,
+        before.currency,
+        before.charge_id,
+        before.refund_id,
+    )
+
+
+@pytest.mark.parametrize("kind", REACTIONS, ids=lambda kind: kind.__name__)
+def test_every_event_a_rule_names_is_published_in_some_state(kind: type[Event]) -> None:
+    states = [None, *STATES.values(), *map(by_hand, STATES.values())]
+    told = {type(one) for before in states for one in react(before, kind).emits}
+    assert told == set(REACTIONS[kind].emits)
+
+
+@pytest.mark.parametrize(
+    ("name", "answers"),
+    [
+        ("charge_answered", [(APPROVED,), (Declined("no_funds"),)]),
+        ("refund_answered", [(PAID_BACK, 1, Retries(1)), (REFUSED, 1, Retries(1))]),
+    ],
+)
+def test_every_event_an_answer_may_lead_to_is_published_in_some_state(
+    name: str, answers: list[tuple[object, ...]]
+) -> None:
+    rule = TRANSITIONS[name]
+    told = {
+        type(one)
+        for before in STATES.values()
+        for answer in answers
+        for one in rule(before, *answer, NOW).emits
+    }
+    assert told == set(rule.emits)
+
+
+def test_the_states_cover_every_status() -> None:
+    assert {state.status for state in STATES.values()} == {
+        *("charging", "charged", "declined", "void"),
+        *("refunding", "refunded", "refundFailed"),
+    }
+
+
+def test_an_intent_waits_for_a_sweeper_and_nothing_else_does() -> None:
+    results = [
+        react(None, PaymentRequested),
+        react(CHARGED, PaymentRefundRequested),
+        charge_answered(CHARGING, APPROVED),
+        charge_answered(CHARGING, Declined("x")),
+        charge_answered(TO_BE_UNDONE, APPROVED),
+        charge_answered(TO_BE_UNDONE, Declined("x")),
+        charge_answered(DECLINED, APPROVED),
+        refund_answered(REFUNDING, PAID_BACK),
+        refund_answered(REFUNDING, REFUSED),
+        charge_answered(CHARGING, LATER),
+        charge_answered(PENDING, APPROVED),
+        charge_answered(PENDING, Declined("x")),
+        refund_answered(REFUND_PENDING, PAID_BACK),
+        refund_answered(REFUND_FAILED, REFUSED),
+        TRANSITIONS["refund_by_hand"](REFUND_FAILED, NOW),
+    ]
+    for reaction in results:
+        waits = after(reaction).under_way or after(reaction).status == "refundFailed"
+        assert (after(reaction).due_at is not None) == waits
+
+
+class TestAnyOrder:
+    @pytest.mark.parametrize("answer", [APPROVED, Declined("no_funds")], ids=["approved", "declined"])
+    def test_charge_request_refund_request_and_answer_leave_nothing_charged(
+        self, answer: ChargeAnswer
+    ) -> None:
+        refund_first, told_first = settle(react(after(react(None, PaymentRefundRequested)), PaymentRequested))
+        charging = after(react(None, PaymentRequested))
+        refund_between, told_between = settle(react(charging, PaymentRefundRequested), answer)
+        charged = after(charge_answered(charging, answer))
+        refund_last, told_last = settle(react(charged, PaymentRefundRequested))
+        for state in (refund_first, refund_between, refund_last):
+            owed = PRICE if state.charge_id else 0
+            assert state.refunded_amount == owed
+        assert told_first == ["PaymentFailed"]
+        assert told_between == told_last == ["PaymentRefunded"]
+
+
+Deed = Callable[[Payment | None], Reaction[Payment]]
+
+DEEDS: dict[str, Deed] = {
+    "request": lambda before: react(before, PaymentRequested),
+    "another request": lambda before: react(before, PaymentRequested, event_id="e-2", amount=Decimal(99)),
+    "refund": lambda before: react(before, PaymentRefundRequested),
+    "another refund": lambda before: react(before, PaymentRefundRequested, event_id="e-3"),
+    "approved": lambda before: charge_answered(before, APPROVED),
+    "put off": lambda before: charge_answered(before, LATER),
+    "declined": lambda before: charge_answered(before, Declined("no_funds")),
+    "paid back": lambda before: refund_answered(before, PAID_BACK),
+    "refused": lambda before: refund_answered(before, REFUSED),
+    "refund put off": lambda before: refund_answered(before, Pending("rfd-1")),
+    "by hand": lambda before: TRANSITIONS["refund_by_hand"](before, NOW + timedelta(days=1)),
+}
+PROVIDER_MAY = {
+    "approved": ("charging", "declined"),
+    "declined": ("charging",),
+    "paid back": ("refunding", "refundFailed"),
+    "refused": ("refunding", "refundFailed"),
+}
+"""When the provider may give which answer; an approval may also come after a refusal."""
+
+
+@given(st.lists(st.sampled_from(sorted(DEEDS)), max_size=12))
+def test_whatever_comes_what_was_charged_and_not_kept_is_paid_back(names: list[str]) -> None:
+    state: Payment | None = None
+    asked_back, amounts = False, set[Decimal]()
+    for name in names:
+        if name in PROVIDER_MAY and (state is None or state.status not in PROVIDER_MAY[name]):
+            continue
+        try:
+            state = DEEDS[name](state).state
+        except (NotYet, Refused):
+            continue
+        asked_back = asked_back or name.endswith("refund")
+        amounts.add(after(Reaction(state)).amount)
+    if state is None:
+        return
+    assert len(amounts) == 1
+    settled, _ = settle(Reaction(state))
+    if asked_back:
+        assert settled.status in ("declined", "void", "refunded")
+    kept = settled.amount - settled.refunded_amount if settled.charge_id else 0
+    assert kept == (settled.amount if settled.status == "charged" else 0)

@@ -1,0 +1,144 @@
+"""Who may call what: how tokens are read and compared, and how fast a caller may be."""
+
+import hmac
+from collections.abc import Callable
+
+import pytest
+
+from saga.http import auth as access
+from saga.http.auth import ANYBODY, SCOPES, Access, Caller, is_local, parse
+from saga.http.rate_limit import Pace
+
+ONE, TWO, THREE = (name * 8 for name in ("one", "two", "three"))
+
+
+def scopes(known: Access, token: str) -> set[str] | None:
+    caller = known.caller(token)
+    return None if caller is None else set(caller.scopes)
+
+
+def test_a_token_opens_its_scopes_and_no_others() -> None:
+    known = parse(f"orders:{ONE} stock,operate:{TWO}")
+    assert scopes(known, ONE) == {"orders"}
+    assert scopes(known, TWO) == {"stock", "operate"}
+    assert not known.open
+
+
+@pytest.mark.parametrize("token", ["", THREE, ONE[:-1], ONE + "x", ONE.upper(), f"orders:{ONE}", "\xe9" * 24])
+def test_no_other_token_opens_anything(token: str) -> None:
+    assert scopes(parse(f"orders:{ONE}"), token) is None
+
+
+def test_tokens_are_read_from_many_lines_with_comments() -> None:
+    known = parse(f"# the shop\norders:{ONE}\n\n  stock:{TWO} # the warehouse, not orders:{THREE}\n")
+    assert (scopes(known, ONE), scopes(known, TWO), scopes(known, THREE)) == ({"orders"}, {"stock"}, None)
+
+
+@pytest.mark.parametrize("text", ["", "  \n", "# orders:nobody"])
+def test_without_tokens_everything_is_open(text: str) -> None:
+    assert parse(text).open
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ONE,
+        f"orders={ONE}",
+        f"everything:{ONE}",
+        f":{ONE}",
+        f"orders,:{ONE}",
+        "orders:tooshort",
+        f"orders:{'x' * 257}",
+        f"orders:{ONE}é",
+        f"orders:{ONE}",
+    ],
+)
+def test_a_malformed_token_is_named_by_its_place_and_not_shown(wrong: str) -> None:
+    with pytest.raises(ValueError, match=r"token 2 is (malformed|there twice)") as raised:
+        parse(f"orders:{ONE} {wrong}")
+    assert ONE not in str(raised.value)
+    assert "tooshort" not in str(raised.value)
+
+
+def test_every_known_token_is_compared_in_constant_time_whichever_is_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compared: list[tuple[int, int]] = []
+
+    def compare(known: bytes, shown: bytes) -> bool:
+        compared.append((len(known), len(shown)))
+        return hmac.compare_digest(known, shown)
+
+    monkeypatch.setattr(access, "compare_digest", compare)
+    known = parse(f"orders:{ONE} stock:{TWO} operate:{THREE}")
+    for token in (ONE, TWO, THREE, "another", ""):
+        compared.clear()
+        known.caller(token)
+        assert compared == [(32, 32)] * 3
+
+
+def test_the_tokens_themselves_are_not_kept() -> None:
+    assert ONE not in repr(vars(parse(f"orders:{ONE}")))
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.9.1", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),  # noqa: S104
+        ("::", False),
+        ("", False),
+        ("192.168.1.7", False),
+        ("localhost.example.com", False),
+    ],
+)
+def test_what_can_be_reached_from_here_alone(host: str, local: bool) -> None:
+    assert is_local(host) is local
+
+
+class Watch:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
+
+
+@pytest.fixture
+def paced(watch: Watch) -> Callable[[float, int], Pace]:
+    return lambda rate, burst: Pace(rate, burst, watch)
+
+
+Paced = Callable[[float, int], Pace]
+SOMEBODY = Caller(b"digest", frozenset(SCOPES))
+
+
+def test_a_burst_passes_and_what_is_beyond_it_waits(paced: Paced, watch: Watch) -> None:
+    pace = paced(0.25, 3)
+    assert [pace.take(ANYBODY) for _ in range(5)] == [0, 0, 0, 4, 4]
+    watch.now += 3.5
+    assert pace.take(ANYBODY) == 1
+    watch.now += 0.5
+    assert [pace.take(ANYBODY) for _ in range(2)] == [0, 4]
+
+
+def test_a_silence_earns_no_more_than_a_burst(paced: Paced, watch: Watch) -> None:
+    pace = paced(10, 2)
+    pace.take(ANYBODY)
+    watch.now += 3600
+    assert [pace.take(ANYBODY) for _ in range(3)] == [0, 0, 1]
+
+
+def test_callers_do_not_slow_each_other(paced: Paced) -> None:
+    pace = paced(1, 1)
+    assert [pace.take(ANYBODY), pace.take(ANYBODY), pace.take(SOMEBODY)] == [0, 1, 0]

@@ -1,0 +1,31 @@
+"""A connection that does not come about leaves nothing behind."""
+
+import socket
+from typing import Any
+
+import pytest
+from aio_pika import Connection
+from aio_pika.exceptions import AMQPConnectionError
+
+from saga.rabbitmq.connection import connect
+
+
+def nobodys_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+async def test_what_is_refused_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Connection] = []
+
+    class Remembered(Connection):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            made.append(self)
+
+    monkeypatch.setattr("saga.rabbitmq.connection.Connection", Remembered)
+    with pytest.raises(AMQPConnectionError):
+        await connect(f"amqp://127.0.0.1:{nobodys_port()}/", "nobody")
+    # Open, its finalizer would look for an event loop to close it in.
+    assert [connection.is_closed for connection in made] == [True]

@@ -1,0 +1,48 @@
+"""What the client library raises while something is published means that the broker is away."""
+
+import asyncio
+from typing import Any, cast
+
+import aiormq
+import pytest
+from aio_pika.abc import AbstractConnection
+
+from events.catalogue import InventoryConfirmed
+from saga.messaging.message import to_message
+from saga.messaging.results import Unavailable
+from saga.rabbitmq.publisher import RabbitOutlet
+from tests.support.builders import event
+
+
+class Channel:
+    """A channel whose publishing fails."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.is_closed = False
+        self.connection = self
+        self._error = error
+
+    async def ready(self) -> None:
+        """Nobody is blocked."""
+
+    async def basic_publish(self, body: bytes, **_: Any) -> None:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Exception(), ConnectionError("gone"), asyncio.CancelledError(), RuntimeError("closed")],
+    ids=["hung up", "gone", "silent", "closed"],
+)
+async def test_a_lost_connection_is_a_broker_that_is_away(error: BaseException) -> None:
+    channel = cast(aiormq.Channel, Channel(error))
+    outlet = RabbitOutlet(cast(AbstractConnection, None), channel, asyncio.Future(), [], "guest")
+    with pytest.raises(Unavailable, match="the broker is away"):
+        await outlet.send([to_message(event(InventoryConfirmed))])
+
+
+async def test_a_mistake_is_no_outage() -> None:
+    channel = cast(aiormq.Channel, Channel(ValueError("a mistake")))
+    outlet = RabbitOutlet(cast(AbstractConnection, None), channel, asyncio.Future(), [], "guest")
+    with pytest.raises(ValueError, match="a mistake"):
+        await outlet.send([to_message(event(InventoryConfirmed))])

@@ -1,0 +1,86 @@
+"""Calls to the client library are never cancelled."""
+
+import asyncio
+
+import pytest
+
+from saga.rabbitmq.rpc import undisturbed
+from tests.support.broker import until
+
+
+class Call:
+    """A call that ends when it is told to, and remembers whether it was cancelled."""
+
+    def __init__(self) -> None:
+        self.go_on = asyncio.Event()
+        self.ended = "not"
+
+    async def __call__(self) -> str:
+        try:
+            await self.go_on.wait()
+        except asyncio.CancelledError:
+            self.ended = "cancelled"
+            raise
+        self.ended = "well"
+        return "answer"
+
+
+async def test_its_answer_comes_back() -> None:
+    call = Call()
+    call.go_on.set()
+    assert await undisturbed(call(), 20) == "answer"
+
+
+async def test_its_error_comes_back() -> None:
+    async def fail() -> None:
+        raise ConnectionError("gone")
+
+    with pytest.raises(ConnectionError, match="gone"):
+        await undisturbed(fail(), 20)
+
+
+async def test_one_that_takes_too_long_is_left_behind() -> None:
+    call = Call()
+    with pytest.raises(TimeoutError, match=r"within 0\.01 s"):
+        await undisturbed(call(), 0.01)
+    await ends_well(call)
+
+
+async def test_one_whose_caller_is_cancelled_goes_on() -> None:
+    call = Call()
+    caller = asyncio.create_task(undisturbed(call(), 20))
+    await asyncio.sleep(0)
+    caller.cancel()
+    await asyncio.wait([caller], timeout=20)
+    assert caller.cancelled()
+    await ends_well(call)
+
+
+async def test_one_that_the_library_cancels_has_lost_its_connection() -> None:
+    async def give_up() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(ConnectionError, match="silent"):
+        await undisturbed(give_up(), 20)
+
+
+async def test_one_whose_broker_has_hung_up_has_lost_its_connection() -> None:
+    async def hang_up() -> None:
+        raise Exception
+
+    with pytest.raises(ConnectionError, match="hung up"):
+        await undisturbed(hang_up(), 20)
+
+
+async def test_any_other_error_is_what_it_is() -> None:
+    async def fail() -> None:
+        raise ValueError("a mistake")
+
+    with pytest.raises(ValueError, match="a mistake"):
+        await undisturbed(fail(), 20)
+
+
+async def ends_well(call: Call) -> None:
+    """Let a call go on, and see that it ends as if nothing had been."""
+    call.go_on.set()
+    await until(lambda: call.ended == "well", "the call ends")

@@ -1,0 +1,129 @@
+"""Single calls that come at the same time become few calls with many items."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from saga.messaging.results import Unavailable
+from saga.reactions.batcher import LIMIT, Together
+
+
+class Doubling:
+    """Work that takes until it is let go on, and remembers its batches."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.go_on = asyncio.Event()
+        self.started = asyncio.Event()
+
+    async def __call__(self, items: Sequence[int]) -> Sequence[int]:
+        self.batches.append(list(items))
+        self.started.set()
+        await self.go_on.wait()
+        if 13 in items:
+            raise ValueError("unlucky")
+        if 0 in items:
+            raise Unavailable("away")
+        return [2 * item for item in items]
+
+
+async def call_all(together: Together[int, int], items: Sequence[int]) -> list[int | BaseException]:
+    return await asyncio.gather(*(together(item) for item in items), return_exceptions=True)
+
+
+async def test_a_single_call_is_made_at_once() -> None:
+    work = Doubling()
+    work.go_on.set()
+    together = Together(work)
+    assert await together(1) == 2
+    assert await together(2) == 4
+    assert work.batches == [[1], [2]]
+
+
+async def test_calls_at_the_same_time_are_one_and_each_gets_its_own_result() -> None:
+    work = Doubling()
+    work.go_on.set()
+    assert await call_all(Together(work), [3, 1, 2]) == [6, 2, 4]
+    assert work.batches == [[3, 1, 2]]
+
+
+async def test_what_comes_while_the_work_is_done_goes_with_the_next_call() -> None:
+    work = Doubling()
+    together = Together(work)
+    first = asyncio.create_task(together(1))
+    await work.started.wait()
+    rest = asyncio.create_task(call_all(together, [2, 3]))
+    await asyncio.sleep(0)
+    work.go_on.set()
+    assert await first == 2
+    assert await rest == [4, 6]
+    assert work.batches == [[1], [2, 3]]
+
+
+async def test_no_call_is_larger_than_the_limit() -> None:
+    work = Doubling()
+    work.go_on.set()
+    items = list(range(100, 100 + LIMIT + 1))
+    assert await call_all(Together(work), items) == [2 * item for item in items]
+    assert [len(batch) for batch in work.batches] == [LIMIT, 1]
+
+
+async def test_a_failure_reaches_only_the_one_who_is_to_blame() -> None:
+    work = Doubling()
+    together = Together(work)
+    among_others = asyncio.create_task(call_all(together, [1, 13, 2]))
+    await work.started.wait()
+    afterwards = asyncio.create_task(together(3))
+    await asyncio.sleep(0)
+    work.go_on.set()
+    one, doomed, two = await among_others
+    assert (one, str(doomed), two) == (2, "unlucky", 4)
+    assert await afterwards == 6
+    assert work.batches == [[1, 13, 2], [1], [13], [2], [3]]
+
+
+async def test_while_something_is_away_nobody_is_tried_one_by_one() -> None:
+    work = Doubling()
+    work.go_on.set()
+    together = Together(work)
+    assert [str(error) for error in await call_all(together, [1, 0, 2])] == ["away"] * 3
+    assert work.batches == [[1, 0, 2]]
+    assert await together(4) == 8
+
+
+async def test_a_caller_that_gives_up_takes_nobody_with_it() -> None:
+    work = Doubling()
+    together = Together(work)
+    impatient, patient = asyncio.create_task(together(1)), asyncio.create_task(together(2))
+    await work.started.wait()
+    impatient.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await impatient
+    work.go_on.set()
+    assert await patient == 4
+    assert await together(3) == 6
+    assert work.batches == [[1, 2], [3]]
+
+
+async def test_a_caller_that_gives_up_does_not_hide_a_failure() -> None:
+    work = Doubling()
+    together = Together(work)
+    impatient, patient = asyncio.create_task(together(2)), asyncio.create_task(together(13))
+    await work.started.wait()
+    impatient.cancel()
+    work.go_on.set()
+    with pytest.raises(ValueError, match="unlucky"):
+        await patient
+    assert await together(3) == 6
+
+
+async def test_work_that_returns_too_little_leaves_nobody_waiting() -> None:
+    async def forgetful(items: Sequence[int]) -> Sequence[int]:
+        return [2 * item for item in items[:-1]]
+
+    together = Together(forgetful)
+    async with asyncio.timeout(5):
+        results = await call_all(together, [1, 2])
+    assert isinstance(results[1], BaseException)
+    assert not isinstance(results[1], TimeoutError)

@@ -1,0 +1,304 @@
+"""Settings come from the environment; a wrong one is named, and never shown."""
+
+import os
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import trustme
+
+from inventory_service.settings import InventorySettings
+from operations import endpoints
+from operations.errors import CommandError
+from order_service.settings import OrderSettings
+from payment_service.providers.simulated import Rule
+from payment_service.reactions import Retries
+from payment_service.settings import PaymentSettings
+from saga.settings import ServiceSettings, read, read_to_serve
+
+KINDS: dict[str, type[ServiceSettings]] = {
+    "ORDER": OrderSettings,
+    "INVENTORY": InventorySettings,
+    "PAYMENT": PaymentSettings,
+}
+COMMON = ("RABBITMQ_URL", "MONGODB_URL", "LOG_LEVEL", "SAGA_TOKENS", "SAGA_TOKENS_FILE")
+TOKEN = "s3cret-" * 4
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is set where the tests run does not count."""
+    for prefix, kind in KINDS.items():
+        for name in kind.model_fields:
+            monkeypatch.delenv(f"{prefix}_{name}".upper(), raising=False)
+    for name in (*COMMON, *AUTHORITIES):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "port", "database"),
+    [
+        ("ORDER", 8001, "order_service"),
+        ("INVENTORY", 8002, "inventory_service"),
+        ("PAYMENT", 8003, "payment_service"),
+    ],
+)
+def test_every_service_runs_without_any(prefix: str, port: int, database: str) -> None:
+    settings = read(KINDS[prefix])
+    assert (settings.port, settings.database) == (port, database)
+    assert settings.rabbitmq_url.get_secret_value() == "amqp://guest:guest@127.0.0.1:5672/"
+    assert settings.mongodb_url.get_secret_value() == "mongodb://127.0.0.1:27017/"
+    assert settings.retry_delays == (1, 5, 30, 300)
+
+
+@pytest.mark.parametrize("prefix", KINDS)
+def test_a_service_reads_the_common_ones_and_its_own(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RABBITMQ_URL", "amqp://u:p@broker/")
+    monkeypatch.setenv("MONGODB_URL", "mongodb://u:p@database/")
+    monkeypatch.setenv("LOG_LEVEL", "warning")
+    monkeypatch.setenv(f"{prefix}_PORT", "9001")
+    monkeypatch.setenv(f"{prefix}_HOST", "0.0.0.0")  # noqa: S104
+    for other in KINDS.keys() - {prefix}:
+        monkeypatch.setenv(f"{other}_PORT", "9999")
+    settings = read(KINDS[prefix])
+    assert settings.rabbitmq_url.get_secret_value() == "amqp://u:p@broker/"
+    assert settings.mongodb_url.get_secret_value() == "mongodb://u:p@database/"
+    assert settings.log_level == "warning"
+    assert (settings.port, settings.host) == (9001, "0.0.0.0")  # noqa: S104
+
+
+def test_an_url_is_not_read_with_a_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORDER_RABBITMQ_URL", "amqp://elsewhere/")
+    assert read(OrderSettings).rabbitmq_url.get_secret_value() == "amqp://guest:guest@127.0.0.1:5672/"
+
+
+@pytest.mark.parametrize(
+    ("text", "delays"), [("1,5,30", (1.0, 5.0, 30.0)), ("0.5", (0.5,)), (" 1 , 2 ", (1.0, 2.0))]
+)
+def test_delays_are_parted_by_commas(
+    text: str, delays: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INVENTORY_RETRY_DELAYS", text)
+    assert read(InventorySettings).retry_delays == delays
+
+
+def test_the_simulated_provider_is_told_how_to_behave(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAYMENT_SIM_DELAY", "0.5")
+    monkeypatch.setenv("PAYMENT_SIM_DECLINE_RATE", "0.25")
+    monkeypatch.setenv("PAYMENT_SIM_DECLINE_ABOVE", "99.90")
+    monkeypatch.setenv("PAYMENT_SIM_SEED", "7")
+    monkeypatch.setenv("PAYMENT_SIM_RULES", "above:1000=decline, rate:0.1=timeout:1:delay:2")
+    behaviour = read(PaymentSettings).behaviour()
+    assert (behaviour.delay, behaviour.decline_rate, behaviour.seed) == (0.5, 0.25, 7)
+    assert behaviour.decline_above == Decimal("99.90")
+    assert behaviour.rules == (Rule("above", "1000", "decline"), Rule("rate", "0.1", "timeout:1:delay:2"))
+
+
+def test_refused_refunds_are_tried_again_as_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read(PaymentSettings).retries() == Retries()
+    monkeypatch.setenv("PAYMENT_REFUND_ATTEMPTS", "7")
+    monkeypatch.setenv("PAYMENT_REFUND_PAUSE", "0.5")
+    assert read(PaymentSettings).retries() == Retries(7, timedelta(seconds=0.5))
+
+
+WRONG: dict[str, tuple[type[ServiceSettings], str, str]] = {
+    "a port that is no number": (OrderSettings, "ORDER_PORT", "s3cret"),
+    "a log level that is none": (OrderSettings, "LOG_LEVEL", "s3cret"),
+    "a delay that is no number": (OrderSettings, "ORDER_RETRY_DELAYS", "1,s3cret"),
+    "a delay of nothing": (InventorySettings, "INVENTORY_RETRY_DELAYS", "1,0"),
+    "no delays": (InventorySettings, "INVENTORY_RETRY_DELAYS", ""),
+    "a batch of nothing": (InventorySettings, "INVENTORY_BATCH_LIMIT", "0"),
+    "a hold of nothing": (InventorySettings, "INVENTORY_HOLD_SECONDS", "0"),
+    "a patience for ever": (PaymentSettings, "PAYMENT_RELAY_PATIENCE", "inf"),
+    "more than every charge declined": (PaymentSettings, "PAYMENT_SIM_DECLINE_RATE", "1.5"),
+    "a provider that is none": (PaymentSettings, "PAYMENT_PROVIDER", "s3cret"),
+    "an address that is none": (PaymentSettings, "PAYMENT_XENDIT_URL", "https://key:s3cret@api.xendit.co"),
+    "a page without TLS": (PaymentSettings, "PAYMENT_XENDIT_RETURN_URL", "http://s3cret.example"),
+    "no attempt at a refund": (PaymentSettings, "PAYMENT_REFUND_ATTEMPTS", "0"),
+    "a rule that is none": (PaymentSettings, "PAYMENT_SIM_RULES", "rate:0.1=s3cret"),
+    "a time-out that is none": (PaymentSettings, "PAYMENT_CALL_TIMEOUT", "nan"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_value_is_named_and_not_shown(
+    case: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kind, variable, value = WRONG[case]
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SystemExit) as ended:
+        read(kind)
+    assert ended.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    lines = said.err.splitlines()
+    assert lines
+    assert all(line.startswith(f"{variable}: ") for line in lines)
+    assert "s3cret" not in said.err
+
+
+def test_every_wrong_value_is_named_at_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PAYMENT_PORT", "none")
+    monkeypatch.setenv("PAYMENT_CALL_TIMEOUT", "-1")
+    with pytest.raises(SystemExit):
+        read(PaymentSettings)
+    named = {line.partition(":")[0] for line in capsys.readouterr().err.splitlines()}
+    assert named == {"PAYMENT_PORT", "PAYMENT_CALL_TIMEOUT"}
+
+
+def test_xendit_needs_its_secrets(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PAYMENT_PROVIDER", "xendit")
+    monkeypatch.setenv("PAYMENT_XENDIT_CALLBACK_TOKEN", "")
+    with pytest.raises(SystemExit):
+        read(PaymentSettings)
+    named = {line.partition(":")[0] for line in capsys.readouterr().err.splitlines()}
+    assert named == {"PAYMENT_XENDIT_SECRET_KEY", "PAYMENT_XENDIT_CALLBACK_TOKEN"}
+
+
+def test_xendits_secrets_are_read_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAYMENT_PROVIDER", "xendit")
+    monkeypatch.setenv("PAYMENT_XENDIT_SECRET_KEY", "xnd_s3cret")
+    monkeypatch.setenv("PAYMENT_XENDIT_CALLBACK_TOKEN", "s3cret")
+    settings = read(PaymentSettings)
+    assert settings.xendit_url == "https://api.xendit.co"
+    for shown in (repr(settings), str(settings), settings.model_dump_json()):
+        assert "s3cret" not in shown
+
+
+def test_secrets_are_not_shown_with_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RABBITMQ_URL", "amqp://user:s3cret@broker/")
+    monkeypatch.setenv("MONGODB_URL", "mongodb://user:s3cret@database/")
+    monkeypatch.setenv("SAGA_TOKENS", f"orders:{TOKEN}")
+    settings = read(OrderSettings)
+    for shown in (repr(settings), str(settings), settings.model_dump_json()):
+        assert "s3cret" not in shown
+
+
+@pytest.mark.parametrize("prefix", KINDS)
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "shop.example.com"])  # noqa: S104
+def test_what_others_can_reach_is_not_served_without_tokens(
+    prefix: str, host: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(f"{prefix}_HOST", host)
+    with pytest.raises(SystemExit) as ended:
+        read_to_serve(KINDS[prefix])
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    for told in (host, "SAGA_TOKENS=", "SAGA_TOKENS_FILE", f"{prefix}_HOST=127.0.0.1"):
+        assert told in line
+    assert read(KINDS[prefix]).host == host
+
+
+def test_with_tokens_it_is_served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ORDER_HOST", "10.1.2.3")
+    monkeypatch.setenv("SAGA_TOKENS", f"orders:{TOKEN}")
+    assert read_to_serve(OrderSettings).access().caller(TOKEN)
+    (tmp_path / "tokens").write_text(f"stock:{TOKEN}-of-the-file\n")
+    monkeypatch.setenv("SAGA_TOKENS_FILE", str(tmp_path / "tokens"))
+    access = read_to_serve(OrderSettings).access()
+    assert access.caller(TOKEN)
+    assert access.caller(f"{TOKEN}-of-the-file")
+
+
+def test_this_machine_alone_is_served_without_tokens() -> None:
+    assert read_to_serve(OrderSettings).access().open
+
+
+@pytest.mark.parametrize("file", ["missing", "a directory", "no text"])
+def test_a_file_of_tokens_that_cannot_be_read_is_not_passed_over(
+    file: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a directory").mkdir()
+    (tmp_path / "no text").write_bytes(b"\xff")
+    monkeypatch.setenv("SAGA_TOKENS_FILE", str(tmp_path / file))
+    with pytest.raises(SystemExit):
+        read_to_serve(OrderSettings)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("SAGA_TOKENS: ")
+    assert file in line
+
+
+def test_a_malformed_token_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SAGA_TOKENS", "orders=s3cret")
+    with pytest.raises(SystemExit):
+        read_to_serve(OrderSettings)
+    said = capsys.readouterr().err
+    assert "SAGA_TOKENS: token 1 is malformed" in said
+    assert "s3cret" not in said
+
+
+AUTHORITIES = ("RABBITMQ_CA_FILE", "MONGODB_CA_FILE")
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> str:
+    """A file with the certificate of an authority."""
+    file = tmp_path / "authority.pem"
+    trustme.CA().cert_pem.write_to_path(str(file))
+    return str(file)
+
+
+def test_authorities_are_added_to_the_urls(monkeypatch: pytest.MonkeyPatch, authority: str) -> None:
+    monkeypatch.setenv("RABBITMQ_URL", "amqps://u:p@broker/v?heartbeat=5")
+    monkeypatch.setenv("MONGODB_URL", "mongodb://u:p@database/?tls=true")
+    for name in AUTHORITIES:
+        monkeypatch.setenv(name, authority)
+    settings = read(OrderSettings)
+    quoted = authority.replace("/", "%2F")
+    assert settings.broker == f"amqps://u:p@broker/v?heartbeat=5&cafile={quoted}"
+    assert settings.mongodb == f"mongodb://u:p@database/?tls=true&tlsCAFile={quoted}"
+    found = endpoints.find({name: os.environ[name] for name in (*AUTHORITIES, *COMMON[:2])})
+    assert (found.rabbitmq, found.mongodb) == (settings.broker, settings.mongodb)
+
+
+@pytest.mark.parametrize("variable", AUTHORITIES)
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_a_file_that_vouches_for_nothing_is_named(
+    variable: str,
+    content: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "authority.pem"
+    if content:
+        file.write_text(content)
+    monkeypatch.setenv("RABBITMQ_URL", "amqps://broker/")
+    monkeypatch.setenv("MONGODB_URL", "mongodb://database/?tls=true")
+    monkeypatch.setenv(variable, str(file))
+    with pytest.raises(SystemExit):
+        read(OrderSettings)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{variable}: ")
+    with pytest.raises(CommandError, match=variable):
+        endpoints.find(os.environ)
+
+
+@pytest.mark.parametrize("variable", AUTHORITIES)
+@pytest.mark.parametrize(
+    "database", ["mongodb://u:s3cret@database/", "mongodb://u:s3cret@database/?tls=false"]
+)
+def test_an_authority_for_a_link_that_is_not_encrypted_is_refused(
+    variable: str,
+    database: str,
+    authority: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("RABBITMQ_URL", "amqp://u:s3cret@broker/")
+    monkeypatch.setenv("MONGODB_URL", database)
+    monkeypatch.setenv(variable, authority)
+    with pytest.raises(SystemExit):
+        read(OrderSettings)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{variable}: ")
+    assert "s3cret" not in line
+    with pytest.raises(CommandError, match=variable):
+        endpoints.find(os.environ)

@@ -1,0 +1,176 @@
+"""Whom an aggregate waits for, and what a nudge publishes again."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from events.catalogue import (
+    Event,
+    InventoryConfirmationRequested,
+    InventoryReleaseRequested,
+    InventoryReservationRequested,
+    InventoryReserved,
+    PaymentRefundRequested,
+    PaymentRequested,
+)
+from events.codec import to_json
+from inventory_service.reservation import Reservation
+from order_service.order import Order
+from saga.messaging.message import Message
+from saga.messaging.results import Unavailable
+from saga.reactions.step import Entry, Record
+from saga.timers.nudge import BEHIND, LONGEST_PAUSE, Nudge, pause, unanswered
+from tests.support.builders import NOW, event, order, reservation
+
+
+@pytest.mark.parametrize(
+    ("fields", "owed"),
+    [
+        ({"status": "pending"}, [InventoryReservationRequested]),
+        ({"status": "reserved", "payment": "awaited"}, [PaymentRequested]),
+        ({"status": "paid", "payment": "completed"}, [InventoryConfirmationRequested]),
+        ({"status": "compensating", "release": "awaited"}, [InventoryReleaseRequested]),
+        (
+            {"status": "compensating", "payment": "awaited", "release": "awaited", "refund": "awaited"},
+            [PaymentRequested, InventoryReleaseRequested, PaymentRefundRequested],
+        ),
+        ({"status": "compensating", "release": "settled", "refund": "awaited"}, [PaymentRefundRequested]),
+        ({"status": "refundPending", "refund": "awaited"}, [PaymentRefundRequested]),
+        ({"status": "confirmed", "payment": "completed"}, []),
+        ({"status": "failed", "payment": "failed"}, []),
+        ({"status": "cancelled"}, []),
+    ],
+)
+def test_an_order_is_owed_answers_to_what_it_has_asked(
+    fields: dict[str, Any], owed: list[type[Event]]
+) -> None:
+    assert list(order(**fields).owed) == owed
+
+
+@pytest.mark.parametrize(
+    ("fields", "owed"),
+    [
+        ({"status": "held"}, [InventoryReserved]),
+        ({"status": "held", "saga": False}, []),
+        ({"status": "allocated"}, []),
+        ({"status": "released"}, []),
+        ({"status": "expired"}, []),
+        ({"status": "rejected"}, []),
+    ],
+)
+def test_a_hold_for_a_saga_is_owed_a_decision(fields: dict[str, Any], owed: list[type[Event]]) -> None:
+    assert list(reservation(**fields).owed) == owed
+
+
+def entry_of(state: Order | Reservation, *published: Event) -> Entry[Any]:
+    records = {f"cause-{number}": Record("r", NOW, [to_json(one)]) for number, one in enumerate(published)}
+    return Entry(state.order_id, 3, state, records)
+
+
+def test_every_open_question_is_asked_again_and_no_other() -> None:
+    state = order(status="compensating", release="awaited", refund="awaited", payment="failed")
+    asked = [event(InventoryReleaseRequested, "e-1"), event(PaymentRefundRequested, "e-2")]
+    assert unanswered(entry_of(state, event(PaymentRequested, "e-3"), *asked)) == asked
+
+
+def test_an_adopted_request_is_asked_again_though_somebody_else_has_published_it() -> None:
+    request = event(InventoryReservationRequested, "e-1")
+    assert unanswered(entry_of(order(status="pending", request=request))) == [request]
+    assert unanswered(entry_of(order(status="confirmed", request=request))) == []
+
+
+def test_a_stranger_has_no_questions() -> None:
+    assert unanswered(Entry("nobody")) == []
+
+
+def test_nudges_get_rarer_up_to_a_limit() -> None:
+    minute = timedelta(minutes=1)
+    assert [pause(minute, nudges) for nudges in (0, 1, 2, 5)] == [minute, 2 * minute, 4 * minute, 32 * minute]
+    assert pause(minute, 10_000) == LONGEST_PAUSE
+    assert pause(3 * LONGEST_PAUSE, 0) == 3 * LONGEST_PAUSE
+
+
+class Book:
+    """A store of those who wait, and a broker."""
+
+    def __init__(self, *entries: Entry[Any]) -> None:
+        self.entries = list(entries)
+        self.happened: list[str] = []
+        self.away = False
+        self.behind = 0
+
+    async def backlog(self) -> int:
+        return self.behind
+
+    async def waiting(self, before: datetime, limit: int, after: str | None = None) -> list[Entry[Any]]:
+        return [entry for entry in self.entries if entry.key > (after or "")][: min(limit, 2)]
+
+    async def nudged(self, entries: Collection[Entry[Any]]) -> None:
+        self.happened += [f"nudged {entry.key}" for entry in entries]
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        if self.away:
+            raise Unavailable("away")
+        self.happened += [f"{message.type} {message.message_id}" for message in messages]
+
+    async def check(self) -> None:
+        raise AssertionError
+
+
+def book(*keys: str) -> Book:
+    return Book(
+        *(
+            entry_of(
+                order(order_id=key, status="paid"),
+                event(InventoryConfirmationRequested, f"e-{key}", order_id=key),
+            )
+            for key in keys
+        )
+    )
+
+
+async def test_everybody_is_nudged_once_in_pages() -> None:
+    waiting = book("a", "b", "c")
+    published = await Nudge("order_service", waiting, waiting, lambda: NOW).everybody()
+    assert [one.order_id for one in published] == ["a", "b", "c"]
+    assert [what for what in waiting.happened if what.startswith("nudged")] == [
+        "nudged a",
+        "nudged b",
+        "nudged c",
+    ]
+
+
+async def test_nobody_counts_as_nudged_whose_request_could_not_be_published() -> None:
+    waiting = book("a")
+    waiting.away = True
+    with pytest.raises(Unavailable):
+        await Nudge("order_service", waiting, waiting, lambda: NOW).sweep()
+    assert waiting.happened == []
+
+
+async def test_one_that_cannot_be_read_keeps_nobody_from_being_nudged() -> None:
+    waiting = book("a", "b")
+    for record in waiting.entries[0].journal.values():
+        record.emitted[0]["orderId"] = "no id at all"
+    await Nudge("order_service", waiting, waiting, lambda: NOW).sweep()
+    assert waiting.happened == ["InventoryConfirmationRequested e-b", "nudged a", "nudged b"]
+
+
+async def test_nobody_is_nudged_while_a_reader_is_behind() -> None:
+    waiting = book("a")
+    nudge = Nudge("order_service", waiting, waiting, lambda: NOW)
+    waiting.behind = BEHIND + 1
+    await nudge.sweep()
+    assert waiting.happened == []
+    waiting.behind = BEHIND
+    await nudge.sweep()
+    assert waiting.happened == ["InventoryConfirmationRequested e-a", "nudged a"]
+
+
+async def test_a_person_may_nudge_at_any_time() -> None:
+    waiting = book("a")
+    waiting.behind = BEHIND + 1
+    await Nudge("order_service", waiting, waiting, lambda: NOW).everybody()
+    assert "nudged a" in waiting.happened

@@ -1,0 +1,213 @@
+"""Reads the three services' databases, in the order of the order ids, without ever holding all of it.
+
+Nothing is written. Whole documents are read, with plain `find`: a large part of them is the journal, which is
+needed, and neither projections nor aggregations make it cheaper for the embedded server, which runs them
+in the same thread as everybody's writes.
+"""
+
+import gc
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any, get_args
+
+from events.catalogue import INVENTORY, ORDER, PAYMENT
+from inventory_service.mongo_store import LEVEL_NUMBERS
+from inventory_service.reservation import Reservation
+from inventory_service.stock import Place
+from order_service.order import TERMINAL, Order, Status
+from payment_service.payment import Payment
+from saga.mongodb.aggregates import connect, database
+from saga.reactions.store import Document
+from verification.invariants.books import Shelf, StockBook
+from verification.invariants.case import Case, Kept, Unreadable, kept
+from verification.invariants.rules import Finding
+
+BATCH = 2000
+UNFINISHED = [status for status in get_args(Status) if status not in (*TERMINAL, "refundPending")]
+GARBAGE = 200_000
+"""Objects that may gather before it is looked for garbage among them."""
+ANSWER_SECONDS = 60.0
+"""How long the database may take to find where to begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Databases:
+    """Where the databases are, and how they are called."""
+
+    url: str
+    order: str = ORDER
+    inventory: str = INVENTORY
+    payment: str = PAYMENT
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Some orders, and the products that nobody but them has ordered."""
+
+    order_ids: Collection[str]
+    products: Collection[str]
+
+
+@dataclass(slots=True)
+class Row:
+    """What was read under one order id; `unreadable` documents are not part of the case."""
+
+    case: Case
+    unreadable: list[Finding] = field(default_factory=list)
+
+
+class Reader:
+    """An open connection to the three databases."""
+
+    def __init__(self, databases: Databases, pool: Executor, client: Any) -> None:
+        self._pool = pool
+        # The driver behind Motor, without its event loop: a thread or two are all that is needed here.
+        self._orders, self._inventory, self._payments = (
+            database(client, name).delegate
+            for name in (databases.order, databases.inventory, databases.payment)
+        )
+
+    @property
+    def _collections(self) -> tuple[Any, Any, Any]:
+        return self._orders["orders"], self._inventory["reservations"], self._payments["payments"]
+
+    def count(self) -> int:
+        """Return about how many documents there are."""
+        return sum(collection.estimated_document_count() for collection in self._collections)
+
+    def unfinished(self) -> Counter[str]:
+        """Return what has not come to rest, by name, from indexes alone."""
+        found: Counter[str] = Counter()
+        orders, _, payments = self._collections
+        for order in orders.find({"state.status": {"$in": UNFINISHED}}, {"state.status": 1}):
+            found[f"orders {order['state']['status']}"] += 1
+        some_day = datetime.now(UTC) + timedelta(days=1)
+        found["payments under way"] = _length(payments.find({"dueAt": {"$lt": some_day}}, {"_id": 1}))
+        for collection in self._collections:
+            waiting = collection.find({"outbox.at": {"$lt": some_day}}, {"_id": 1})
+            found[f"{collection.name} with unpublished events"] = _length(waiting)
+        return +found
+
+    def orders(self) -> int:
+        """Return about how many orders there are."""
+        return int(self._collections[0].estimated_document_count())
+
+    def everything(self) -> Iterator[Row]:
+        """Return all cases, in the order of their ids."""
+        streams = [self._stream(collection) for collection in self._collections]
+        return (_row(key, *documents) for key, documents in side_by_side(streams))
+
+    def some(self, order_ids: Collection[str]) -> Iterator[Row]:
+        """Return the cases of these orders."""
+        keys = iter(sorted(order_ids))
+        while batch := list(islice(keys, BATCH)):
+            found = [
+                {one["_id"]: one for one in collection.find({"_id": {"$in": batch}})}
+                for collection in self._collections
+            ]
+            yield from (_row(key, *(documents.get(key) for documents in found)) for key in batch)
+
+    def shelves(self, products: Collection[str] | None = None) -> dict[Place, Shelf]:
+        """Return the stock, of these products or of all."""
+        chosen = {} if products is None else {"productId": {"$in": list(products)}}
+        return {
+            (one["warehouseId"], one["productId"]): Shelf(
+                **{name: one.get(name, 0) for name in LEVEL_NUMBERS}
+            )
+            for one in self._inventory["stock"].find(chosen)
+        }
+
+    def stock_book(self, products: Collection[str]) -> StockBook:
+        """Add up the reservations of these products anew."""
+        book = StockBook()
+        chosen = {
+            "state.status": {"$in": ["held", "allocated"]},
+            "state.lines.productId": {"$in": list(products)},
+        }
+        for document in self._inventory["reservations"].find(chosen):
+            with suppress(Unreadable):  # which is a finding of its own
+                book.add(kept(document, Reservation).state)
+        return book
+
+    def _stream(self, collection: Any) -> Iterator[Document]:
+        """Return every document by id; the next batch is fetched while this one is looked at."""
+        # MongoDB walks this index anyway. The embedded server sorts documents, slowly, unless it is told to.
+        with collection.find().sort("_id", 1).hint("_id_").batch_size(BATCH) as cursor:
+            batch = self._pool.submit(_take, cursor)
+            while documents := batch.result():
+                batch = self._pool.submit(_take, cursor)
+                yield from documents
+
+
+@contextmanager
+def reading(databases: Databases) -> Iterator[Reader]:
+    """Open the databases for reading, as long as the block lasts."""
+    client = connect(databases.url, ANSWER_SECONDS)
+    try:
+        with ThreadPoolExecutor(3, thread_name_prefix="audit") as pool, _few_collections():
+            yield Reader(databases, pool, client)
+    finally:
+        client.close()
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """Look for garbage rarely: documents are many objects, none of which refer back to each other."""
+    before = gc.get_threshold()
+    gc.set_threshold(GARBAGE)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+def side_by_side(
+    streams: Sequence[Iterable[Document]],
+) -> Iterator[tuple[str, list[Document | None]]]:
+    """Merge streams of documents, each in the order of its ids; return what all of them have under each."""
+    iterators = [iter(stream) for stream in streams]
+    heads = [next(iterator, None) for iterator in iterators]
+    while any(head is not None for head in heads):
+        key = min((head["_id"] for head in heads if head is not None), key=_rank)
+        same = [head is not None and head["_id"] == key for head in heads]
+        yield str(key), [head if is_same else None for head, is_same in zip(heads, same, strict=True)]
+        heads = [
+            next(iterator, None) if is_same else head
+            for iterator, head, is_same in zip(iterators, heads, same, strict=True)
+        ]
+
+
+def _rank(key: object) -> tuple[int, str]:
+    # MongoDB sorts numbers before strings before everything else; only strings are ids of ours.
+    if isinstance(key, str):
+        return 1, key
+    return (0 if isinstance(key, int | float) else 2), ""
+
+
+def _length(rows: Iterable[Document]) -> int:
+    return sum(1 for _ in rows)
+
+
+def _take(cursor: Iterable[Document]) -> list[Document]:
+    return list(islice(cursor, BATCH))
+
+
+def _row(key: str, order: Document | None, reservation: Document | None, payment: Document | None) -> Row:
+    row = Row(Case(key))
+
+    def read(document: Document | None, model: Any) -> Kept[Any] | None:
+        if document is None:
+            return None
+        try:
+            return kept(document, model)
+        except Unreadable as error:
+            row.unreadable.append(Finding("readable", key, str(error)))
+            return None
+
+    row.case = Case(key, read(order, Order), read(reservation, Reservation), read(payment, Payment))
+    return row

@@ -1,0 +1,218 @@
+"""A private system in which every part can be struck, and comes back."""
+
+import asyncio
+import signal
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from local_stack.mongodb_node import DatabaseNode
+from local_stack.process import Child, free_port
+from local_stack.proxy import Proxy, proxy_to
+from local_stack.rabbitmq_node import BrokerNode
+from local_stack.stack import PORTS, SERVICE_STOP_LIMIT, SERVICES, Stack
+from operations.access.broker_definitions import users
+from operations.access.database_users import AUDITOR
+from operations.access.passwords import MONGODB, RABBITMQ, named_or_made, url_variable
+from operations.endpoints import broker_login
+from operations.registry import SETTINGS, topologies
+from saga.messaging.users import ADMINISTRATOR
+from saga.settings import read
+from verification.chaos.faults import BROKER, DATABASE, Fault
+
+RECOVERY_LIMIT = 180.0
+"""Seconds a part may take to work again, on a busy machine and with other parts struck meanwhile."""
+BROKER_REST = 10.0
+"""Seconds that the broker is left alone once it works again."""
+LOOK_EVERY = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """A fault that was carried out, and the seconds from its end until all it concerns worked again."""
+
+    fault: Fault
+    recovery: float
+
+
+class Victim:
+    """The parts of a running stack, and how each is struck. See `victim`."""
+
+    def __init__(
+        self, stack: Stack, broker: BrokerNode, database: DatabaseNode, proxies: dict[str, Proxy]
+    ) -> None:
+        self.stack = stack
+        self.strikes: list[Strike] = []
+        self.problems: list[str] = []
+        """What a part did that no fault accounts for."""
+        self._nodes: dict[str, BrokerNode | DatabaseNode] = {BROKER: broker, DATABASE: database}
+        self._proxies = proxies
+        self._struck: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    @property
+    def database_url(self) -> str:
+        """The URL of the database that no fault gets in the way of."""
+        return self._nodes[DATABASE].url_of(AUDITOR)
+
+    @property
+    def broker_url(self) -> str:
+        """The URL of the broker that no fault gets in the way of."""
+        return self._nodes[BROKER].url
+
+    async def strike(self, fault: Fault) -> None:
+        """Carry out a fault and wait until what it struck works again; faults of one part take turns."""
+        async with self._struck[fault.part]:
+            await self._carry_out(fault)
+            started = monotonic()
+            await self._recovered(fault)
+            self.strikes.append(Strike(fault, monotonic() - started))
+            if fault.part == BROKER and fault.kind in ("kill", "stop"):
+                await asyncio.sleep(BROKER_REST)
+
+    async def watch(self) -> None:
+        """Start services again that have ended by themselves, and note it; runs until it is cancelled."""
+        while True:
+            for service in SERVICES:
+                if not self._struck[service].locked():
+                    self._revive(service)
+            await asyncio.sleep(1)
+
+    def _process(self, part: str) -> Child:
+        return self.stack.service(part) if part in SERVICES else self._nodes[part].children[0]
+
+    async def _carry_out(self, fault: Fault) -> None:
+        if fault.kind == "cut":
+            await self._cut(fault.part)
+        elif fault.kind == "pause":
+            process = self._process(fault.part)
+            process.signal(signal.SIGSTOP)
+            try:
+                await asyncio.sleep(fault.seconds)
+            finally:
+                process.signal(signal.SIGCONT)
+        else:
+            await asyncio.to_thread(self._end(fault))
+            await asyncio.sleep(fault.seconds)
+            await asyncio.to_thread(self._start(fault.part))
+
+    def _end(self, fault: Fault) -> Callable[[], None]:
+        service = self.stack.service(fault.part) if fault.part in SERVICES else None
+        if fault.kind == "kill":
+            return service.kill if service else self._nodes[fault.part].kill
+        return (lambda: service.stop(SERVICE_STOP_LIMIT)) if service else self._nodes[fault.part].stop
+
+    def _start(self, part: str) -> Callable[[], None]:
+        if part in SERVICES:
+            return self.stack.service(part).start
+        node = self._nodes[part]
+
+        def start() -> None:
+            node.start()
+            node.wait_ready()
+
+        return start
+
+    async def _cut(self, part: str) -> None:
+        if part in self._proxies:
+            self._proxies[part].cut()
+            return
+        # The broker closes what a service has opened; one that is away has nothing to close.
+        management = self.stack.endpoints.management
+        with suppress(httpx.HTTPError, ValueError):
+            login = broker_login(self._nodes[BROKER].url_of(ADMINISTRATOR))
+            auth = (login.user, login.password)
+            async with httpx.AsyncClient(base_url=management, auth=auth, trust_env=False) as api:
+                rows = (await api.get("/api/connections")).raise_for_status().json()
+                for row in rows:
+                    if row.get("client_properties", {}).get("connection_name", "").startswith(part):
+                        await api.delete(f"/api/connections/{quote(row['name'], safe='')}")
+
+    async def _recovered(self, fault: Fault) -> None:
+        deadline = monotonic() + RECOVERY_LIMIT
+        for service in [fault.part] if fault.part in SERVICES else SERVICES:
+            while not await self._ready(service):
+                if fault.part == service:
+                    self._revive(service)
+                if monotonic() > deadline:
+                    self.problems.append(f"{service} is not ready {RECOVERY_LIMIT:g} s after the {fault}")
+                    return
+                await asyncio.sleep(LOOK_EVERY)
+
+    async def _ready(self, service: str) -> bool:
+        base = getattr(self.stack.endpoints, service.removesuffix("_service"))
+        try:
+            async with httpx.AsyncClient(trust_env=False) as http:
+                return (await http.get(f"{base}/readyz")).is_success
+        except httpx.HTTPError:
+            return False
+
+    def _revive(self, service: str) -> None:
+        process = self.stack.service(service)
+        if not process.alive:
+            self.problems.append(f"without a fault, {process.describe_end()}")
+            process.start()
+
+
+@asynccontextmanager
+async def victim(directory: Path, report: Callable[[str], None]) -> AsyncIterator[Victim]:
+    """Start a stack of its own below a directory, whose services reach broker and database through proxies.
+
+    Raises:
+        ProcessError: a part does not come up.
+    """
+    broker = BrokerNode(
+        directory / "rabbitmq",
+        log=directory / "logs" / "rabbitmq.log",
+        passwords=named_or_made([*users(topologies()), ADMINISTRATOR], RABBITMQ, {}),
+    )
+    database = DatabaseNode(
+        directory / "mongodb",
+        log=directory / "logs" / "mongodb.log",
+        passwords=named_or_made([*SERVICES, AUDITOR], MONGODB, {}),
+        databases={service: read(SETTINGS[service]).database for service in SERVICES},
+    )
+    try:
+        report("starting RabbitMQ and the database")
+        for node in (broker, database):
+            await asyncio.to_thread(node.start)
+        for node in (broker, database):
+            await asyncio.to_thread(node.wait_ready)
+        async with proxy_to(_port(broker.url)) as to_broker, proxy_to(_port(database.url)) as to_database:
+            env = {
+                "RABBITMQ_URL": _through(broker.url, to_broker),
+                "RABBITMQ_MANAGEMENT_URL": broker.management_url,
+                "MONGODB_URL": _through(database.url_of(AUDITOR), to_database),
+                **{
+                    url_variable(name, server): _through(node.url_of(name), proxy)
+                    for server, node, proxy in (
+                        (RABBITMQ, broker, to_broker),
+                        (MONGODB, database, to_database),
+                    )
+                    for name in SERVICES
+                },
+                **{variable: str(free_port()) for variable, _ in PORTS.values()},
+            }
+            stack = Stack(directory, env=env)
+            try:
+                await asyncio.to_thread(stack.start, report)
+                yield Victim(stack, broker, database, {BROKER: to_broker, DATABASE: to_database})
+            finally:
+                report("stopping")
+                await asyncio.to_thread(stack.stop)
+    finally:
+        await asyncio.to_thread(broker.stop)
+        await asyncio.to_thread(database.stop)
+
+
+def _port(url: str) -> int:
+    return urlsplit(url).port or 0
+
+
+def _through(url: str, proxy: Proxy) -> str:
+    return url.replace(f":{_port(url)}", f":{proxy.port}", 1)

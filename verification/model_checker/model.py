@@ -1,0 +1,270 @@
+"""The world of one order, for the search: its state, and what every move is made of.
+
+The services' tables and the engine are the production ones (`model_checker.services`). What is simplified: a
+message is in flight until it is handled, in no order at all, so that a late, delayed, redelivered or not yet
+published one (in an outbox, held by a reader) is the same thing; time is only before and after the end of the
+hold and the deadline; the provider decides once for each key, and answers at any time after that.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from events.catalogue import (
+    INVENTORY,
+    ORDER,
+    PAYMENT,
+    SERVICES,
+    Event,
+    InventoryReleaseRequested,
+    InventoryReservationRequested,
+    PaymentRequested,
+)
+from events.fields import Item
+from events.identity import introduced, transition_id
+from inventory_service.application import InventoryWorker
+from inventory_service.reactions import Hold
+from inventory_service.reservation import Reservation
+from order_service.application import OrderWorker
+from order_service.order import Order
+from payment_service.application import PaymentWorker
+from payment_service.payment import Payment
+from payment_service.reactions import Retries
+from verification.model_checker.interner import Numbered
+from verification.model_checker.services import NOON, ORDER_ID, Effect, Levels, Solo
+
+FAULTS = {
+    "duplicate": "any message is delivered once more",
+    "crash": "a service dies after saving: what it published is published again",
+    "cancel": "the customer cancels",
+    "expiry": "the hold runs out",
+    "deadline": "the order's deadline passes",
+    "late": "the provider is silent, or answers again, or approves what it had declined",
+    "refuse": "the provider refuses a refund, at one time, or until a person has it tried again, or for ever",
+    "pending": "the provider puts off its decision on a charge or a refund, and may say so too late",
+    "same": "the request is published by hand as well",
+    "other": "a request for something else is published by hand under the same order id",
+    "release": "the release of its stock is published by hand",
+    "adopt": "nobody places the order: its request is published by hand",
+    "hold": "somebody holds goods over HTTP, these or others, with a price or without",
+    "charge": "somebody charges the customer over HTTP, this sum or another, and may have it refunded",
+    "rival": "somebody else takes the stock that is free",
+    "nudge": "an order that moves is nudged all the same",
+    "wipe": "the broker loses any of its messages at once; what has come to rest is nudged",
+}
+"""The classes of faults: what may happen once, at any moment."""
+
+OWNED: Levels = (("tea", 2, 0, 0, 0), ("coffee", 1, 0, 0, 0))
+PRICES = {"tea": Decimal(25), "coffee": Decimal(9)}
+CALL_TIMEOUT = 5.0
+RETRIES = Retries(attempts=1)
+
+Verdict = tuple[str, str, Decimal]
+"""What the provider has decided: key, `approved`, `declined`, `refunded`, `refused` or `pending`, amount."""
+Label = tuple[str, tuple[int, ...]]
+"""What happens, with a pair of braces for each of the events it happens to."""
+
+
+class State(NamedTuple):
+    """Where the world stands; everything by number. `ended`: the terminal events published so far."""
+
+    order: int
+    reservation: int
+    payment: int
+    levels: int
+    provider: int
+    ended: int
+    flight: tuple[int, ...]
+    left: tuple[int, ...]
+
+    def cell(self, service: int) -> int:
+        """Return what a service has stored."""
+        return (self.order, self.reservation, self.payment)[service]
+
+
+class Move(NamedTuple):
+    """One thing that may happen next. A `fair` one happens sooner or later; the others need not."""
+
+    fair: bool
+    label: Label
+    after: State
+
+
+class Services:
+    """The three services. What they have worked out once, any number of searches may use."""
+
+    def __init__(self) -> None:
+        self.events: Numbered[Event] = Numbered()
+        self.levels: Numbered[Levels] = Numbered()
+        self.levels.number(())
+        nobody: Any = None
+        self.orders: Solo[Order] = Solo(ORDER, OrderWorker, self.events, self.levels)
+        self.reservations: Solo[Reservation] = Solo(INVENTORY, InventoryWorker, self.events, self.levels)
+        self.payments: Solo[Payment] = Solo(
+            PAYMENT,
+            lambda store, relay, clock: PaymentWorker(store, relay, nobody, clock, CALL_TIMEOUT, RETRIES),
+            self.events,
+            self.levels,
+        )
+
+
+class Ground:
+    """What there is: services, messages, a provider, stock; and each fault as often as it is named."""
+
+    def __init__(self, faults: Sequence[str], services: Services) -> None:
+        self.names = tuple(dict.fromkeys(faults))
+        self.index = {name: place for place, name in enumerate(self.names)}
+        self._budget = tuple(faults.count(name) for name in self.names)
+        self.events, self.levels = services.events, services.levels
+        self.orders, self.reservations, self.payments = (
+            services.orders,
+            services.reservations,
+            services.payments,
+        )
+        self.services: tuple[Solo[Any], ...] = (self.orders, self.reservations, self.payments)
+        self.providers: Numbered[tuple[Verdict, ...]] = Numbered()
+        self.ends: Numbered[tuple[int, ...]] = Numbered()
+        self.messages: Numbered[tuple[int, int]] = Numbered()
+        self._fan_out: dict[int, tuple[int, ...]] = {}
+        self._flights: dict[tuple[int, ...], tuple[int, ...]] = {}
+        self.wanted = _request("tea", 2)
+        self.holds = [_hold("tea", 2), _hold("coffee", 1), _hold("tea", 2, PRICES["tea"])]
+        self.charges = [
+            PaymentRequested(order_id=ORDER_ID, user_id="u-1", amount=price, idempotency_key="by-hand")
+            for price in PRICES.values()
+        ]
+        self.by_hand = {
+            "adopt": self._published_by_hand("hand-adopted", _request("tea", 2)),
+            "same": self._published_by_hand("hand-same", _request("tea", 2)),
+            "other": self._published_by_hand("hand-other", _request("coffee", 1)),
+            "release": self._published_by_hand(
+                "hand-release", InventoryReleaseRequested(order_id=ORDER_ID, reason="by_hand")
+            ),
+        }
+
+    def start(self) -> State:
+        """Return the state in which nothing has happened."""
+        flight = self.copies([self.by_hand["adopt"]]) if "adopt" in self.index else ()
+        return State(
+            0,
+            0,
+            0,
+            self.levels.number(OWNED),
+            self.providers.number(()),
+            self.ends.number(()),
+            flight,
+            self._budget,
+        )
+
+    def tell(self, label: Label) -> str:
+        """Say what happens."""
+        what, events = label
+        return what.format(*(self.events[event].type for event in events))
+
+    def stands(self, state: State) -> str:
+        """Say in a few words where the world stands."""
+        found = (service.state(state.cell(place)) for place, service in enumerate(self.services))
+        order, reservation, payment = (one.status if one else "-" for one in found)
+        return f"{order} | {reservation} | {payment}"
+
+    def in_flight(self, state: State) -> list[str]:
+        """Name the messages in flight and who is to handle them."""
+        messages = (self.messages[message] for message in state.flight)
+        return [f"{self.events[event].type} to {SERVICES[service]}" for event, service in messages]
+
+    def after(
+        self,
+        state: State,
+        place: int,
+        effect: Effect,
+        flight: tuple[int, ...],
+        published: Sequence[int],
+        left: tuple[int, ...] | None = None,
+    ) -> State:
+        """Return the state after a service has done something: what it saved, and what it published on top of
+        what is in flight."""
+        cells = [state.order, state.reservation, state.payment]
+        cells[place] = effect.cell
+        ended = state.ended
+        for event in published:
+            if not self.events[event].handled_by:
+                ended = self.ends.number(tuple(sorted({*self.ends[ended], event})))
+        return State(
+            cells[0],
+            cells[1],
+            cells[2],
+            effect.levels if place == 1 else state.levels,
+            state.provider,
+            ended,
+            self.flight(flight, self.copies(published)),
+            state.left if left is None else left,
+        )
+
+    def may(self, state: State, name: str) -> bool:
+        """Return whether this fault is still to come."""
+        place = self.index.get(name)
+        return place is not None and state.left[place] > 0
+
+    def struck(self, state: State, name: str) -> bool:
+        """Return whether this fault has come."""
+        place = self.index.get(name)
+        return place is not None and state.left[place] < self._budget[place]
+
+    def spent(self, state: State, name: str) -> tuple[int, ...]:
+        """Return the faults that are left after one of this kind."""
+        place = self.index[name]
+        return (*state.left[:place], state.left[place] - 1, *state.left[place + 1 :])
+
+    def decided(self, state: State, key: str, word: str, amount: Decimal) -> int:
+        """Return the provider's mind after it has decided on a key, or has changed it."""
+        others = [verdict for verdict in self.providers[state.provider] if verdict[0] != key]
+        return self.providers.number(tuple(sorted([*others, (key, word, amount)])))
+
+    def copies(self, events: Sequence[int]) -> tuple[int, ...]:
+        """Return the messages that published events become: one for each service that handles them."""
+        copies: tuple[int, ...] = ()
+        for event in events:
+            if event not in self._fan_out:
+                services = self.events[event].handled_by
+                self._fan_out[event] = tuple(
+                    self.messages.number((event, SERVICES.index(service))) for service in services
+                )
+            copies += self._fan_out[event]
+        return copies
+
+    def flight(self, flight: tuple[int, ...], more: tuple[int, ...]) -> tuple[int, ...]:
+        """Return a flight with more messages."""
+        together = tuple(sorted(flight + more)) if more else flight
+        return self._flights.setdefault(together, together)
+
+    def _published_by_hand(self, event_id: str, event: Event) -> int:
+        return self.events.number(introduced(event.model_copy(update={"event_id": event_id}), NOON))
+
+
+def without(flight: tuple[int, ...], message: int) -> tuple[int, ...]:
+    """Return the flight with one copy of a message less."""
+    place = flight.index(message)
+    return flight[:place] + flight[place + 1 :]
+
+
+def _request(product: str, quantity: int) -> InventoryReservationRequested:
+    return InventoryReservationRequested(
+        order_id=ORDER_ID,
+        user_id="u-1",
+        items=(Item(product_id=product, quantity=quantity),),
+        total_amount=PRICES[product],
+    )
+
+
+def _hold(product: str, quantity: int, price: Decimal | None = None) -> Hold:
+    return Hold(
+        order_id=ORDER_ID,
+        user_id="u-1",
+        items=(Item(product_id=product, quantity=quantity),),
+        near=None,
+        total_amount=price,
+        currency="USD",
+        expires_in=None,
+        payment_method=None,
+        recorded_under=transition_id(INVENTORY, ORDER_ID, "held_by_hand"),
+    )

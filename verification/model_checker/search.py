@@ -1,0 +1,163 @@
+"""Explicit-state search: every state that can be reached, breadth first, each once.
+
+Since it is breadth first, the first violation that is found has the shortest path to it.
+"""
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from time import monotonic
+
+from verification.model_checker.judge import Judge
+from verification.model_checker.model import Services, State
+from verification.model_checker.moves import OneOrder
+from verification.model_checker.paths import longest_path
+from verification.model_checker.services import BrokenReaction
+
+NONE = "none"
+"""The name of a search without faults."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found. `complete` is false for one that was given up at its limit of states, or ended by
+    a violation."""
+
+    faults: tuple[str, ...]
+    states: int
+    transitions: int
+    quiescent: int
+    farthest: int
+    """Moves to the state that is farthest from the start, by the shortest way there."""
+    longest: int | None
+    """Moves of the longest path. None: what happens may go in circles, or the search is not complete."""
+    seconds: float
+    complete: bool
+    violation: str | None = None
+    story: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The faults, as `saga search` takes them."""
+        return ",".join(self.faults) or NONE
+
+
+class Search:
+    """One search."""
+
+    def __init__(self, faults: Sequence[str], limit: int, services: Services) -> None:
+        self._faults = tuple(faults)
+        self._world = OneOrder(faults, services)
+        self._judge = Judge(self._world)
+        self._limit = limit
+        self._states: list[State] = []
+        self._numbers: dict[State, int] = {}
+        self._parents = array("i")
+        self._targets = array("i")
+        """Where the fair moves of all states lead, one state's after the other's."""
+        self._ends_at = array("i")
+        self._edges = array("i")
+        self._edges_end_at = array("i")
+        """The same for all moves."""
+        self._quiescent: list[int] = []
+
+    def run(self) -> Found:
+        """Explore everything."""
+        started = monotonic()
+        violation = self._explore()
+        complete = violation is None and len(self._ends_at) == len(self._states)
+        if complete:
+            violation = self._without_exit()
+            complete = violation is None
+        return Found(
+            faults=self._faults,
+            states=len(self._states),
+            transitions=len(self._edges),
+            quiescent=len(self._quiescent),
+            farthest=len(self._path(len(self._states) - 1)) - 1,
+            longest=longest_path(self._edges_end_at, self._edges) if complete else None,
+            seconds=monotonic() - started,
+            complete=complete,
+            violation=violation[1] if violation else None,
+            story=self._story(violation[0]) if violation else [],
+        )
+
+    def _explore(self) -> tuple[int, str] | None:
+        """Visit state after state; return the first that is wrong, and why."""
+        self._visit(self._world.start(), -1)
+        number = 0
+        while number < len(self._states) < self._limit:
+            try:
+                wrong = self._expand(number)
+            except BrokenReaction as error:
+                wrong = number, str(error)
+            if wrong:
+                return wrong
+            number += 1
+        return None
+
+    def _expand(self, number: int) -> tuple[int, str] | None:
+        """Make every move from a state; return the first state that is wrong, and why."""
+        at_rest = True
+        for move in self._world.moves(self._states[number]):
+            target, new = self._visit(move.after, number)
+            self._edges.append(target)
+            if new and (wrong := self._judge.wrong(move.after)):
+                return target, wrong
+            if move.fair:
+                at_rest = False
+                self._targets.append(target)
+        self._ends_at.append(len(self._targets))
+        self._edges_end_at.append(len(self._edges))
+        if at_rest:
+            self._quiescent.append(number)
+            if wrong := self._judge.wrong_at_rest(self._states[number]):
+                return number, wrong
+        return None
+
+    def _visit(self, state: State, parent: int) -> tuple[int, bool]:
+        number = self._numbers.setdefault(state, len(self._states))
+        new = number == len(self._states)
+        if new:
+            self._states.append(state)
+            self._parents.append(parent)
+        return number, new
+
+    def _without_exit(self) -> tuple[int, str] | None:
+        """Return the first state from which what happens by itself never leads to rest."""
+        ends = bytearray(len(self._states))
+        for number in self._quiescent:
+            ends[number] = 1
+        changed = True
+        while changed:
+            changed = False
+            # Moves lead from earlier states to later ones for the most part: backwards, one sweep does most.
+            for number in range(len(self._states) - 1, -1, -1):
+                if not ends[number]:
+                    first = self._ends_at[number - 1] if number else 0
+                    if any(ends[target] for target in self._targets[first : self._ends_at[number]]):
+                        ends[number] = 1
+                        changed = True
+        stuck = ends.find(0)
+        return None if stuck < 0 else (stuck, "what happens from here never comes to rest")
+
+    def _path(self, number: int) -> list[int]:
+        path = [number]
+        while (parent := self._parents[path[-1]]) >= 0:
+            path.append(parent)
+        return path[::-1]
+
+    def _story(self, number: int) -> list[str]:
+        world, path = self._world, self._path(number)
+        lines = []
+        for step, (before, after) in enumerate(pairwise(path), 1):
+            state = self._states[after]
+            move = next(one for one in world.moves(self._states[before]) if one.after == state)
+            lines.append(f"{step:>3}  {world.tell(move.label):<90}  {world.stands(state)}")
+        return lines
+
+
+def search(faults: Sequence[str], limit: int, services: Services | None = None) -> Found:
+    """Search the world of one order with these faults; give up beyond so many states."""
+    return Search(faults, limit, services or Services()).run()

@@ -1,0 +1,234 @@
+"""One service that only ever hears of one order: production steps, run by the production engine.
+
+Reactions are pure, and so is the engine when nobody else writes: what a step does to a cell (the aggregate
+and its journal) is worked out once and remembered, which makes a search over all interleavings quick.
+"""
+
+from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Generic, NamedTuple, TypeVar, cast
+
+from events.catalogue import Event
+from events.codec import from_json, to_json
+from inventory_service.mongo_store import InventoryUnit
+from inventory_service.reactions import World
+from inventory_service.stock import Stock, Warehouse
+from saga.reactions.aggregate import Aggregate
+from saga.reactions.application import Worker, reaction
+from saga.reactions.engine import Engine
+from saga.reactions.step import Entry, NotYet, Record, Refused, Step
+from saga.reactions.store import Unit
+from saga.timers.nudge import unanswered
+from saga.timers.relay import Relay
+from verification.model_checker.interner import Numbered
+from verification.simulation.world import WAREHOUSES
+
+A = TypeVar("A", bound=Aggregate)
+T = TypeVar("T")
+
+ORDER_ID = "o-1"
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+"""When everything happens but what the clock does: the search knows no time, only before and after."""
+MIDNIGHT = NOON + timedelta(hours=12)
+"""After every hold and every deadline."""
+HOLD = timedelta(minutes=10)
+WAREHOUSE = "berlin"
+
+Clock = Callable[[], datetime]
+Level = tuple[str, int, int, int, int]
+"""A product and its units: available, reserved, allocated, sold to somebody else."""
+Levels = tuple[Level, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell(Generic[A]):
+    """What a service has stored of the order: the aggregate, and the records of its journal: id, name, and
+    the numbers of the events emitted."""
+
+    state: A | None = None
+    journal: tuple[tuple[str, str, tuple[int, ...]], ...] = ()
+
+
+class BrokenReaction(Exception):
+    """A reaction raised what no reaction may raise."""
+
+
+class Effect(NamedTuple):
+    """What a step does. `waits`: the event is about something unheard of, and stays in the delay queue."""
+
+    cell: int
+    levels: int
+    emitted: tuple[int, ...] = ()
+    relayed: tuple[int, ...] = ()
+    waits: bool = False
+
+
+class Slot:
+    """A `saga.reactions.store.Store` with room for one aggregate, to which nobody else writes."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+        self.entry: Entry[Any] = Entry(ORDER_ID)
+        self.levels: Levels = ()
+
+    async def load(self, steps: Sequence[Step[Any, Any]]) -> Unit[Any, Any]:
+        """Return the aggregate, with the stock for an inventory service and the time for the others."""
+        if not self.levels:
+            return Unit({ORDER_ID: self.entry}, self.now)
+        stock = Stock(
+            free={(WAREHOUSE, product): available for product, available, *_ in self.levels},
+            warehouses={WAREHOUSE: Warehouse(warehouse_id=WAREHOUSE, location=WAREHOUSES[WAREHOUSE])},
+        )
+        return InventoryUnit({ORDER_ID: self.entry}, World(stock, self.now, HOLD))
+
+    async def save(self, unit: Unit[Any, Any]) -> set[str]:
+        """Move the stock; the entry was changed in place."""
+        if self.levels:
+            self.levels = tuple(_moved(level, unit.context.stock) for level in self.levels)
+        return set()
+
+
+class Solo(Generic[A]):
+    """A service with one order. Cell 0 is empty, and so are levels 0, which the order and payment services
+    have."""
+
+    def __init__(
+        self,
+        name: str,
+        assemble: Callable[[Any, Relay, Clock], Worker[A, Any]],
+        events: Numbered[Event],
+        levels: Numbered[Levels],
+    ) -> None:
+        self.name = name
+        self.cells: Numbered[Cell[A]] = Numbered()
+        self.cells.number(Cell())
+        self._events = events
+        self._levels = levels
+        self._slot = Slot()
+        nobody: Any = None
+        self.worker = assemble(self._slot, Relay(name, nobody, nobody, self._clock), self._clock)
+        self._engine: Engine[A, Any] = Engine(name, self._slot, self._clock)
+        self._known: dict[tuple[int, Hashable, int], Effect] = {}
+        self._unanswered: dict[int, tuple[int, ...]] = {}
+        self._jsons: dict[int, dict[str, Any]] = {}
+
+    def state(self, cell: int) -> A | None:
+        """Return the aggregate in a cell."""
+        return self.cells[cell].state
+
+    def handle(self, cell: int, event: int, levels: int = 0) -> Effect:
+        """Return what an event does."""
+        return self._known.get((cell, event, levels)) or self.run(
+            cell, event, lambda: reaction(self.worker._reactions, self._events[event]), levels
+        )
+
+    def transit(
+        self,
+        cell: int,
+        name: str,
+        *about: Hashable,
+        levels: int = 0,
+        now: datetime = NOON,
+        occasion: str = "",
+    ) -> Effect:
+        """Return what a transition does."""
+        return self.run(
+            cell,
+            (name, about, occasion),
+            lambda: self.worker.transition(
+                name, ORDER_ID, self._correlation(cell), *about, occasion=occasion
+            ),
+            levels,
+            now,
+        )
+
+    def run(
+        self,
+        cell: int,
+        asked: Hashable,
+        step: Callable[[], Step[A, Any]],
+        levels: int = 0,
+        now: datetime = NOON,
+    ) -> Effect:
+        """Return what a step does; `asked` stands for the step, and the same always does the same."""
+        known = self._known.get((cell, asked, levels))
+        if known is None:
+            known = self._known[cell, asked, levels] = self._work_out(cell, step(), levels, now)
+        return known
+
+    def unanswered(self, cell: int) -> tuple[int, ...]:
+        """Return the events that a nudge publishes."""
+        known = self._unanswered.get(cell)
+        if known is None:
+            events = unanswered(self._entry(self.cells[cell]))
+            known = self._unanswered[cell] = tuple(map(self._events.number, events))
+        return known
+
+    def _work_out(self, cell: int, step: Step[A, Any], levels: int, now: datetime) -> Effect:
+        slot = self._slot
+        slot.now, slot.entry, slot.levels = now, self._entry(self.cells[cell]), self._levels[levels]
+        outcome = _finished(self._engine.run([step]))[0]
+        if outcome.error is not None and not isinstance(outcome.error, NotYet | Refused):
+            raise BrokenReaction(f"{step.name} breaks {self.name}: {outcome.error!r}") from outcome.error
+        return Effect(
+            self.cells.number(self._cell(self.cells[cell], slot.entry)),
+            self._levels.number(slot.levels),
+            tuple(map(self._events.number, outcome.emitted)),
+            tuple(map(self._events.number, outcome.relayed)),
+            isinstance(outcome.error, NotYet),
+        )
+
+    def _entry(self, cell: Cell[A]) -> Entry[A]:
+        journal = {
+            key: Record(name, NOON, [self._json(event) for event in emitted])
+            for key, name, emitted in cell.journal
+        }
+        return Entry(ORDER_ID, version=1, state=cell.state, journal=journal)
+
+    def _json(self, event: int) -> dict[str, Any]:
+        if event not in self._jsons:
+            self._jsons[event] = to_json(self._events[event])
+        return self._jsons[event]
+
+    def _cell(self, before: Cell[A], entry: Entry[A]) -> Cell[A]:
+        """Return the cell that an entry is saved as: a store writes the records that were touched."""
+        records = {key: (key, name, emitted) for key, name, emitted in before.journal}
+        for key in entry.touched:
+            record = entry.journal[key]
+            emitted = tuple(self._events.number(from_json(fields)) for fields in record.emitted)
+            records[key] = (key, record.name, emitted)
+        return Cell(entry.state, tuple(sorted(records.values())))
+
+    def _clock(self) -> datetime:
+        return self._slot.now
+
+    def _correlation(self, cell: int) -> str:
+        state = self.state(cell)
+        return state.correlation_id if state else ORDER_ID
+
+
+def _moved(level: Level, stock: Stock) -> Level:
+    product, available, reserved, allocated, sold = level
+    moved: Mapping[str, int] = stock.moved.get((WAREHOUSE, product), {})
+    return (
+        product,
+        available + moved.get("available", 0),
+        reserved + moved.get("reserved", 0),
+        allocated + moved.get("allocated", 0),
+        sold,
+    )
+
+
+def _finished(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Return what a coroutine returns that has nothing to wait for.
+
+    Raises:
+        RuntimeError: it waits.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return cast(T, end.value)
+    coroutine.close()
+    raise RuntimeError("a step of the search waits for something")

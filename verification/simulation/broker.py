@@ -1,0 +1,351 @@
+"""A broker in memory: the same exchanges, bindings and queues, at least once, in no order to rely on."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from saga.messaging.message import Delivery, Message
+from saga.messaging.results import Unavailable
+from saga.messaging.topology import GUILTY_AFTER, Arguments, Topology
+from verification.simulation.adversary import Adversary, Process
+
+PREFETCH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A message in a queue."""
+
+    message: Message
+    redeliveries: int = 0
+
+
+class Queue:
+    """One queue, and who reads it."""
+
+    def __init__(self, name: str, arguments: Arguments) -> None:
+        self.name = name
+        self.waiting: deque[Stored] = deque()
+        self.readers: list[MemoryInbox] = []
+        self.under_way = 0
+        self.held = 0
+        ttl = arguments.get("x-message-ttl")
+        self.pause = float(ttl) / 1000 if ttl is not None else None
+        self.dead_letter_exchange = str(arguments.get("x-dead-letter-exchange", ""))
+        self.limit = int(arguments.get("x-delivery-limit", 1_000_000_000))
+
+    @property
+    def busy(self) -> bool:
+        """Something waits, is under way, or is held by a reader."""
+        return bool(self.waiting or self.under_way or self.held)
+
+
+class MemoryBroker:
+    """What the services have declared, and the messages in it."""
+
+    def __init__(self, adversary: Adversary) -> None:
+        self.adversary = adversary
+        self.exchanges: dict[str, str] = {}
+        self.queues: dict[str, Queue] = {}
+        self.bindings: dict[str, list[tuple[str, str]]] = {}
+        self.connections: list[Connection] = []
+        self.published: list[Message] = []
+        """Every event that the broker took."""
+
+    def declare(self, topologies: Sequence[Topology]) -> None:
+        """Declare everything that these services have."""
+        for topology in topologies:
+            self.exchanges |= topology.exchanges
+            self.queues |= {name: Queue(name, arguments) for name, arguments in topology.queues.items()}
+        for topology in topologies:
+            for queue, exchange, key in (*topology.own_bindings, *topology.event_bindings):
+                self.bindings.setdefault(exchange, []).append((queue, key))
+
+    def lose_everything(self, topologies: Sequence[Topology]) -> None:
+        """Come back without connections and messages, with the topology that is loaded at its start."""
+        for connection in list(self.connections):
+            connection.cut("the broker lost everything")
+        for things in (self.exchanges, self.queues, self.bindings):
+            things.clear()
+        self.declare(topologies)
+
+    def takers(self, exchange: str, key: str) -> list[str]:
+        """Return the names of the queues that a message goes to."""
+        kind = self.exchanges[exchange]
+        return sorted(
+            {queue for queue, pattern in self.bindings.get(exchange, ()) if _matches(kind, pattern, key)}
+        )
+
+    def publish(self, message: Message) -> bool:
+        """Take a message; return whether any queue takes it."""
+        if self.exchanges[message.exchange] == "topic":
+            self.published.append(message)
+        return self._route(Stored(message))
+
+    def connect(self, process: Process) -> "Connection":
+        """Return a new connection."""
+        return Connection(self, process)
+
+    def take_back(self, queue: Queue, stored: Stored) -> None:
+        """Put back what a reader does not want; it counts as redelivered, or not."""
+        if self.adversary.counts_what_is_given_back:
+            self.requeue(queue, stored)
+        else:
+            self._send_on(queue, stored)
+
+    def requeue(self, queue: Queue, stored: Stored) -> None:
+        """Put back what a reader had when it was lost, or put it away if that happens too often."""
+        if stored.redeliveries >= queue.limit:
+            self._dead_letter(queue, stored.message)
+        else:
+            self._send_on(queue, replace(stored, redeliveries=stored.redeliveries + 1))
+
+    def dispatch(self, queue: Queue) -> None:
+        """Deliver to readers who have room."""
+        while queue.waiting:
+            free = [inbox for inbox in queue.readers if inbox.has_room]
+            if not free:
+                return
+            inbox = self.adversary.dice.choice(free) if len(free) > 1 else free[0]
+            inbox.deliver(queue.waiting.popleft())
+
+    def _route(self, stored: Stored) -> bool:
+        taken = self.takers(stored.message.exchange, stored.message.routing_key)
+        for name in taken:
+            self._send_on(self.queues[name], stored)
+            if self.adversary.strikes("duplicate"):
+                self._send_on(self.queues[name], stored)
+        return bool(taken)
+
+    def _send_on(self, queue: Queue, stored: Stored) -> None:
+        loop = asyncio.get_running_loop()
+        queue.under_way += 1
+        if queue.pause is not None:
+            loop.call_later(queue.pause, self._paused, queue, stored)
+        elif delay := self.adversary.lateness():
+            loop.call_later(delay, self._arrived, queue, stored)
+        else:
+            self._arrived(queue, stored)
+
+    def _arrived(self, queue: Queue, stored: Stored) -> None:
+        if self.queues.get(queue.name) is not queue:
+            return
+        queue.under_way -= 1
+        queue.waiting.append(stored)
+        self.dispatch(queue)
+
+    def _paused(self, queue: Queue, stored: Stored) -> None:
+        if self.queues.get(queue.name) is not queue:
+            return
+        queue.under_way -= 1
+        self._dead_letter(queue, stored.message)
+
+    def _dead_letter(self, queue: Queue, message: Message) -> None:
+        self._route(Stored(replace(message, exchange=queue.dead_letter_exchange)))
+
+
+class Connection:
+    """What one process has at the broker: a way out and its readers, lost together."""
+
+    def __init__(self, broker: MemoryBroker, process: Process) -> None:
+        self.broker = broker
+        self.process = process
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._inboxes: list[MemoryInbox] = []
+        broker.connections.append(self)
+
+    @property
+    def closed(self) -> bool:
+        return self.lost.done()
+
+    def read(self, queue: str, prefetch: int = PREFETCH) -> "MemoryInbox":
+        """Return a reader of a queue."""
+        inbox = MemoryInbox(self, self.broker.queues[queue], prefetch)
+        self._inboxes.append(inbox)
+        return inbox
+
+    def cut(self, why: str) -> None:
+        """Lose the connection: what was not acknowledged is delivered again."""
+        if self.closed:
+            return
+        self.process.note(f"connection lost: {why}")
+        self.broker.connections.remove(self)
+        self.lost.set_result(None)
+        for inbox in self._inboxes:
+            inbox.lose()
+
+    async def stop_reading(self) -> None:
+        """Stop all deliveries for good."""
+        for inbox in self._inboxes:
+            await inbox.close()
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """See `saga.messaging.bus.Outlet`."""
+        adversary, process = self.broker.adversary, self.process
+        if not messages:
+            return
+        await process.reach("before publishing")
+        self._check()
+        if adversary.strikes("publish refused"):
+            raise Unavailable("the broker refuses")
+        if process.strikes("cut"):
+            for message in adversary.share(messages):
+                self._publish(message)
+            self.cut("while publishing")
+        self._check()
+        lost = [message for message in messages if not self._publish(message) and message.mandatory]
+        if lost:
+            raise Unavailable("the broker knows no queue for it")
+        await process.reach("between publishing and the confirm")
+        if adversary.strikes("confirm lost"):
+            process.note("confirm lost")
+            raise Unavailable("the broker did not confirm")
+        self._check()
+
+    async def check(self) -> None:
+        """See `saga.messaging.bus.Outlet`."""
+        await self.process.live()
+        self._check()
+
+    def _publish(self, message: Message) -> bool:
+        if self.broker.adversary.trace.on:
+            self.process.note(f"-> {message.exchange} {message.routing_key} {(message.message_id or '')[:8]}")
+        return self.broker.publish(message)
+
+    def _check(self) -> None:
+        if self.closed:
+            raise Unavailable("not connected to the broker")
+
+
+class MemoryInbox:
+    """See `saga.messaging.bus.Inbox`."""
+
+    def __init__(self, connection: Connection, queue: Queue, prefetch: int) -> None:
+        self._connection = connection
+        self._process = connection.process
+        self._broker = connection.broker
+        self._queue = queue
+        self._prefetch = prefetch
+        self._arrived: deque[Delivery] = deque()
+        self.unsettled: dict[int, Stored] = {}
+        self._held: dict[int, Delivery] = {}
+        self._last_tag = 0
+        self._closing = False
+        self._wake = asyncio.Event()
+
+    @property
+    def closed(self) -> bool:
+        return self._closing or self._connection.closed
+
+    @property
+    def held(self) -> Sequence[Delivery]:
+        return list(self._held.values())
+
+    @property
+    def has_room(self) -> bool:
+        """The broker may deliver one more."""
+        return len(self.unsettled) < self._prefetch
+
+    async def take(self, limit: int) -> list[Delivery]:
+        while not self._arrived:
+            if self._closing:
+                return []
+            self._wake.clear()
+            await self._wake.wait()
+        await self._process.reach("taking deliveries")
+        count = min(limit, len(self._arrived))
+        if count > 1 and self._broker.adversary.strikes("split"):
+            count = self._broker.adversary.dice.randint(1, count)
+        taken = [self._arrived.popleft() for _ in range(count)]
+        if self._broker.adversary.trace.on:
+            names = [f"{one.routing_key.split('.')[0]}({one.redeliveries})" for one in taken]
+            self._process.note(f"takes {' '.join(names)}")
+        return taken
+
+    async def ack(self, deliveries: Sequence[Delivery]) -> None:
+        await self._process.reach("before the ack")
+        if self._process.strikes("cut"):
+            self._connection.cut("before the ack")
+        for delivery in deliveries:
+            self._settle(delivery)
+        self._broker.dispatch(self._queue)
+
+    async def give_back(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            if stored := self._settle(delivery):
+                self._broker.take_back(self._queue, stored)
+
+    async def pause(self) -> None:
+        if self in self._queue.readers:
+            self._queue.readers.remove(self)
+        untaken = list(self._arrived)
+        self._arrived.clear()
+        await self.give_back(untaken)
+
+    async def resume(self) -> None:
+        await self._process.reach("resuming")
+        if not self.closed and self not in self._queue.readers:
+            self._queue.readers.append(self)
+            self._broker.dispatch(self._queue)
+
+    async def close(self) -> None:
+        """Stop deliveries for good."""
+        self._closing = True
+        await self.pause()
+        self._wake.set()
+
+    def deliver(self, stored: Stored) -> None:
+        """Take one delivery from the broker."""
+        self._last_tag += 1
+        message = stored.message
+        self.unsettled[self._last_tag] = stored
+        self._queue.held += 1
+        self._process.spared += self._is_accused(stored)
+        delivery = self._held[self._last_tag] = Delivery(
+            tag=self._last_tag,
+            exchange=message.exchange,
+            routing_key=message.routing_key,
+            body=message.body,
+            message_id=message.message_id,
+            correlation_id=message.correlation_id,
+            type=message.type,
+            app_id=message.app_id,
+            timestamp=message.timestamp,
+            headers=dict(message.headers),
+            redeliveries=stored.redeliveries,
+        )
+        self._arrived.append(delivery)
+        self._wake.set()
+
+    def lose(self) -> None:
+        """The connection is gone: the broker has everything back that was not settled."""
+        if self in self._queue.readers:
+            self._queue.readers.remove(self)
+        self._arrived.clear()
+        unsettled, self.unsettled = self.unsettled, {}
+        self._queue.held -= len(unsettled)
+        self._process.spared -= sum(map(self._is_accused, unsettled.values()))
+        for stored in unsettled.values():
+            self._broker.requeue(self._queue, stored)
+
+    def _settle(self, delivery: Delivery) -> Stored | None:
+        stored = self.unsettled.pop(delivery.tag, None)
+        self._held.pop(delivery.tag, None)
+        if stored is not None:
+            self._queue.held -= 1
+            self._process.spared -= self._is_accused(stored)
+        return stored
+
+    def _is_accused(self, stored: Stored) -> bool:
+        return self._queue.name.endswith(".suspects") and stored.redeliveries >= GUILTY_AFTER - 1
+
+
+def _matches(kind: str, pattern: str, key: str) -> bool:
+    if kind == "fanout":
+        return True
+    if kind == "direct":
+        return pattern == key
+    if not pattern.endswith(".#"):
+        raise ValueError(f"no service binds like this: {pattern}")
+    return key == pattern[:-2] or key.startswith(pattern[:-1])

@@ -1,0 +1,45 @@
+"""Many schedules, on all the processors there are."""
+
+import gc
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+from verification.simulation.world import Result, play, silence
+
+CHUNK = 25
+
+
+def play_all(seeds: Sequence[int], processes: int | None = None) -> Iterator[Result]:
+    """Play the schedules of these seeds, `processes` at a time, all processors by default."""
+    count = min(processes or len(os.sched_getaffinity(0)), -(-len(seeds) // CHUNK))
+    if count <= 1:
+        yield from map(play, seeds)
+        return
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_settle_down) as pool:
+        try:
+            yield from pool.map(_play_and_tidy_up, seeds, chunksize=CHUNK)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _settle_down() -> None:
+    """Have a process that only plays log nothing, and collect garbage only between schedules."""
+    silence()
+    gc.disable()
+    gc.collect()
+    gc.freeze()
+
+
+def _play_and_tidy_up(seed: int) -> Result:
+    """Play a schedule, and drop its world while that is small and still in the processor's cache."""
+    result = play(seed)
+    gc.collect()
+    return result
+
+
+def story(result: Result) -> str:
+    """Tell what a schedule violated, step by step, and how to see it again."""
+    again = play(result.seed, trace=True)
+    return "\n".join([again.timeline, "", *again.violations, "", f"Again: {result.command}"])

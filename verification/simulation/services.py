@@ -1,0 +1,295 @@
+"""The three services, assembled from production parts as their `__main__` modules do, but in the world."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from typing import Any, cast
+
+from events.catalogue import INVENTORY, ORDER, PAYMENT, SERVICES, Event
+from inventory_service import reactions as inventory_reactions
+from inventory_service.application import InventoryWorker
+from inventory_service.mongo_store import InventoryStore
+from inventory_service.reservation import Reservation
+from order_service import reactions as order_reactions
+from order_service.application import OrderWorker
+from order_service.mongo_store import OrderStore
+from order_service.order import Order
+from payment_service import reactions as payment_reactions
+from payment_service.application import PaymentWorker
+from payment_service.mongo_store import PaymentStore
+from payment_service.payment import Payment
+from payment_service.reactions import Retries
+from saga.messaging.consumer import Intake
+from saga.messaging.message import Message
+from saga.messaging.results import Unavailable, Verdict
+from saga.messaging.topology import Topology
+from saga.reactions.application import Worker, topology
+from saga.timers.nudge import Nudge
+from saga.timers.relay import Relay
+from verification.simulation.adversary import Adversary, Process
+from verification.simulation.broker import PREFETCH, Connection, MemoryBroker
+from verification.simulation.clock import Nap, utc_clock
+from verification.simulation.provider import Ledger, ProviderDoor
+from verification.simulation.stock import MemoryInventory, Shelves
+from verification.simulation.store import MemoryStore, Table
+
+DELAYS = (1.0, 5.0, 30.0, 300.0)
+DEFAULT_HOLD = timedelta(seconds=600)
+CALL_TIMEOUT = 4.0
+FIRST_PAUSE = 0.2
+DRAIN_TIMEOUT = 10.0
+SETTLING = 0.1
+"""How often a killer looks whether its process reads somebody else alone."""
+CALM = 6
+"""How much more slowly the sweepers' clocks strike when no faults are left to look for."""
+
+TOPOLOGIES = {
+    ORDER: topology(ORDER, order_reactions.REACTIONS, order_reactions.TRANSITIONS, DELAYS),
+    INVENTORY: topology(INVENTORY, inventory_reactions.REACTIONS, inventory_reactions.TRANSITIONS, DELAYS),
+    PAYMENT: topology(PAYMENT, payment_reactions.REACTIONS, payment_reactions.TRANSITIONS, DELAYS),
+}
+
+
+@dataclass
+class Pace:
+    """How often the clocks of the services strike, in seconds."""
+
+    sweep: float
+    patience: float
+    refund_attempts: int = 1
+    nudge: bool = False
+    """Whether those are nudged that do not move, as after a broker has lost everything."""
+
+
+@dataclass
+class Outside:
+    """What outlives every process: databases, broker, provider."""
+
+    adversary: Adversary
+    broker: MemoryBroker
+    ledger: Ledger
+    pace: Pace
+    tables: dict[str, Table] = field(default_factory=lambda: {service: {} for service in SERVICES})
+    shelves: Shelves = field(default_factory=Shelves)
+    paid_by_hand: set[str] = field(default_factory=set)
+    """Orders that somebody has charged the customer for over HTTP."""
+    deadly: dict[str, str] = field(default_factory=dict)
+    """Events that kill whoever handles them: the id, and at which service."""
+    to_be_put_away: set[tuple[str, bytes]] = field(default_factory=set)
+    """What must end in a dead-letter queue: the queue, and what the body contains."""
+    may_be_put_away: set[tuple[str, bytes]] = field(default_factory=set)
+    """What may have been lost on its way there, or is there still, since the broker has lost everything."""
+    crashes: list[str] = field(default_factory=list)
+    """What a process should never have died of."""
+
+    def stored(self, service: str) -> set[str]:
+        """Return the orders of whose sagas a service has stored more than that their request was turned away.
+
+        What was held by hand under the id of an order, before its request came, knows nothing of a saga.
+        """
+        states = {key: row.state for key, row in self.tables[service].items()}
+        return {
+            key
+            for key, state in states.items()
+            if not isinstance(state, Reservation) or (state.saga and not state.turned_away)
+        }
+
+
+class Link:
+    """Keeps a process connected to the broker, as `saga.rabbitmq.link.Rabbit` does."""
+
+    def __init__(self, outside: Outside, process: Process, declared: Topology) -> None:
+        self._outside = outside
+        self._process = process
+        self._topology = declared
+        self._connection: Connection | None = None
+        self._stopping = asyncio.Event()
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Publish over the current connection."""
+        if self._connection is None:
+            raise Unavailable("not connected to the broker")
+        await self._connection.send(messages)
+
+    async def check(self) -> None:
+        """Return if publishing may work."""
+        await self._process.live()
+        if self._connection is None:
+            raise Unavailable("not connected to the broker")
+        await self._connection.check()
+
+    async def backlog(self) -> int:
+        """Return how many messages wait for this service and those that it publishes for."""
+        await self._process.reach("asking for the backlog")
+        names = [self._topology.queue, *self._topology.required_queues]
+        return sum(len(self._outside.broker.queues[name].waiting) for name in names)
+
+    def lose(self, why: str) -> None:
+        """Lose the connection."""
+        if self._connection is not None:
+            self._connection.cut(why)
+
+    async def stop(self) -> None:
+        """Take nothing more; `run` returns when what was taken is done."""
+        self._stopping.set()
+        if self._connection is not None:
+            await self._connection.stop_reading()
+
+    async def run(self, intakes: Sequence[Intake]) -> None:
+        """Read with these intakes until `stop`; connect again whenever the connection is lost."""
+        while not self._stopping.is_set():
+            await self._process.reach("connecting")
+            self._connection = self._outside.broker.connect(self._process)
+            await self._read(intakes, self._connection)
+            self._connection = None
+            await asyncio.sleep(FIRST_PAUSE)
+
+    async def _read(self, intakes: Sequence[Intake], connection: Connection) -> None:
+        readers = [
+            asyncio.create_task(
+                intake.run(connection.read(intake.queue, 1 if intake.alone else PREFETCH), connection)
+            )
+            for intake in intakes
+        ]
+        stopping = asyncio.create_task(self._stopping.wait())
+        ends: list[asyncio.Future[Any]] = [*readers, connection.lost, stopping]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if self._process.dead:
+            return
+        if self._stopping.is_set():
+            await asyncio.wait(readers, timeout=DRAIN_TIMEOUT)
+            connection.cut("the process stops")
+        stopping.cancel()
+        for reader in readers:
+            if reader.done():
+                reader.result()
+        for reader in readers:
+            reader.cancel()
+        await asyncio.gather(*readers, return_exceptions=True)
+        for intake in intakes:
+            await intake.abandon()
+
+
+class Replica:
+    """One run of one service process."""
+
+    def __init__(
+        self, outside: Outside, service: str, name: str, skew: float, on_death: Callable[["Replica"], None]
+    ) -> None:
+        self.service = service
+        self.name = name
+        self.process = Process(name, outside.adversary, lambda process: self._dies(on_death))
+        self._outside = outside
+        self._link = Link(outside, self.process, TOPOLOGIES[service])
+        self._loop = asyncio.get_running_loop()
+        self._clock = utc_clock(self._loop, skew)
+        self._sweep: Callable[[], Awaitable[None]]
+        self._nudge: Nudge | None = None
+        self._available: Callable[[], Awaitable[None]]
+        self.worker = self._assemble()
+        self._reading = asyncio.create_task(self._link.run(self._intakes()))
+        task = asyncio.gather(self._reading, self._relay.run(), self._sweeping())
+        task.add_done_callback(self._ended)
+
+    @property
+    def orders(self) -> OrderWorker:
+        """The worker of an order service."""
+        return cast(OrderWorker, self.worker)
+
+    @property
+    def inventory(self) -> InventoryWorker:
+        """The worker of an inventory service."""
+        return cast(InventoryWorker, self.worker)
+
+    @property
+    def payments(self) -> PaymentWorker:
+        """The worker of a payment service."""
+        return cast(PaymentWorker, self.worker)
+
+    async def drain(self) -> None:
+        """Stop as on SIGTERM: finish what is in hand, then end."""
+        self.process.note("drains")
+        await self._link.stop()
+        await asyncio.wait([self._reading], timeout=DRAIN_TIMEOUT)
+        if not self.process.dead:
+            self.process.end("stopped")
+
+    def _assemble(self) -> Worker[Any, Any]:
+        outside, clock, process = self._outside, self._clock, self.process
+        table = outside.tables[self.service]
+        worker: OrderWorker | InventoryWorker | PaymentWorker
+        if self.service == ORDER:
+            orders = cast(OrderStore, MemoryStore(table, Order, clock, process))
+            self._relay = Relay(ORDER, self._link, orders, clock, outside.pace.patience)
+            worker = OrderWorker(orders, self._relay, clock)
+            self._nudge = Nudge(ORDER, self._link, orders, clock)
+            self._sweep, self._available = worker.give_up_overdue, orders.ping
+        elif self.service == INVENTORY:
+            memory = MemoryInventory(table, outside.shelves, clock, DEFAULT_HOLD, process)
+            stock = cast(InventoryStore, memory)
+            self._relay = Relay(INVENTORY, self._link, stock, clock, outside.pace.patience)
+            worker = InventoryWorker(stock, self._relay, clock)
+            self._nudge = Nudge(INVENTORY, self._link, stock, clock)
+            self._sweep, self._available = worker.expire_due, stock.ping
+        else:
+            payments = cast(PaymentStore, MemoryStore(table, Payment, clock, process))
+            self._relay = Relay(PAYMENT, self._link, payments, clock, outside.pace.patience)
+            provider = ProviderDoor(outside.ledger, process)
+            worker = PaymentWorker(
+                payments, self._relay, provider, clock, CALL_TIMEOUT, Retries(outside.pace.refund_attempts)
+            )
+            self._sweep, self._available = worker.finish_left_over, worker.available
+        return worker
+
+    def _intakes(self) -> list[Intake]:
+        return [
+            Intake(
+                TOPOLOGIES[self.service],
+                partial(self._handle, alone),
+                self._available,
+                alone=alone,
+                clock=self._clock,
+            )
+            for alone in (False, True)
+        ]
+
+    async def _handle(self, alone: bool, events: Sequence[Event]) -> Sequence[Verdict]:
+        deadly = self._outside.deadly
+        if deadly and any(deadly.get(str(event.event_id)) == self.service for event in events):
+            await self.process.reach("handling what kills it")
+            while self.process.spared and not alone:
+                # Three deaths in a row of another one that is read alone would be taken for its doing.
+                await asyncio.sleep(SETTLING)
+                await self.process.live()
+            self.process.kill("by a message")
+            await self.process.live()
+        return await self.worker.handle(events)
+
+    async def _sweeping(self) -> None:
+        while not self.process.dead:
+            await Nap(self._loop, self._outside.pace.sweep * (CALM if self._outside.adversary.calm else 1))
+            if not self._has_something_to_do():
+                continue
+            try:
+                await self._sweep()
+                if self._nudge and self._outside.pace.nudge:
+                    await self._nudge.sweep()
+            except Unavailable as why:
+                self.process.note(f"sweep waits: {why}")
+
+    def _has_something_to_do(self) -> bool:
+        now, nudge = self._clock(), self._outside.pace.nudge
+        return any(
+            (row.due_at and row.due_at <= now) or (nudge and row.nudge_at and row.nudge_at <= now)
+            for row in self._outside.tables[self.service].values()
+        )
+
+    def _dies(self, on_death: Callable[["Replica"], None]) -> None:
+        self._link.lose("its process died")
+        on_death(self)
+
+    def _ended(self, task: "asyncio.Future[tuple[None, None, None]]") -> None:
+        if not task.cancelled() and (error := task.exception()):
+            self._outside.crashes.append(f"{self.name} died of {error!r}")

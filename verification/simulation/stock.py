@@ -1,0 +1,120 @@
+"""The inventory store in memory: reservations and stock, changed together or not at all."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from events.catalogue import InventoryReservationRequested
+from inventory_service.mongo_store import InventoryUnit
+from inventory_service.reactions import Hold, World
+from inventory_service.reservation import Reservation
+from inventory_service.stock import Level, Place, Stock, Warehouse
+from saga.reactions.step import Step
+from saga.reactions.store import Unit
+from verification.simulation.adversary import Process
+from verification.simulation.store import MemoryAggregates, Table
+
+
+@dataclass
+class Shelves:
+    """What the inventory service's database has beside the reservations."""
+
+    levels: dict[Place, Level] = field(default_factory=dict)
+    warehouses: dict[str, Warehouse] = field(default_factory=dict)
+
+    def put(self, place: Place, units: int) -> None:
+        """Have so many units available at a place, whatever was before."""
+        level = self.levels.get(place) or Level(warehouse_id=place[0], product_id=place[1])
+        self.levels[place] = level.model_copy(
+            update={
+                "available": units,
+                "owned": level.owned + units - level.available,
+                "version": level.version + 1,
+            }
+        )
+
+
+class MemoryInventory(MemoryAggregates[Reservation]):
+    """See `inventory_service.mongo_store.InventoryStore`."""
+
+    def __init__(
+        self,
+        table: Table,
+        shelves: Shelves,
+        clock: Callable[[], datetime],
+        default_hold: timedelta,
+        process: Process,
+    ) -> None:
+        super().__init__(table, Reservation, clock, process)
+        self._shelves = shelves
+        self._default_hold = default_hold
+
+    async def load(self, steps: Sequence[Step[Reservation, World]]) -> Unit[Reservation, World]:
+        """Load the reservations that the steps touch, then every level they may draw on."""
+        entries = await self.fetch({step.key for step in steps})
+        products = {
+            item.product_id
+            for step in steps
+            if isinstance(step.about, InventoryReservationRequested | Hold)
+            for item in step.about.items
+        }
+        for entry in entries.values():
+            if entry.state:
+                products |= {item.product_id for item in entry.state.items}
+        levels = await self.levels(products)
+        stock = Stock(
+            free={level.place: level.available for level in levels},
+            warehouses=dict(self._shelves.warehouses),
+        )
+        return InventoryUnit(entries, World(stock, self._clock(), self._default_hold))
+
+    async def save(self, unit: Unit[Reservation, World]) -> Collection[str]:
+        """Write reservations and stock together, all or nothing; return the keys to react for anew."""
+        moved = {place: total for place, total in unit.context.stock.moved.items() if any(total.values())}
+        if not unit.context.stock.moved:
+            return await self.write(unit.entries.values())
+        await self._process.reach_store("transaction")
+        changed = [entry for entry in unit.entries.values() if entry.touched]
+        lost = (
+            any(self.is_stale(entry) for entry in changed)
+            or not all(self._fits(place, total) for place, total in moved.items())
+            or self._process.adversary.strikes("store conflict")
+        )
+        if not lost:
+            for entry in changed:
+                self.put(entry)
+            for place, total in moved.items():
+                self._move(place, total)
+        await self._process.leave_store("commit")
+        return set(unit.entries) if lost else set()
+
+    async def levels(self, product_ids: Collection[str]) -> list[Level]:
+        """Return the levels of these products."""
+        await self._process.reach_store("load of the stock")
+        return [level for level in self._shelves.levels.values() if level.product_id in product_ids]
+
+    async def set_level(
+        self, warehouse_id: str, product_id: str, units: int, version: int | None
+    ) -> Level | None:
+        """See `inventory_service.mongo_store.InventoryStore`."""
+        place = warehouse_id, product_id
+        await self._process.reach_store("setting a level")
+        before = self._shelves.levels.get(place)
+        if version is not None and (before is None or before.version != version):
+            return None
+        self._shelves.put(place, units)
+        self._process.note(f"sets {place} to {units}")
+        await self._process.leave_store("setting a level")
+        return self._shelves.levels[place]
+
+    def _fits(self, place: Place, total: Counter[str]) -> bool:
+        level = self._shelves.levels.get(place)
+        return level is not None and all(
+            getattr(level, name) >= -units for name, units in total.items() if units < 0
+        )
+
+    def _move(self, place: Place, total: Counter[str]) -> None:
+        level = self._shelves.levels[place]
+        values = {name: getattr(level, name) + units for name, units in total.items()}
+        self._shelves.levels[place] = level.model_copy(update={**values, "version": level.version + 1})

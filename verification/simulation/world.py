@@ -1,0 +1,289 @@
+"""One schedule: a world with its faults, from the first order until all is quiet, and its judgement."""
+
+import asyncio
+import random
+from collections.abc import Coroutine, Iterator, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from events.catalogue import INVENTORY, ORDER, SERVICES
+from events.fields import Location
+from inventory_service.stock import Warehouse
+from payment_service.providers.base import Charge, Refund
+from verification.simulation.adversary import Adversary
+from verification.simulation.broker import MemoryBroker
+from verification.simulation.clock import VirtualLoop
+from verification.simulation.hands import Hands
+from verification.simulation.invariants import violations
+from verification.simulation.people import PRODUCTS, People
+from verification.simulation.provider import Ledger
+from verification.simulation.services import TOPOLOGIES, Outside, Pace, Replica
+from verification.simulation.trace import Trace, described
+
+LONGEST_CALM = 4000.0
+"""Seconds after the last fault within which everything must have come to rest."""
+STOCK = ((0, 2, 3, 5, 40), (0, 3, 4, 6), (0, 1, 2, 4))
+"""What there may be of a product at a warehouse: mostly enough, enough for some, for hardly anybody."""
+LOOK_EVERY = 4.0
+MANY_NUDGES = 3
+"""Who has not moved after so many will not be moved by one more."""
+SILENT = structlog.make_filtering_bound_logger(50)
+WAREHOUSES = {
+    "berlin": Location(latitude=52.5, longitude=13.4),
+    "paris": Location(latitude=48.9, longitude=2.4),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one schedule."""
+
+    seed: int
+    violations: list[str]
+    ends: dict[str, int] = field(default_factory=dict)
+    faults: dict[str, int] = field(default_factory=dict)
+    timeline: str = ""
+
+    @property
+    def command(self) -> str:
+        """The command that shows this schedule again."""
+        return f"saga simulate --seed {self.seed} --schedules 1"
+
+
+def play(seed: int, *, trace: bool = False) -> Result:
+    """Run the schedule of a seed; the same seed always gives the same result."""
+    random.seed(seed)
+    loop = VirtualLoop()
+    world = World(seed, Trace(trace), loop)
+    try:
+        with _logs(world):
+            return loop.run_until_complete(world.run())
+    finally:
+        loop.discard()
+
+
+class World:
+    """Everything there is in one schedule."""
+
+    def __init__(self, seed: int, trace: Trace, loop: VirtualLoop) -> None:
+        self._seed = seed
+        self.trace = trace
+        self._loop = loop
+        self._adversary = Adversary(seed, trace)
+        dice = self._dice = self._adversary.dice
+        self._window = dice.choice((3.0, 8.0, 20.0))
+        self._span = dice.choice((0.01, 0.5, self._window, self._window))
+        """Seconds within which people do what they do: all at once, or whenever."""
+        self._rush = dice.random() < 0.1
+        """Everybody wants the same at once, of which there is too little, and there is room for races."""
+        if self._rush:
+            self._span, self._adversary.hurry = 0.01, 0.0
+        self._pace = Pace(sweep=dice.choice((1.0, 3.0)), patience=dice.choice((3.0, 8.0, 20.0)))
+        if self._adversary.patient:
+            self._pace = Pace(sweep=15.0, patience=30.0)
+        self._skews = {service: dice.choice((0.0, 0.0, dice.uniform(-2, 2))) for service in SERVICES}
+        self._pace.nudge = dice.random() < 0.1
+        self._pace.refund_attempts = dice.choice((1, 1, 2, 3))
+        self._replicas: dict[str, Replica] = {}
+        self._actors: list[asyncio.Task[None]] = []
+
+    async def run(self) -> Result:
+        """Play the schedule to its end."""
+        broker = MemoryBroker(self._adversary)
+        broker.declare(list(TOPOLOGIES.values()))
+        ledger = Ledger(self._adversary, self._loop.time, self._regret, self._put_off)
+        self._outside = Outside(self._adversary, broker, ledger, self._pace)
+        self._fill_shelves()
+        for service in SERVICES:
+            for number in range(4 if self._rush else self._dice.choice((1, 1, 2, 2, 3))):
+                self._start(service, f"{service.removesuffix('_service')}-{number + 1}")
+        wanted = 1 if self._rush else self._dice.choice((1, 1, 2, 3))
+        people = self._people = People(self._outside, self._replica, PRODUCTS[:wanted])
+        self._hands = Hands(self._outside, people)
+        for act in (*self._orders(), *self._by_hand(), *self._operated()):
+            self._play(act)
+        await self._until_the_storm_is_over()
+        self._adversary.calm = True
+        self._note("no more faults")
+        await self._until_all_have_done()
+        quiet = await self._until_quiet()
+        found = [] if quiet else [f"not quiet {LONGEST_CALM:g} s after the last fault: {self._restless()}"]
+        await self._until_all_have_done()
+        wrong = [repr(error) for actor in self._actors if (error := actor.exception())]
+        found += violations(self._outside, people.promised) + self._loop.errors + wrong
+        return Result(self._seed, found, self._ends(), dict(self._adversary.struck), self.trace.text())
+
+    def _play(self, act: Coroutine[Any, Any, None]) -> None:
+        self._actors.append(asyncio.create_task(act))
+
+    def _regret(self, charge: Charge) -> None:
+        self._play(self._hands.approve_late(charge, self._dice.choice((0.01, 1, 12)) * self._dice.random()))
+
+    def _put_off(self, asked: Charge | Refund, reference: str) -> None:
+        self._play(self._hands.decide_later(asked, reference))
+
+    def _orders(self) -> list[Coroutine[Any, Any, None]]:
+        dice, people = self._dice, self._people
+        acts = []
+        # One or two orders are mostly enough: a second of such schedules finds more of the mistakes in
+        # tests/simulation/mutants.py than a second of larger ones.
+        for number in range(4 if self._rush else dice.choice((1, 1, 1, 1, 2))):
+            request = people.request(f"o-{number + 1}")
+            way = dice.random()
+            if way < 0.85:
+                acts.append(people.place(request, self._moment()))
+            if way > 0.7:
+                same = dice.random() < 0.5
+                other = request if same else people.request(request.order_id)
+                acts.append(people.publish_by_hand(other, self._moment()))
+                if dice.random() < 0.3:
+                    acts.append(people.publish_by_hand(people.request(request.order_id), self._moment()))
+            if dice.random() < 0.3:
+                acts.append(people.cancel(request.order_id, self._moment(), once_paid=dice.random() < 0.3))
+            if dice.random() < 0.2:
+                acts.append(people.settle(request.order_id, self._moment()))
+        return acts
+
+    def _by_hand(self) -> list[Coroutine[Any, Any, None]]:
+        dice, hands = self._dice, self._hands
+        acts = []
+        if dice.random() < 0.2:
+            acts += [hands.restock(self._moment()) for _ in range(dice.choice((1, 2, 3)))]
+        if dice.random() < 0.15:
+            acts.append(hands.hold(dice.choice(("o-1", "h-1", "h-2")), self._moment()))
+        if dice.random() < 0.1:
+            acts.append(hands.pay(dice.choice(("o-1", "p-1")), self._moment()))
+        if dice.random() < 0.1:
+            acts += [hands.poison(number, self._moment()) for number in range(dice.choice((1, 2)))]
+        if dice.random() < 0.06:
+            acts.append(hands.publish_a_killer("k-1", self._moment()))
+        return acts
+
+    def _operated(self) -> list[Coroutine[Any, Any, None]]:
+        dice = self._dice
+        acts = []
+        if dice.random() < 0.2:
+            acts += [self._stop_somebody(self._moment()) for _ in range(dice.choice((1, 2, 3)))]
+        if self._pace.nudge:
+            for _ in range(dice.choice((1, 2, 3))):
+                acts.append(self._wipe(self._moment() + dice.choice((0.1, 0.5, 2.0)) * dice.random()))
+        return acts
+
+    async def _stop_somebody(self, at: float) -> None:
+        await asyncio.sleep(at)
+        running = [replica for replica in self._replicas.values() if not replica.process.dead]
+        if running:
+            self._adversary.count("drain")
+            await self._dice.choice(running).drain()
+
+    async def _wipe(self, at: float) -> None:
+        await asyncio.sleep(at)
+        self._adversary.count("wipe")
+        self._note("the broker loses everything")
+        outside = self._outside
+        outside.broker.lose_everything(list(TOPOLOGIES.values()))
+        # What only the broker had is gone, whoever it was promised to.
+        self._people.promised &= {key for service in (ORDER, INVENTORY) for key in outside.stored(service)}
+        outside.may_be_put_away |= outside.to_be_put_away
+        outside.to_be_put_away.clear()
+
+    def _moment(self) -> float:
+        return self._dice.random() ** 2 * self._span
+
+    def _fill_shelves(self) -> None:
+        units = STOCK[-1] if self._rush else self._dice.choice(STOCK)
+        for warehouse, location in WAREHOUSES.items():
+            self._outside.shelves.warehouses[warehouse] = Warehouse(warehouse_id=warehouse, location=location)
+            for product in PRODUCTS[: self._dice.choice((2, 3, 3))]:
+                self._outside.shelves.put((warehouse, product), self._dice.choice(units))
+
+    def _start(self, service: str, name: str) -> None:
+        self._note(f"{name} starts")
+        self._replicas[name] = Replica(self._outside, service, name, self._skews[service], self._died)
+
+    def _died(self, replica: Replica) -> None:
+        self._loop.call_later(self._dice.uniform(0.05, 6), self._start, replica.service, replica.name)
+
+    def _replica(self, service: str) -> Replica | None:
+        running = [
+            replica
+            for replica in self._replicas.values()
+            if replica.service == service and not replica.process.dead
+        ]
+        return self._dice.choice(running) if running else None
+
+    async def _until_the_storm_is_over(self) -> None:
+        for _ in range(int(self._window)):
+            await asyncio.sleep(1)
+            if all(actor.done() for actor in self._actors) and not self._restless():
+                return
+
+    async def _until_all_have_done(self) -> None:
+        while doing := [actor for actor in self._actors if not actor.done()]:
+            await asyncio.wait(doing)
+
+    async def _until_quiet(self) -> bool:
+        end = self._loop.time() + LONGEST_CALM
+        while self._restless():
+            if self._loop.time() > end:
+                return False
+            await asyncio.sleep(LOOK_EVERY)
+        return True
+
+    def _restless(self) -> list[str]:
+        """Return what still moves or waits, other than orders that nothing will move any more."""
+        waiting = [
+            f"the queue {queue.name}"
+            for queue in self._outside.broker.queues.values()
+            if queue.under_way or (queue.busy and not queue.name.endswith(".dead"))
+        ]
+        rows = [
+            f"{service} {key}"
+            for service, table in self._outside.tables.items()
+            for key, row in table.items()
+            if row.outbox or row.due_at or (row.nudge_at and self._pace.nudge and row.nudges < MANY_NUDGES)
+        ]
+        absent = [name for name, replica in self._replicas.items() if replica.process.dead]
+        return [*waiting, *rows, *absent]
+
+    def _ends(self) -> dict[str, int]:
+        ends: dict[str, int] = {}
+        for row in self._outside.tables[ORDER].values():
+            ends[row.state.status] = ends.get(row.state.status, 0) + 1
+        return ends
+
+    def _note(self, what: str) -> None:
+        self.trace.add(self._loop.time(), "world", what)
+
+    def logged(self, logger: Any, method: str, fields: MutableMapping[str, Any]) -> str:
+        """Put what the services log into the timeline; see structlog's processors."""
+        if fields.pop("exc_info", None):
+            fields["traceback"] = structlog.processors.format_exc_info(logger, method, {"exc_info": True})
+        self.trace.add(self._loop.time(), "log", described(fields))
+        raise structlog.DropEvent
+
+
+def silence() -> None:
+    """Have nothing logged in this process any more: even asking whether to log costs something."""
+    structlog.configure(wrapper_class=SILENT, cache_logger_on_first_use=True)
+
+
+@contextmanager
+def _logs(world: World) -> Iterator[None]:
+    """Have the services log into the timeline, or nowhere."""
+    before = structlog.get_config()
+    if not world.trace.on and before["wrapper_class"] is SILENT:
+        yield
+        return
+    structlog.configure(
+        processors=[world.logged],
+        wrapper_class=structlog.make_filtering_bound_logger(0) if world.trace.on else SILENT,
+        cache_logger_on_first_use=False,
+    )
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
