@@ -23,13 +23,13 @@ from cli.audit_findings import describe
 from events.catalogue import InventoryReservationRequested
 from events.codec import decode
 from events.fields import Item
-from inventory_service.application import InventoryWorker
+from inventory_service.application import InventoryApplication
 from inventory_service.mongo_store import InventoryStore
 from local_stack.mongodb_node import DatabaseNode
-from order_service.application import OrderWorker
+from order_service.application import OrderApplication
 from order_service.mongo_store import OrderStore
 from order_service.order import Order
-from payment_service.application import PaymentWorker
+from payment_service.application import PaymentApplication
 from payment_service.mongo_store import PaymentStore
 from payment_service.payment import Payment
 from payment_service.providers.simulated import Behaviour, SimulatedProvider
@@ -37,7 +37,7 @@ from payment_service.reactions import Retries
 from saga import logs
 from saga.clock import utc_now
 from saga.messaging.message import Message, to_message
-from saga.messaging.results import Done, Later
+from saga.messaging.results import Deferred, Handled
 from saga.mongodb.aggregates import connect, database
 from saga.timers.relay import Relay
 from verification.audit.judge import audit
@@ -61,11 +61,11 @@ class Post:
         self.messages: list[Message] = []
 
     async def send(self, messages: Sequence[Message]) -> None:
-        """See `saga.messaging.bus.Outlet.send`."""
+        """See `saga.messaging.bus.Publisher.send`."""
         self.messages += messages
 
     async def check(self) -> None:
-        """See `saga.messaging.bus.Outlet.check`."""
+        """See `saga.messaging.bus.Publisher.check`."""
 
 
 class House:
@@ -84,11 +84,11 @@ class House:
             for store in (self.orders, self.stock, self.payments)
         ]
         provider = SimulatedProvider(Behaviour(), time.monotonic)
-        self._customer = OrderWorker(self.orders, self._relays[0], utc_now)
+        self._customer = OrderApplication(self.orders, self._relays[0], utc_now)
         self._workers: list[Any] = [
             self._customer,
-            InventoryWorker(self.stock, self._relays[1], utc_now),
-            PaymentWorker(self.payments, self._relays[2], provider, utc_now, 4.0, Retries()),
+            InventoryApplication(self.stock, self._relays[1], utc_now),
+            PaymentApplication(self.payments, self._relays[2], provider, utc_now, 4.0, Retries()),
         ]
 
     async def prepare(self) -> None:
@@ -123,8 +123,8 @@ class House:
         for worker in self._workers:
             if type(event) in worker._reactions:
                 [verdict] = await worker.handle([event])
-                done = await verdict.verdict if isinstance(verdict, Later) else verdict
-                assert isinstance(done, Done), done
+                done = await verdict.verdict if isinstance(verdict, Deferred) else verdict
+                assert isinstance(done, Handled), done
                 await self._post.send([to_message(one) for one in done.publish])
 
 

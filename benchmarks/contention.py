@@ -24,7 +24,7 @@ from operations.endpoints import Endpoints
 CUSTOMERS = 32
 REPLICAS = 3
 WAREHOUSE = "berlin"
-PATIENCE = 120.0
+FIRST_RETRY_AFTER = 120.0
 _CONFLICTS = re.compile(r'^saga_write_conflicts_total{service="inventory_service"} ([0-9.]+)$', re.MULTILINE)
 
 
@@ -76,7 +76,7 @@ async def _buy(services: Services, product: str, ends: dict[str, str]) -> None:
     }
     while True:
         order_id = (await services.place(order))["orderId"]
-        ends[order_id] = (await services.ended(order_id, PATIENCE))["status"]
+        ends[order_id] = (await services.ended(order_id, FIRST_RETRY_AFTER))["status"]
         if ends[order_id] != "confirmed":
             return
 

@@ -19,7 +19,7 @@ from operations.endpoints import find
 from operations.errors import CommandError
 from order_service.settings import OrderSettings
 from payment_service.settings import PaymentSettings
-from saga.mongodb.aggregates import gist, refusal
+from saga.mongodb.aggregates import explain_rejection, gist
 from saga.settings import read
 from verification.audit.judge import audit
 from verification.audit.reading import Databases
@@ -99,7 +99,9 @@ def reachable(databases: Databases) -> Iterator[None]:
         yield
     except PyMongoError as error:
         at = shown(databases.url)
-        raise CommandError(refusal(error) or f"cannot read {at} ({gist(error)}): is it running?") from None
+        raise CommandError(
+            explain_rejection(error) or f"cannot read {at} ({gist(error)}): is it running?"
+        ) from None
 
 
 def _progress(console: Console, *, hidden: bool) -> Progress:

@@ -8,7 +8,7 @@ from events.codec import InvalidEvent, from_json
 from events.fields import format_money
 from operations.event_tap import Seen
 from operations.timeline import lines, timeline
-from verification.audit.judge import Offender, Report
+from verification.audit.judge import Report, Violation
 from verification.invariants.case import Json
 
 
@@ -64,7 +64,7 @@ def story(events: Iterable[Json]) -> list[str]:
     return [*lines(timeline(known)), *strange]
 
 
-def _offender(offender: Offender) -> list[str]:
+def _offender(offender: Violation) -> list[str]:
     return [
         *(f"{offender.about} {finding.text}  [{finding.rule}]" for finding in offender.findings),
         *story(offender.events),

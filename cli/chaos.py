@@ -26,12 +26,12 @@ from operations.sample_stock import put
 from verification.audit.judge import audit_at_rest
 from verification.audit.reading import Databases, reading
 from verification.chaos.faults import Fault, plan
-from verification.chaos.load import Load, stock
-from verification.chaos.victim import Victim, victim
+from verification.chaos.load import Workload, stock
+from verification.chaos.victim import SystemUnderTest, victim
 
 EVERY = 6.0
 """Seconds between two faults, where nobody says how many there are to be."""
-PATIENCE = 120.0
+FIRST_RETRY_AFTER = 120.0
 """Seconds that the last customers try to be heard."""
 REST_LIMIT = 600.0
 """Seconds without anything coming to rest: a message may pause for 300 before it is tried again."""
@@ -116,7 +116,7 @@ async def _chaos(
             async with Services(at) as services:
                 await services.ready(READY_SECONDS)
                 await put(services, stock())
-                load = Load(services, at, orders, seconds, seed)
+                load = Workload(services, at, orders, seconds, seed)
                 progress.update(said, description="placing orders, striking")
                 await _storm(struck, load, strikes, progress)
                 faults_over = monotonic()
@@ -140,7 +140,9 @@ async def _chaos(
         )
 
 
-async def _storm(struck: Victim, load: Load, strikes: Sequence[Fault], progress: Progress) -> None:
+async def _storm(
+    struck: SystemUnderTest, load: Workload, strikes: Sequence[Fault], progress: Progress
+) -> None:
     """Place the orders and carry out the faults; return when all of both are done with."""
     placing = progress.add_task("orders accepted", total=load.orders)
     striking = progress.add_task("faults", total=len(strikes))
@@ -153,7 +155,7 @@ async def _storm(struck: Victim, load: Load, strikes: Sequence[Fault], progress:
 
     watching = asyncio.create_task(struck.watch())
     work = [asyncio.create_task(strike(fault)) for fault in strikes]
-    work.append(asyncio.create_task(load.run(lambda: progress.advance(placing), PATIENCE)))
+    work.append(asyncio.create_task(load.run(lambda: progress.advance(placing), FIRST_RETRY_AFTER)))
     try:
         await asyncio.gather(*work)
     finally:

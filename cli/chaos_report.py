@@ -14,7 +14,7 @@ from cli.demo_summary import say
 from operations.client import Json
 from verification.audit.judge import Report
 from verification.chaos.faults import KINDS, PARTS
-from verification.chaos.victim import Strike
+from verification.chaos.victim import InjectedFault
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Outcome:
 
     accepted: int
     ways: Mapping[str, Counter[str]]
-    strikes: Sequence[Strike]
+    strikes: Sequence[InjectedFault]
     planned: int
     report: Report
     dead_letters: Mapping[str, int]
@@ -48,7 +48,7 @@ class Outcome:
         return self.report.ok and not self.told
 
     @property
-    def slowest(self) -> Strike | None:
+    def slowest(self) -> InjectedFault | None:
         """The strike that it took the longest to recover from."""
         return max(self.strikes, key=lambda strike: strike.recovery, default=None)
 

@@ -14,8 +14,8 @@ import typer
 from cli.console import run
 from operations.client import Json, ServiceError, Services
 from operations.dead_letters.dead_letter import (
-    Letter,
-    Wanted,
+    DeadLetter,
+    DeadLetterFilter,
     cause,
     described,
     headline,
@@ -38,7 +38,7 @@ app = typer.Typer(
 REPLAY_EPILOG = """\b
 Examples:
   saga dead-letters replay --service inventory --dry-run
-  saga dead-letters replay --service inventory --reason NotYet
+  saga dead-letters replay --service inventory --reason OutOfOrder
 """
 DROP_EPILOG = """\b
 Example: saga dead-letters drop --service order --reason 'not JSON' --json >> dropped.jsonl
@@ -69,7 +69,7 @@ OrderId = Annotated[str | None, typer.Option("--order", metavar="ORDER_ID", help
 Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Only those whose reason contains this.")]
 MessageId = Annotated[str | None, typer.Option("--id", metavar="ID", help="Only this one, by `list`'s id.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="At most so many, the oldest.  [default: all]")]
-Found = tuple[Service, int, Sequence[Letter]]
+Found = tuple[Service, int, Sequence[DeadLetter]]
 """A service, how many dead letters it has in all, and those that were asked for."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -88,7 +88,7 @@ def list_letters(
 
     While a command looks at messages, the broker hides these from any other.
     """
-    found = _look_through(service, Wanted(kind, order, reason, message_id), limit)
+    found = _look_through(service, DeadLetterFilter(kind, order, reason, message_id), limit)
     if as_json:
         typer.echo(_document(found, summary))
         return
@@ -109,7 +109,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show dead letters whole: headers, reason, origin, body, and how their orders stand."""
-    found = _look_through(service, Wanted(kind, order, reason, message_id), limit)
+    found = _look_through(service, DeadLetterFilter(kind, order, reason, message_id), limit)
     orders = run(_orders([letter for _, _, letters in found for letter in letters]))
     if as_json:
         typer.echo(_document(found, lambda letter: {**whole(letter), "orderIs": orders[letter.order_id]}))
@@ -138,7 +138,7 @@ def replay(
     Each is published first and taken out of the dead letters when the broker has confirmed it, so that none
     is lost. A crash in between leaves it in both places; reading it twice changes nothing more.
     """
-    wanted = Wanted(kind, order, reason, message_id)
+    wanted = DeadLetterFilter(kind, order, reason, message_id)
     if dry_run:
         _forecast(service, wanted, limit, as_json)
         return
@@ -163,7 +163,7 @@ def drop(
     ] = False,
 ) -> None:
     """Drop dead letters for good, after asking; each is printed before it is dropped."""
-    wanted = Wanted(kind, order, reason, message_id)
+    wanted = DeadLetterFilter(kind, order, reason, message_id)
     total, letters = run(_look(service, wanted, limit))
     if letters and not yes:
         for letter in letters:
@@ -186,24 +186,26 @@ def _heading(service: Service, total: int, chosen: int, done: str = "") -> str:
     return f"{name}: {of}{total} dead {'letter' if total == 1 else 'letters'}{done}"
 
 
-def _document(found: Sequence[Found], render: Callable[[Letter], Json], name: str = "deadLetters") -> str:
+def _document(found: Sequence[Found], render: Callable[[DeadLetter], Json], name: str = "deadLetters") -> str:
     total = {service.topology.service: total for service, total, _ in found}
     return json.dumps(
         {"total": total, name: [render(letter) for _, _, letters in found for letter in letters]}
     )
 
 
-def _look_through(service: Service | None, wanted: Wanted, limit: int) -> list[Found]:
+def _look_through(service: Service | None, wanted: DeadLetterFilter, limit: int) -> list[Found]:
     return [(one, *run(_look(one, wanted, limit))) for one in _each(service)]
 
 
-async def _look(service: Service, wanted: Wanted, limit: int | None) -> tuple[int, list[Letter]]:
+async def _look(
+    service: Service, wanted: DeadLetterFilter, limit: int | None
+) -> tuple[int, list[DeadLetter]]:
     """Return how many dead letters a service has, and those wanted; all of them stay."""
     async with opened(find().rabbitmq, service.topology) as queue:
         return queue.total, [letter async for letter in queue.letters(wanted, limit)]
 
 
-def _forecast(service: Service, wanted: Wanted, limit: int | None, as_json: bool) -> None:
+def _forecast(service: Service, wanted: DeadLetterFilter, limit: int | None, as_json: bool) -> None:
     # A reaction that fails is told of in the forecast; its log would be in the way.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     total, letters = run(_look(service, wanted, limit))
@@ -226,9 +228,9 @@ def _forecast(service: Service, wanted: Wanted, limit: int | None, as_json: bool
 
 
 async def _replay(
-    service: Service, wanted: Wanted, limit: int | None, *, quiet: bool
-) -> tuple[int, list[Letter]]:
-    replayed: list[Letter] = []
+    service: Service, wanted: DeadLetterFilter, limit: int | None, *, quiet: bool
+) -> tuple[int, list[DeadLetter]]:
+    replayed: list[DeadLetter] = []
     try:
         async with opened(find().rabbitmq, service.topology) as queue:
             async for letter in queue.letters(wanted, limit):
@@ -241,12 +243,12 @@ async def _replay(
         raise CommandError(f"{failure}; {len(replayed)} were replayed before") from None
 
 
-async def _drop(service: Service, letters: Sequence[Letter], as_json: bool) -> int:
+async def _drop(service: Service, letters: Sequence[DeadLetter], as_json: bool) -> int:
     """Drop the letters that were looked at, as far as they are still there; return how many."""
     left = Counter(letter.mark for letter in letters)
     dropped = 0
     async with opened(find().rabbitmq, service.topology) as queue:
-        async for letter in queue.letters(Wanted()):
+        async for letter in queue.letters(DeadLetterFilter()):
             if left[letter.mark]:
                 left[letter.mark] -= 1
                 typer.echo(json.dumps(publishable(letter)) if as_json else _pasteable(letter))
@@ -255,12 +257,12 @@ async def _drop(service: Service, letters: Sequence[Letter], as_json: bool) -> i
     return dropped
 
 
-def _pasteable(letter: Letter) -> str:
+def _pasteable(letter: DeadLetter) -> str:
     exchange, key = letter.origin
     return f"dropped {headline(letter)}\n  exchange {exchange}, routing key {key}, payload:\n  {letter.text}"
 
 
-async def _orders(letters: Sequence[Letter]) -> dict[str | None, str]:
+async def _orders(letters: Sequence[DeadLetter]) -> dict[str | None, str]:
     """Say how each order stands, by order id."""
     orders: dict[str | None, str] = {None: "the body names none"}
     async with Services(find()) as services:
@@ -272,8 +274,12 @@ async def _orders(letters: Sequence[Letter]) -> dict[str | None, str]:
 async def _order(services: Services, order_id: str) -> str:
     try:
         order = await services.order(order_id)
-    except ServiceError as refusal:
-        return "not known to the order service" if refusal.status == httpx.codes.NOT_FOUND else str(refusal)
+    except ServiceError as explain_rejection:
+        return (
+            "not known to the order service"
+            if explain_rejection.status == httpx.codes.NOT_FOUND
+            else str(explain_rejection)
+        )
     except CommandError as failure:
         return str(failure)
     why = f" ({order['reason']})" if order.get("reason") else ""

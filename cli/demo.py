@@ -27,8 +27,8 @@ from verification.audit.judge import Report as Audit
 from verification.audit.judge import audit_at_rest
 from verification.audit.reading import Scope
 from verification.scenarios.books import Books, read_books
-from verification.scenarios.burst import Burst, play_at_once
-from verification.scenarios.stories import ONE_OF_MANY, STORIES, Outcome, Stage, play, stock_for
+from verification.scenarios.burst import LoadTest, play_at_once
+from verification.scenarios.stories import ONE_OF_MANY, STORIES, DemoRun, Outcome, play, stock_for
 
 READY_SECONDS = 30.0
 PIPE_WIDTH = 110
@@ -120,7 +120,7 @@ def _place(stack: Stack) -> str:
 async def _demo(endpoints: Endpoints, console: Console, orders: int, timeout: float) -> Report:
     async with Services(endpoints) as services:
         await services.ready(READY_SECONDS)
-        stage = Stage(services, endpoints, f"demo-{secrets.token_hex(3)}", timeout)
+        stage = DemoRun(services, endpoints, f"demo-{secrets.token_hex(3)}", timeout)
         await put(services, stock_for(stage, orders))
         before = await _books(stage)
         outcomes = await _play_all(stage, console)
@@ -129,7 +129,7 @@ async def _demo(endpoints: Endpoints, console: Console, orders: int, timeout: fl
         return Report(stage, outcomes, burst, before, after, await _audit(stage, outcomes, burst))
 
 
-async def _play_all(stage: Stage, console: Console) -> list[Outcome]:
+async def _play_all(stage: DemoRun, console: Console) -> list[Outcome]:
     """Play all stories at the same time, and print them in order."""
     async with recording(stage.endpoints.rabbitmq, "#") as recorder:
         plays = [asyncio.create_task(play(stage, story, recorder)) for story in STORIES]
@@ -140,12 +140,12 @@ async def _play_all(stage: Stage, console: Console) -> list[Outcome]:
         return outcomes
 
 
-async def _books(stage: Stage) -> Books:
+async def _books(stage: DemoRun) -> Books:
     """Read the books of what the demo sells."""
     return await read_books(stage.services, _products(stage))
 
 
-async def _audit(stage: Stage, outcomes: Iterable[Outcome], burst: Burst) -> Audit | None:
+async def _audit(stage: DemoRun, outcomes: Iterable[Outcome], burst: LoadTest) -> Audit | None:
     """Audit the demo's own orders, and the stock that only they draw on."""
     if named_by_environment() and not os.environ.get("MONGODB_URL"):
         return None
@@ -156,6 +156,6 @@ async def _audit(stage: Stage, outcomes: Iterable[Outcome], burst: Burst) -> Aud
         return await asyncio.to_thread(audit_at_rest, databases, scope)
 
 
-def _products(stage: Stage) -> list[str]:
+def _products(stage: DemoRun) -> list[str]:
     names = {name for story in (*STORIES, ONE_OF_MANY) for name in story.takes}
     return [stage.product(name) for name in sorted(names)]

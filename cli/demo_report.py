@@ -12,17 +12,17 @@ from operations.endpoints import Endpoints
 from operations.timeline import Step, detail
 from verification.audit.judge import Report as Audit
 from verification.scenarios.books import Books, money_problems, stock_problems
-from verification.scenarios.burst import Burst
-from verification.scenarios.stories import ONE_OF_MANY, Outcome, Stage, Story
+from verification.scenarios.burst import LoadTest
+from verification.scenarios.stories import ONE_OF_MANY, DemoRun, Outcome, Scenario
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """Everything the demo found out."""
 
-    stage: Stage
+    stage: DemoRun
     outcomes: list[Outcome]
-    burst: Burst
+    burst: LoadTest
     before: Books
     after: Books
     audit: Audit | None
@@ -62,7 +62,7 @@ class Report:
         """The sum of the confirmed orders."""
         return sum((story.total * count for story, count in self._confirmed()), Decimal(0))
 
-    def _confirmed(self) -> list[tuple[Story, int]]:
+    def _confirmed(self) -> list[tuple[Scenario, int]]:
         one_each = [(outcome.story, 1) for outcome in self.outcomes if outcome.status == "confirmed"]
         return [*one_each, (ONE_OF_MANY, self.burst.ended["confirmed"])]
 
@@ -106,7 +106,7 @@ def _step(step: Step) -> Json:
     }
 
 
-def _burst(burst: Burst) -> Json:
+def _burst(burst: LoadTest) -> Json:
     return {
         "orders": burst.orders,
         "ended": dict(burst.ended),

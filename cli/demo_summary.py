@@ -12,7 +12,7 @@ from events.fields import format_money
 from operations.endpoints import Endpoints, login_hint
 from operations.timeline import lines
 from verification.scenarios.books import NOTHING, Books
-from verification.scenarios.burst import Burst
+from verification.scenarios.burst import LoadTest
 from verification.scenarios.stories import Outcome
 
 
@@ -53,7 +53,7 @@ def where_to_look(endpoints: Endpoints) -> list[str]:
     ]
 
 
-def _speed(burst: Burst) -> str:
+def _speed(burst: LoadTest) -> str:
     return f"{burst.orders} orders in {burst.seconds:.2f} s: {burst.orders_per_second:.0f} orders/second"
 
 

@@ -11,7 +11,7 @@ from cli.console import run
 from cli.order import describe
 from events.catalogue import EVENT_TYPES, Event
 from events.codec import MAX_BYTES, InvalidEvent, from_json, parse_json
-from events.identity import introduced
+from events.identity import with_defaults
 from operations.client import Json, Services
 from operations.endpoints import Endpoints, find
 from operations.publishing import send
@@ -54,7 +54,7 @@ def publish(
 
     Fields are checked strictly first: a wrong or unknown one is named, and nothing is published.
     """
-    complete = introduced(read_event(event, _text(data)), datetime.now(UTC))
+    complete = with_defaults(read_event(event, _text(data)), datetime.now(UTC))
     run(_publish(complete, wait, as_json))
 
 

@@ -70,9 +70,9 @@ def import_levels(
 ) -> None:
     """Set what is available from a CSV file; exit code 1 if a level was refused."""
     refusals = run(_import(file, force))
-    for refusal in refusals:
-        line = refusal.line
-        typer.echo(f"saga: {line.product_id} at {line.warehouse_id}: {refusal.reason}", err=True)
+    for explain_rejection in refusals:
+        line = explain_rejection.line
+        typer.echo(f"saga: {line.product_id} at {line.warehouse_id}: {explain_rejection.reason}", err=True)
     if refusals:
         raise typer.Exit(1)
 

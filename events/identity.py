@@ -40,7 +40,7 @@ def content_id(event: Event) -> str:
     return str(uuid5(NAMESPACE, hashlib.sha256(canonical.encode()).hexdigest()))
 
 
-def introduced(event: E, received_at: datetime) -> E:
+def with_defaults(event: E, received_at: datetime) -> E:
     """Return a received event with what its publisher left out filled in."""
     if event.event_id and event.correlation_id and event.occurred_at:
         return event
@@ -53,7 +53,7 @@ def introduced(event: E, received_at: datetime) -> E:
     )
 
 
-def stamped(
+def with_identity(
     drafts: Iterable[Event],
     *,
     recorded_under: str,

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from events.catalogue import INVENTORY
 from inventory_service.api import inventory_api
-from inventory_service.application import InventoryWorker
+from inventory_service.application import InventoryApplication
 from inventory_service.mongo_store import InventoryStore
 from inventory_service.reactions import REACTIONS, TRANSITIONS
 from inventory_service.settings import InventorySettings
@@ -33,7 +33,7 @@ async def main(settings: InventorySettings) -> None:
     )
     rabbit = broker(settings, topology(INVENTORY, REACTIONS, TRANSITIONS, settings.retry_delays))
     relay = Relay(INVENTORY, rabbit, store, utc_now, settings.relay_patience)
-    worker = InventoryWorker(store, relay, utc_now)
+    worker = InventoryApplication(store, relay, utc_now)
     await run(
         Service(
             settings=settings,

@@ -8,7 +8,7 @@ from math import asin, cos, radians, sin, sqrt
 
 from events.catalogue import ReservationFailure
 from events.fields import HeldLine, Item, Location, Shortage
-from inventory_service.stock import Place, Stock
+from inventory_service.stock import Stock, StockKey
 
 EARTH_RADIUS_KM = 6371.0
 BAND_KM = 100.0
@@ -56,7 +56,7 @@ def plan(
         return NoPlan("unknown_warehouse")
     if any(not stock.knows(item.product_id) for item in items):
         return NoPlan("unknown_product", _shortages(items, stock))
-    taken = Counter[Place]()
+    taken = Counter[StockKey]()
     for item in items:
         if item.warehouse_id:
             taken[item.warehouse_id, item.product_id] += item.quantity
@@ -108,7 +108,7 @@ def _band(warehouse_id: str, near: Location | None, stock: Stock, band_km: float
 
 
 def _take_what_is_near(
-    item: Item, near: Location | None, stock: Stock, taken: Counter[Place], band_km: float
+    item: Item, near: Location | None, stock: Stock, taken: Counter[StockKey], band_km: float
 ) -> Opening | None:
     """Take every band that is needed whole; return what is left to choose from the next one.
 
@@ -174,7 +174,7 @@ def _fullness(openings: Sequence[Opening], chosen: Collection[str], stock: Stock
     return sum(units * stock.free[place] for place, units in _fill(openings, chosen, stock).items())
 
 
-def _fill(openings: Sequence[Opening], chosen: Collection[str], stock: Stock) -> dict[Place, int]:
+def _fill(openings: Sequence[Opening], chosen: Collection[str], stock: Stock) -> dict[StockKey, int]:
     """Draw on the fullest of the chosen warehouses first."""
     return {
         (warehouse, opening.product_id): units

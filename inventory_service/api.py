@@ -26,12 +26,12 @@ from events.fields import (
     Timestamp,
 )
 from events.identity import transition_id
-from inventory_service.application import InventoryWorker
-from inventory_service.reactions import Hold, Short
+from inventory_service.application import InventoryApplication
+from inventory_service.reactions import Hold, InsufficientStock
 from inventory_service.reservation import Reservation, Status
 from inventory_service.stock import Level, Warehouse
 from saga.http.app import FieldProblem, Problem, create_app, needs
-from saga.reactions.step import NotYet, Refused
+from saga.reactions.step import OutOfOrder, Refused
 
 PathId = Annotated[str, PathParameter(pattern=ID_PATTERN)]
 MAX_UNITS = 10**12
@@ -97,7 +97,7 @@ def view(reservation: Reservation) -> ReservationView:
     return ReservationView(reservation_id=reservation.order_id, **fields)
 
 
-def inventory_api(worker: InventoryWorker) -> FastAPI:
+def inventory_api(worker: InventoryApplication) -> FastAPI:
     """Return the application."""
     app = create_app("Inventory service", "Keeps the stock of several warehouses, and holds it for orders.")
 
@@ -110,7 +110,7 @@ def inventory_api(worker: InventoryWorker) -> FastAPI:
         hold = _hold(body, idempotency_key)
         try:
             reservation = await worker.transit("held_by_hand", hold.order_id, hold.order_id, hold)
-        except Short as error:
+        except InsufficientStock as error:
             raise _short(error) from None
         if reservation.status == "rejected":
             raise Problem(409, f"a reservation for the order {hold.order_id} was refused before")
@@ -183,10 +183,10 @@ def inventory_api(worker: InventoryWorker) -> FastAPI:
     return app
 
 
-async def _change(worker: InventoryWorker, transition: str, reservation_id: str) -> ReservationView:
+async def _change(worker: InventoryApplication, transition: str, reservation_id: str) -> ReservationView:
     try:
         return view(await worker.transit(transition, reservation_id, reservation_id))
-    except NotYet:
+    except OutOfOrder:
         raise _unknown(reservation_id) from None
     except Refused as error:
         raise Problem(409, str(error)) from None
@@ -226,7 +226,7 @@ def _same(reservation: Reservation, hold: Hold) -> bool:
     )
 
 
-def _short(error: Short) -> Problem:
+def _short(error: InsufficientStock) -> Problem:
     shortages = [
         FieldProblem(
             field=shortage.product_id,

@@ -5,16 +5,16 @@ from datetime import datetime
 
 from events.catalogue import INVENTORY
 from inventory_service.mongo_store import InventoryStore
-from inventory_service.reactions import REACTIONS, TRANSITIONS, World
+from inventory_service.reactions import REACTIONS, TRANSITIONS, ReservationContext
 from inventory_service.reservation import Reservation
-from saga.reactions.application import Worker
+from saga.reactions.application import Application
 from saga.reactions.engine import Engine
 from saga.timers.relay import Relay
 
 DUE_LIMIT = 200
 
 
-class InventoryWorker(Worker[Reservation, World]):
+class InventoryApplication(Application[Reservation, ReservationContext]):
     """The inventory service without its doors."""
 
     def __init__(self, store: InventoryStore, relay: Relay, clock: Callable[[], datetime]) -> None:

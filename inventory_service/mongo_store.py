@@ -13,13 +13,13 @@ from pymongo.errors import PyMongoError
 
 from events.catalogue import InventoryReservationRequested
 from inventory_service.allocation import BAND_KM
-from inventory_service.reactions import Hold, StockReaction, World
+from inventory_service.reactions import Hold, ReservationContext, StockReaction
 from inventory_service.reservation import Reservation
 from inventory_service.stock import Level, Stock, Warehouse
 from saga.messaging.results import Unavailable
 from saga.mongodb.aggregates import NUDGE_AFTER, Aggregates, Database, Session, available
 from saga.reactions.step import Reaction, Step
-from saga.reactions.store import Document, Unit
+from saga.reactions.store import Document, UnitOfWork
 
 log = structlog.get_logger()
 
@@ -31,7 +31,7 @@ class _LostRaceError(Exception):
     """Somebody else changed the same documents first; nothing was written."""
 
 
-class InventoryUnit(Unit[Reservation, World]):
+class ReservationUnitOfWork(UnitOfWork[Reservation, ReservationContext]):
     """What a batch works on: reservations and the stock they are made from."""
 
     def accept(self, reaction: Reaction[Reservation]) -> None:
@@ -41,7 +41,8 @@ class InventoryUnit(Unit[Reservation, World]):
 
 
 class InventoryStore(Aggregates[Reservation]):
-    """See `saga.reactions.store.Store`; the context of a unit is the `World` its reactions look at.
+    """See `saga.reactions.store.Store`; the context of a unit is the `ReservationContext` its reactions look
+    at.
 
     `replica` is a name that a process has again after a restart, to end the transaction that it died in.
     """
@@ -78,7 +79,9 @@ class InventoryStore(Aggregates[Reservation]):
             await self._levels.update_many({"owned": {"$exists": False}}, [{"$set": {"owned": parts}}])
             await self._open_session()
 
-    async def load(self, steps: Sequence[Step[Reservation, World]]) -> Unit[Reservation, World]:
+    async def load(
+        self, steps: Sequence[Step[Reservation, ReservationContext]]
+    ) -> UnitOfWork[Reservation, ReservationContext]:
         """Load the reservations that the steps touch, and every level they may draw on."""
         entries = await self.fetch({step.key for step in steps})
         products = {
@@ -94,9 +97,11 @@ class InventoryStore(Aggregates[Reservation]):
             free={level.place: level.available for level in await self.levels(product_ids=products)},
             warehouses={warehouse.warehouse_id: warehouse for warehouse in await self.warehouses()},
         )
-        return InventoryUnit(entries, World(stock, self._clock(), self._default_hold, self._band_km))
+        return ReservationUnitOfWork(
+            entries, ReservationContext(stock, self._clock(), self._default_hold, self._band_km)
+        )
 
-    async def save(self, unit: Unit[Reservation, World]) -> Collection[str]:
+    async def save(self, unit: UnitOfWork[Reservation, ReservationContext]) -> Collection[str]:
         """Write reservations and stock together, all or nothing; return the keys to react for anew."""
         if not unit.context.stock.moved:
             return await self.write(unit.entries.values())
@@ -190,13 +195,18 @@ class InventoryStore(Aggregates[Reservation]):
         )
         return self._session
 
-    async def _in_turn(self, unit: Unit[Reservation, World], stock_writes: Sequence[UpdateOne]) -> None:
+    async def _in_turn(
+        self, unit: UnitOfWork[Reservation, ReservationContext], stock_writes: Sequence[UpdateOne]
+    ) -> None:
         async with self._turn:
             with available():
                 await self._transact(self._session or await self._open_session(), unit, stock_writes)
 
     async def _transact(
-        self, session: Session, unit: Unit[Reservation, World], stock_writes: Sequence[UpdateOne]
+        self,
+        session: Session,
+        unit: UnitOfWork[Reservation, ReservationContext],
+        stock_writes: Sequence[UpdateOne],
     ) -> None:
         session.start_transaction()
         try:

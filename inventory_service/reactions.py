@@ -29,11 +29,11 @@ from events.fields import HeldLine, Item, Location, PaymentMethod, Shortage
 from inventory_service.allocation import BAND_KM, NoPlan, plan
 from inventory_service.reservation import Reservation
 from inventory_service.stock import Move, Stock
-from saga.reactions.step import NotYet, Reaction, Refused, Rule
+from saga.reactions.step import OutOfOrder, Reaction, Refused, Rule
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class ReservationContext:
     """What a reaction may look at beside the reservation."""
 
     stock: Stock
@@ -64,7 +64,7 @@ class Hold:
     recorded_under: str
 
 
-class Short(Refused):
+class InsufficientStock(Refused):
     """There is not enough stock."""
 
     def __init__(self, why: NoPlan) -> None:
@@ -73,7 +73,7 @@ class Short(Refused):
 
 
 def reserve(
-    reservation: Reservation | None, request: InventoryReservationRequested, world: World
+    reservation: Reservation | None, request: InventoryReservationRequested, world: ReservationContext
 ) -> Reaction[Reservation]:
     """Hold every line or none; a request that was answered before gets the first answer again."""
     if reservation is None:
@@ -84,11 +84,11 @@ def reserve(
 
 
 def confirm(
-    reservation: Reservation | None, event: InventoryConfirmationRequested, world: World
+    reservation: Reservation | None, event: InventoryConfirmationRequested, world: ReservationContext
 ) -> Reaction[Reservation]:
     """Make the hold an allocation; if it has expired, take the stock again where there is some."""
     if reservation is None:
-        raise NotYet("confirmation of a reservation that nobody has asked for")
+        raise OutOfOrder("confirmation of a reservation that nobody has asked for")
     if reservation.status == "allocated" and reservation.confirmed_under:
         return Reaction(reservation, again=reservation.confirmed_under)
     joined = reservation.model_copy(update={"saga": True, "confirmed_under": event.event_id})
@@ -107,7 +107,7 @@ def confirm(
 
 
 def release(
-    reservation: Reservation | None, event: InventoryReleaseRequested, world: World
+    reservation: Reservation | None, event: InventoryReleaseRequested, world: ReservationContext
 ) -> Reaction[Reservation]:
     """Give the stock back. A release that comes before its request leaves a tombstone."""
     if reservation is None:
@@ -136,7 +136,7 @@ REACTIONS: dict[type[Event], Rule] = {
 }
 
 
-def expire(reservation: Reservation | None, world: World) -> Reaction[Reservation]:
+def expire(reservation: Reservation | None, world: ReservationContext) -> Reaction[Reservation]:
     """Give back what nobody has confirmed in time."""
     if (
         reservation is None
@@ -155,7 +155,9 @@ def expire(reservation: Reservation | None, world: World) -> Reaction[Reservatio
     )
 
 
-def hold_by_hand(reservation: Reservation | None, hold: Hold, world: World) -> Reaction[Reservation]:
+def hold_by_hand(
+    reservation: Reservation | None, hold: Hold, world: ReservationContext
+) -> Reaction[Reservation]:
     """Hold stock for somebody who asks over HTTP.
 
     Raises:
@@ -165,7 +167,7 @@ def hold_by_hand(reservation: Reservation | None, hold: Hold, world: World) -> R
         return Reaction(reservation)
     lines = plan(hold.order_id, hold.items, hold.near, world.stock, world.band_km)
     if isinstance(lines, NoPlan):
-        raise Short(lines)
+        raise InsufficientStock(lines)
     held = Reservation(
         order_id=hold.order_id,
         correlation_id=hold.order_id,
@@ -186,11 +188,11 @@ def hold_by_hand(reservation: Reservation | None, hold: Hold, world: World) -> R
     )
 
 
-def confirm_by_hand(reservation: Reservation | None, world: World) -> Reaction[Reservation]:
+def confirm_by_hand(reservation: Reservation | None, world: ReservationContext) -> Reaction[Reservation]:
     """Allocate a hold that belongs to no saga.
 
     Raises:
-        NotYet: there is no such reservation.
+        OutOfOrder: there is no such reservation.
         Refused: it belongs to a saga, or is gone.
     """
     reservation = _ours_to_change(reservation)
@@ -202,11 +204,11 @@ def confirm_by_hand(reservation: Reservation | None, world: World) -> Reaction[R
     return StockReaction(allocated, moves=_moves(reservation.lines, reserved=-1, allocated=1))
 
 
-def release_by_hand(reservation: Reservation | None, world: World) -> Reaction[Reservation]:
+def release_by_hand(reservation: Reservation | None, world: ReservationContext) -> Reaction[Reservation]:
     """Give back a hold that belongs to no saga.
 
     Raises:
-        NotYet: there is no such reservation.
+        OutOfOrder: there is no such reservation.
         Refused: it belongs to a saga, or is allocated.
     """
     reservation = _ours_to_change(reservation)
@@ -227,7 +229,7 @@ TRANSITIONS: dict[str, Rule] = {
 """What no event causes: the clock, or a request over HTTP."""
 
 
-def _hold(request: InventoryReservationRequested, world: World) -> Reaction[Reservation]:
+def _hold(request: InventoryReservationRequested, world: ReservationContext) -> Reaction[Reservation]:
     lines = plan(request.order_id, request.items, request.user_location, world.stock, world.band_km)
     reservation = Reservation(
         order_id=request.order_id,
@@ -282,7 +284,7 @@ def _keep_allocated(reservation: Reservation, event: InventoryReleaseRequested) 
 
 
 def _take_again(
-    reservation: Reservation, event: InventoryConfirmationRequested, world: World
+    reservation: Reservation, event: InventoryConfirmationRequested, world: ReservationContext
 ) -> Reaction[Reservation]:
     lines = plan(reservation.order_id, reservation.items, reservation.near, world.stock, world.band_km)
     if isinstance(lines, NoPlan):
@@ -300,7 +302,7 @@ def _take_again(
 
 def _ours_to_change(reservation: Reservation | None) -> Reservation:
     if reservation is None:
-        raise NotYet("no such reservation")
+        raise OutOfOrder("no such reservation")
     if reservation.saga:
         raise Refused("the reservation belongs to a saga, which alone decides about it")
     return reservation
@@ -336,7 +338,7 @@ def _not_reserved(
     )
 
 
-def _duration(expires_in: int | None, world: World) -> timedelta:
+def _duration(expires_in: int | None, world: ReservationContext) -> timedelta:
     return timedelta(seconds=expires_in) if expires_in else world.default_hold
 
 

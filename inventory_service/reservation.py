@@ -38,7 +38,7 @@ class Reservation(Aggregate):
         return self.expires_at if self.status == "held" else None
 
     @property
-    def owed(self) -> tuple[type[Event], ...]:
+    def unanswered_requests(self) -> tuple[type[Event], ...]:
         """While it is held for a saga, the order service owes it a decision."""
         return (InventoryReserved,) if self.status == "held" and self.saga else ()
 

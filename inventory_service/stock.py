@@ -9,7 +9,7 @@ from pydantic import Field
 
 from events.fields import Count, Id, Location, Model
 
-Place = tuple[str, str]
+StockKey = tuple[str, str]
 """A warehouse and a product."""
 
 
@@ -37,7 +37,7 @@ class Level(Model):
     version: Count = 0
 
     @property
-    def place(self) -> Place:
+    def place(self) -> StockKey:
         return self.warehouse_id, self.product_id
 
 
@@ -45,7 +45,7 @@ class Level(Model):
 class Move:
     """A change of one level; the three numbers add up to zero unless stock enters or leaves."""
 
-    place: Place
+    place: StockKey
     available: int = 0
     reserved: int = 0
     allocated: int = 0
@@ -55,9 +55,9 @@ class Move:
 class Stock:
     """The levels a batch may touch, with what the batch has moved so far."""
 
-    free: dict[Place, int] = field(default_factory=dict)
+    free: dict[StockKey, int] = field(default_factory=dict)
     warehouses: Mapping[str, Warehouse] = field(default_factory=dict)
-    moved: dict[Place, Counter[str]] = field(default_factory=dict)
+    moved: dict[StockKey, Counter[str]] = field(default_factory=dict)
 
     def knows(self, product_id: str) -> bool:
         """Return whether any warehouse has a level for this product."""

@@ -78,10 +78,10 @@ class Services:
         while True:
             try:
                 return await self._call("POST", self._at.order, "/orders", json=order, headers=headers)
-            except ServiceError as refusal:
-                if refusal.status != httpx.codes.TOO_MANY_REQUESTS or monotonic() > deadline:
+            except ServiceError as explain_rejection:
+                if explain_rejection.status != httpx.codes.TOO_MANY_REQUESTS or monotonic() > deadline:
                     raise
-                await asyncio.sleep(refusal.retry_after)
+                await asyncio.sleep(explain_rejection.retry_after)
 
     async def order(self, order_id: str, wait: float = 0) -> Json:
         """Return an order, once it has ended or after `wait` seconds."""
@@ -166,8 +166,8 @@ class Services:
     async def _order_if_known(self, order_id: str, wait: float) -> Json | None:
         try:
             return await self.order(order_id, wait)
-        except ServiceError as refusal:
-            if refusal.status == httpx.codes.NOT_FOUND:
+        except ServiceError as explain_rejection:
+            if explain_rejection.status == httpx.codes.NOT_FOUND:
                 return None
             raise
 

@@ -13,13 +13,13 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelClosed, ChannelNot
 
 from events.catalogue import SERVICES, Event
 from events.codec import InvalidEvent, decode
-from events.identity import introduced
+from events.identity import with_defaults
 from operations.client import unreachable
 from operations.errors import CommandError
 from saga.messaging.topology import exchange_of
 from saga.rabbitmq import tolerant_decoding as lenient
 from saga.rabbitmq.connection import connect
-from saga.rabbitmq.rpc import refusal
+from saga.rabbitmq.rpc import explain_rejection
 
 lenient.install()
 
@@ -49,7 +49,7 @@ async def connected(amqp_url: str) -> AsyncIterator[AbstractChannel]:
         async with asyncio.timeout(CONNECT_SECONDS):
             connection = await connect(amqp_url, CONNECTION_NAME)
     except (*CONNECTION_EXCEPTIONS, ValueError, TimeoutError) as error:
-        told = refusal(error) or unreachable(_without_password(amqp_url), error)
+        told = explain_rejection(error) or unreachable(_without_password(amqp_url), error)
         raise CommandError(told) from None
     async with connection:
         yield await connection.channel(on_return_raises=True)
@@ -77,7 +77,7 @@ async def tap(amqp_url: str, *patterns: str) -> AsyncIterator[AsyncIterator[Seen
         except ChannelNotFoundEntity:
             raise CommandError(missing_exchange(exchange)) from None
         except ChannelClosed as error:
-            raise CommandError(refusal(error) or f"the broker says {error}") from None
+            raise CommandError(explain_rejection(error) or f"the broker says {error}") from None
         await queue.consume(arrived, no_ack=True)
         yield _events(arrivals)
 
@@ -91,7 +91,7 @@ async def _events(arrivals: asyncio.Queue[tuple[bytes, datetime] | None]) -> Asy
     while (arrival := await arrivals.get()) is not None:
         body, seen_at = arrival
         try:
-            event = introduced(decode(body), seen_at)
+            event = with_defaults(decode(body), seen_at)
         except InvalidEvent:
             continue  # Not ours to judge: the services dead-letter it, with the reason.
         yield Seen(event, seen_at)

@@ -10,7 +10,7 @@ from operations.errors import CommandError
 from operations.event_tap import connected, missing_exchange
 from saga.messaging.message import Message, to_message
 from saga.messaging.users import user_of
-from saga.rabbitmq.rpc import refusal
+from saga.rabbitmq.rpc import explain_rejection
 
 CONFIRM_SECONDS = 10.0
 
@@ -38,7 +38,7 @@ async def send(amqp_url: str, event: Event) -> Message:
             ) from None
         except (*CONNECTION_EXCEPTIONS, TimeoutError) as error:
             raise CommandError(
-                refusal(error)
+                explain_rejection(error)
                 or f"the broker did not confirm the event ({error}); publishing it again is safe"
             ) from None
     return message

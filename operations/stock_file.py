@@ -86,7 +86,11 @@ async def send(services: Services, lines: list[Line], console: Console) -> list[
                 progress.advance(task)
             return None
 
-        return [refusal for refusal in await asyncio.gather(*map(put, lines)) if refusal]
+        return [
+            explain_rejection
+            for explain_rejection in await asyncio.gather(*map(put, lines))
+            if explain_rejection
+        ]
 
 
 def _line(row: dict[str, str | None]) -> Line:

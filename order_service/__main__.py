@@ -5,14 +5,14 @@ from datetime import timedelta
 
 from events.catalogue import ORDER
 from order_service.api import order_api
-from order_service.application import OrderWorker
+from order_service.application import OrderApplication
 from order_service.mongo_store import OrderStore
 from order_service.order import Order
 from order_service.reactions import REACTIONS, TRANSITIONS
 from order_service.settings import OrderSettings
 from saga import logs
 from saga.clock import utc_now
-from saga.http.rate_limit import Pace
+from saga.http.rate_limit import RateLimit
 from saga.mongodb.aggregates import connect, database
 from saga.process import Service, broker, run
 from saga.reactions.application import topology
@@ -28,12 +28,12 @@ async def main(settings: OrderSettings) -> None:
     store = OrderStore(database(client, settings.database)["orders"], Order, utc_now, nudge_after)
     rabbit = broker(settings, topology(ORDER, REACTIONS, TRANSITIONS, settings.retry_delays))
     relay = Relay(ORDER, rabbit, store, utc_now, settings.relay_patience)
-    worker = OrderWorker(store, relay, utc_now)
+    worker = OrderApplication(store, relay, utc_now)
     nudge = Nudge(ORDER, rabbit, store, utc_now)
     await run(
         Service(
             settings=settings,
-            app=order_api(worker, nudge, Pace(settings.rate, settings.burst)),
+            app=order_api(worker, nudge, RateLimit(settings.rate, settings.burst)),
             rabbit=rabbit,
             handle=worker.handle,
             available=store.ping,

@@ -23,10 +23,10 @@ from events.fields import (
     Price,
     Timestamp,
 )
-from order_service.application import OrderWorker, order_id_for
+from order_service.application import OrderApplication, order_id_for
 from order_service.order import Order, Status
 from saga.http.app import Problem, create_app, needs
-from saga.http.rate_limit import Pace
+from saga.http.rate_limit import RateLimit
 from saga.reactions.step import Refused
 from saga.timers.nudge import Nudge
 
@@ -108,14 +108,14 @@ def view(order: Order) -> OrderView:
     )
 
 
-def order_api(worker: OrderWorker, nudge: Nudge, pace: Pace) -> FastAPI:
+def order_api(worker: OrderApplication, nudge: Nudge, rate_limit: RateLimit) -> FastAPI:
     """Return the application; orders are placed at this pace."""
     app = create_app("Order service", "Places orders and tells how they end.")
 
     @app.post(
         "/orders",
         openapi_extra=needs("orders"),
-        dependencies=[Depends(pace)],
+        dependencies=[Depends(rate_limit)],
         status_code=202,
         summary="Place an order",
     )

@@ -11,17 +11,17 @@ from events.catalogue import ORDER, InventoryReservationRequested
 from order_service.mongo_store import OrderStore
 from order_service.order import Order
 from order_service.reactions import REACTIONS, TRANSITIONS
-from saga.reactions.application import Worker
+from saga.reactions.application import Application
 from saga.reactions.engine import Engine
 from saga.reactions.step import Outcome
 from saga.timers.relay import Relay
 
 DUE_LIMIT = 500
-LOOK_AGAIN = 2.0
+POLL_INTERVAL = 2.0
 """Seconds after which a waiting request looks at the database, in case another replica ended the order."""
 
 
-class OrderWorker(Worker[Order, datetime]):
+class OrderApplication(Application[Order, datetime]):
     """The order service without its doors."""
 
     def __init__(self, store: OrderStore, relay: Relay, clock: Callable[[], datetime]) -> None:
@@ -56,7 +56,7 @@ class OrderWorker(Worker[Order, datetime]):
             if order is None or order.terminal or remaining <= 0:
                 return order
             with suppress(TimeoutError):
-                async with asyncio.timeout(min(LOOK_AGAIN, remaining)):
+                async with asyncio.timeout(min(POLL_INTERVAL, remaining)):
                     await ended.wait()
 
     def _tell(self, outcome: Outcome[Order]) -> None:

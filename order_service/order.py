@@ -78,11 +78,11 @@ class Order(Aggregate):
             return ["confirmation"]
         if self.terminal:
             return []
-        owed = {"payment": self.payment, "release": self.release, "refund": self.refund}
-        return [name for name, state in owed.items() if state == "awaited"]
+        unanswered_requests = {"payment": self.payment, "release": self.release, "refund": self.refund}
+        return [name for name, state in unanswered_requests.items() if state == "awaited"]
 
     @property
-    def owed(self) -> tuple[type[Event], ...]:
+    def unanswered_requests(self) -> tuple[type[Event], ...]:
         """The requests it has made, or was adopted from, and has no answer to."""
         if self.terminal:
             return ()
@@ -98,7 +98,7 @@ class Order(Aggregate):
         return tuple(kind for kind, state in asked.items() if state == "awaited")
 
     @property
-    def kept_apart(self) -> tuple[Event, ...]:
+    def adopted_requests(self) -> tuple[Event, ...]:
         """The request it was adopted from."""
         return (self.request,) if self.request else ()
 

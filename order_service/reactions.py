@@ -30,7 +30,7 @@ from events.catalogue import (
     PaymentRequested,
 )
 from order_service.order import GRACE, Order, adopted, ordered
-from saga.reactions.step import NotYet, Reaction, Refused, Rule
+from saga.reactions.step import OutOfOrder, Reaction, Refused, Rule
 
 
 def adopt(order: Order | None, request: InventoryReservationRequested, now: datetime) -> Reaction[Order]:
@@ -205,11 +205,11 @@ def cancel(order: Order | None, now: datetime) -> Reaction[Order]:
     """Undo what was done so far.
 
     Raises:
-        NotYet: there is no such order.
+        OutOfOrder: there is no such order.
         Refused: it is paid for, or has ended, or is failing already.
     """
     if order is None:
-        raise NotYet("no such order")
+        raise OutOfOrder("no such order")
     if order.status in ("pending", "reserved"):
         return _give_up(order, "cancelled", "cancelled")
     if order.ends_as == "cancelled":
@@ -234,7 +234,7 @@ TRANSITIONS: dict[str, Rule] = {
 
 def _known(order: Order | None, event: Event) -> Order:
     if order is None:
-        raise NotYet(f"{event.type} of an order that nobody has introduced")
+        raise OutOfOrder(f"{event.type} of an order that nobody has introduced")
     return order
 
 

@@ -9,7 +9,7 @@ import httpx
 
 from events.catalogue import PAYMENT
 from payment_service.api import payment_api
-from payment_service.application import PaymentWorker
+from payment_service.application import PaymentApplication
 from payment_service.mongo_store import PaymentStore
 from payment_service.payment import Payment
 from payment_service.providers.base import Provider
@@ -33,7 +33,9 @@ async def main(settings: PaymentSettings) -> None:
     rabbit = broker(settings, topology(PAYMENT, REACTIONS, TRANSITIONS, settings.retry_delays))
     relay = Relay(PAYMENT, rabbit, store, utc_now, settings.relay_patience)
     async with _provider(settings) as provider:
-        worker = PaymentWorker(store, relay, provider, utc_now, settings.call_timeout, settings.retries())
+        worker = PaymentApplication(
+            store, relay, provider, utc_now, settings.call_timeout, settings.retries()
+        )
         if isinstance(provider, SimulatedProvider):
             provider.listen(worker.hear)
         await run(

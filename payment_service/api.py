@@ -13,12 +13,12 @@ from events.catalogue import DEFAULT_CURRENCY, PAYMENT, PaymentRequested
 from events.codec import InvalidEvent, parse_json
 from events.fields import ID_PATTERN, Currency, Id, Model, Money, PaymentMethod, Price, Timestamp
 from events.identity import transition_id
-from payment_service.application import PaymentWorker
+from payment_service.application import PaymentApplication
 from payment_service.payment import Payment, Status
 from payment_service.providers.base import Action
 from payment_service.providers.xendit.messages import read_notice
 from saga.http.app import Problem, create_app, needs, own_token
-from saga.reactions.step import NotYet, Refused
+from saga.reactions.step import OutOfOrder, Refused
 
 PathId = Annotated[str, PathParameter(pattern=ID_PATTERN)]
 
@@ -90,7 +90,7 @@ class Heard(Model):
     status: Literal["ok"] = "ok"
 
 
-def payment_api(worker: PaymentWorker, callback_token: SecretStr | None = None) -> FastAPI:
+def payment_api(worker: PaymentApplication, callback_token: SecretStr | None = None) -> FastAPI:
     """Return the application; with the token that Xendit sends with its webhooks, it listens to them."""
     app = create_app("Payment service", "Charges customers and pays them back, once each.")
 
@@ -127,7 +127,7 @@ def payment_api(worker: PaymentWorker, callback_token: SecretStr | None = None) 
     async def refund(payment_id: PathId) -> PaymentView:
         try:
             return view(await worker.refund_by_hand(payment_id))
-        except NotYet:
+        except OutOfOrder:
             raise _unknown(payment_id) from None
         except Refused as error:
             raise Problem(409, str(error)) from None
@@ -146,7 +146,7 @@ def payment_api(worker: PaymentWorker, callback_token: SecretStr | None = None) 
     return app
 
 
-def _add_webhook(app: FastAPI, worker: PaymentWorker, token: SecretStr) -> None:
+def _add_webhook(app: FastAPI, worker: PaymentApplication, token: SecretStr) -> None:
     """Serve Xendit's webhooks; see https://docs.xendit.co/docs/handling-webhooks.
 
     An answer other than 2xx makes it send the webhook again: what is not ours is heard like all others.

@@ -18,7 +18,7 @@ from payment_service.providers.base import (
     Approved,
     Charge,
     NoAnswer,
-    Notice,
+    Notification,
     Pending,
     Provider,
     ProviderDown,
@@ -26,8 +26,8 @@ from payment_service.providers.base import (
     RefundRefused,
 )
 from payment_service.reactions import REACTIONS, TRANSITIONS, Retries
-from saga.messaging.results import Done, Later, Retry, Unavailable, Verdict
-from saga.reactions.application import Worker
+from saga.messaging.results import Deferred, Handled, Result, Retry, Unavailable
+from saga.reactions.application import Application
 from saga.reactions.engine import Engine
 from saga.reactions.step import Outcome, Step
 from saga.timers.relay import Relay
@@ -37,7 +37,7 @@ log = structlog.get_logger()
 LEFT_OVER_LIMIT = 200
 
 
-class PaymentWorker(Worker[Payment, datetime]):
+class PaymentApplication(Application[Payment, datetime]):
     """The payment service without its doors.
 
     `call_timeout` (s) is how long a message waits for an answer, `retries` how a refused refund is tried
@@ -61,15 +61,15 @@ class PaymentWorker(Worker[Payment, datetime]):
         self._retries = retries
         self._calls: dict[str, asyncio.Task[Answer | None]] = {}
 
-    async def handle(self, events: Sequence[Event]) -> list[Verdict]:
+    async def handle(self, events: Sequence[Event]) -> list[Result]:
         """React to a batch of events; those that need the provider are answered later."""
         await self.provider_available()
         return await super().handle(events)
 
-    def verdict(self, step: Step[Payment, datetime], outcome: Outcome[Payment]) -> Verdict:
-        """See `Worker`; a payment under way is answered later."""
+    def verdict(self, step: Step[Payment, datetime], outcome: Outcome[Payment]) -> Result:
+        """See `Application`; a payment under way is answered later."""
         if outcome.error is None and outcome.state and outcome.state.under_way:
-            return Later(asyncio.ensure_future(self._carry_out(step, outcome)))
+            return Deferred(asyncio.ensure_future(self._carry_out(step, outcome)))
         return super().verdict(step, outcome)
 
     async def available(self) -> None:
@@ -102,14 +102,14 @@ class PaymentWorker(Worker[Payment, datetime]):
         """Pay back for somebody who asks over HTTP.
 
         Raises:
-            NotYet, Refused: there is no such payment, or its state does not allow it.
+            OutOfOrder, Refused: there is no such payment, or its state does not allow it.
         """
         known = await self.store.get(order_id)
         attempt = known.refund_attempt if known else 0
         payment = await self.transit("refund_by_hand", order_id, order_id, occasion=f"-{attempt}")
         return await self._pursue(payment) if payment.under_way else payment
 
-    async def hear(self, notice: Notice) -> None:
+    async def hear(self, notice: Notification) -> None:
         """Ask the provider what has become of what it gives notice of; what is not ours, or is settled, is
         left alone.
 
@@ -138,7 +138,7 @@ class PaymentWorker(Worker[Payment, datetime]):
         if outcome.name == "conflict":
             raise Unavailable(str(outcome.error))
 
-    def _ignore(self, notice: Notice) -> None:
+    def _ignore(self, notice: Notification) -> None:
         log.info("notice_ignored", key=notice.key, reference=notice.reference)
 
     async def _pay_back_another(self, payment: Payment, charge_id: str) -> None:
@@ -177,7 +177,7 @@ class PaymentWorker(Worker[Payment, datetime]):
             return payment
         return await self._pursue(outcome.state) if _to_be_undone(payment, outcome.state) else outcome.state
 
-    async def _carry_out(self, asked: Step[Payment, datetime], outcome: Outcome[Payment]) -> Done | Retry:
+    async def _carry_out(self, asked: Step[Payment, datetime], outcome: Outcome[Payment]) -> Handled | Retry:
         """Carry out what a message asked for, which is acknowledged after that.
 
         Without an answer in time, or a decision, the message is done all the same: the intent is kept, and
@@ -193,7 +193,7 @@ class PaymentWorker(Worker[Payment, datetime]):
             if answered.state is None or not _to_be_undone(payment, answered.state):
                 break
             payment = answered.state
-        return Done(outcome.emitted)
+        return Handled(outcome.emitted)
 
     async def _ask(self, payment: Payment) -> Answer | None:
         """Return the provider's answer, or None if there is none in time; one call at a time for each key."""

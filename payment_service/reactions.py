@@ -20,9 +20,9 @@ from events.catalogue import (
 )
 from payment_service.payment import Payment
 from payment_service.providers.base import Approved, ChargeAnswer, Pending, RefundAnswer, Refunded
-from saga.reactions.step import NotYet, Reaction, Refused, Rule
+from saga.reactions.step import OutOfOrder, Reaction, Refused, Rule
 
-PATIENCE = timedelta(seconds=5)
+FIRST_RETRY_AFTER = timedelta(seconds=5)
 """How long an intent is left to whoever saved it before a sweeper takes it up."""
 LONGEST_PATIENCE = timedelta(minutes=5)
 """The longest pause between two questions about one that the provider has not decided on."""
@@ -80,7 +80,7 @@ def refund(payment: Payment | None, event: PaymentRefundRequested, now: datetime
     )
     if payment.status == "charging":
         return Reaction(
-            asked.model_copy(update={"undo": True, "try_at": now + PATIENCE, "silences": 0}),
+            asked.model_copy(update={"undo": True, "try_at": now + FIRST_RETRY_AFTER, "silences": 0}),
         )
     if payment.status in ("charged", "refundFailed"):
         return Reaction(_refunding(asked.model_copy(update={"refund_failure_told": False}), now))
@@ -99,7 +99,7 @@ def charge_answered(payment: Payment | None, answer: ChargeAnswer, now: datetime
     """The provider has approved, declined, or put off its decision. An approval that nobody waits for any
     more is paid back."""
     if payment is None:
-        raise NotYet("an answer to a charge that nobody has asked for")
+        raise OutOfOrder("an answer to a charge that nobody has asked for")
     if isinstance(answer, Pending):
         if payment.status != "charging":
             return Reaction(payment)
@@ -143,7 +143,7 @@ def refund_answered(
     would lead to one more, and the customer would be paid back twice.
     """
     if payment is None:
-        raise NotYet("an answer to a refund that nobody has asked for")
+        raise OutOfOrder("an answer to a refund that nobody has asked for")
     if payment.status not in ("refunding", "refundFailed") or payment.refund_attempt != attempt:
         return Reaction(payment)
     under = payment.refund_under or payment.requested_under
@@ -198,11 +198,11 @@ def refund_by_hand(payment: Payment | None, now: datetime) -> Reaction[Payment]:
     changes nothing.
 
     Raises:
-        NotYet: there is no such payment.
+        OutOfOrder: there is no such payment.
         Refused: it belongs to a saga, or nothing was charged.
     """
     if payment is None:
-        raise NotYet("no such payment")
+        raise OutOfOrder("no such payment")
     if payment.status == "refundFailed":
         return Reaction(_refunding(payment, now))
     if payment.status in ("refunding", "refunded") and (payment.refund_failure_told or not payment.saga):
@@ -238,7 +238,7 @@ def _intent(event: PaymentRequested, *, saga: bool, now: datetime) -> Payment:
         expires_at=event.expires_at,
         refunded_amount=0,
         requested_under=event.event_id if saga else None,
-        try_at=now + PATIENCE,
+        try_at=now + FIRST_RETRY_AFTER,
     )
 
 
@@ -249,7 +249,7 @@ def _refunding(payment: Payment, now: datetime) -> Payment:
         update={
             "status": "refunding",
             "refund_attempt": max(payment.refund_attempt, 1),
-            "try_at": now + PATIENCE,
+            "try_at": now + FIRST_RETRY_AFTER,
             "silences": 0,
         }
     )
@@ -257,7 +257,7 @@ def _refunding(payment: Payment, now: datetime) -> Payment:
 
 def _asked_again_later(payment: Payment, now: datetime) -> Payment:
     """Return the payment with the next question in a while, and one when its time is over."""
-    try_at = now + _pause(payment.silences, PATIENCE, LONGEST_PATIENCE)
+    try_at = now + _pause(payment.silences, FIRST_RETRY_AFTER, LONGEST_PATIENCE)
     if payment.over_at and now < payment.over_at:
         try_at = min(try_at, payment.over_at)
     return payment.model_copy(update={"try_at": try_at, "silences": min(payment.silences + 1, 10)})

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from payment_service.providers.simulated import Behaviour, Rule, read_rule
-from payment_service.providers.xendit.messages import Shop
+from payment_service.providers.xendit.messages import MerchantSettings
 from payment_service.reactions import Retries
 from saga.settings import Port, Seconds, ServiceSettings
 
@@ -70,9 +70,9 @@ class PaymentSettings(ServiceSettings):
         """Return how a refused refund is tried again."""
         return Retries(self.refund_attempts, timedelta(seconds=self.refund_pause))
 
-    def shop(self) -> Shop:
+    def shop(self) -> MerchantSettings:
         """Return what Xendit is told of whoever sells."""
-        return Shop(self.xendit_return_url, self.xendit_display_name, self.xendit_country)
+        return MerchantSettings(self.xendit_return_url, self.xendit_display_name, self.xendit_country)
 
     def behaviour(self) -> Behaviour:
         """Return how the simulated provider is to behave."""

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from saga.http.app import protect
 from saga.http.health import Health, add_health
-from saga.messaging.consumer import Intake
+from saga.messaging.consumer import BatchConsumer
 from saga.messaging.results import Handler, Unavailable
 from saga.messaging.topology import Topology
 from saga.rabbitmq.link import Rabbit
@@ -126,7 +126,7 @@ async def _read(service: Service, prepared: asyncio.Event, stop: asyncio.Event) 
             "who published",
         )
     intakes = [
-        Intake(
+        BatchConsumer(
             topology,
             service.handle,
             service.available,

@@ -11,7 +11,7 @@ from hypothesis import settings
 from local_stack.mongodb_node import DatabaseNode
 from local_stack.rabbitmq_node import Broker as Named
 from local_stack.rabbitmq_node import BrokerNode
-from tests.support.broker import Broker, Place, virtual_host
+from tests.support.broker import Broker, StockKey, virtual_host
 from tests.support.needs import missing_need
 from tests.support.stacks import waiting_tasks
 
@@ -69,7 +69,7 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture(scope="session")
-def broker_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def broker_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StockKey]:
     """A RabbitMQ node that all tests share: TEST_RABBITMQ_URL's (see scripts/against), or our own."""
     if url := os.environ.get("TEST_RABBITMQ_URL"):
         yield Named(url, os.environ["TEST_RABBITMQ_MANAGEMENT_URL"])
@@ -96,14 +96,14 @@ def database_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database
 
 
 @pytest.fixture
-def broker(broker_node: Place) -> Iterator[Broker]:
+def broker(broker_node: StockKey) -> Iterator[Broker]:
     """A virtual host of the test's own."""
     with virtual_host(broker_node) as broker:
         yield broker
 
 
 @pytest.fixture(scope="module")
-def module_broker(broker_node: Place) -> Iterator[Broker]:
+def module_broker(broker_node: StockKey) -> Iterator[Broker]:
     """A virtual host that the tests of a module share."""
     with virtual_host(broker_node) as broker:
         yield broker

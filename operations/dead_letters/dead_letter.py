@@ -17,7 +17,7 @@ NO_REASON = "no reason given"
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadLetter:
     """A message in a service's dead-letter queue."""
 
     topology: Topology
@@ -85,7 +85,7 @@ class Letter:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DeadLetterFilter:
     """Which dead letters are meant; a criterion that is None fits all."""
 
     type: str | None = None
@@ -94,7 +94,7 @@ class Wanted:
     """A part of the reason, in capitals or not."""
     id: str | None = None
 
-    def fits(self, letter: Letter) -> bool:
+    def fits(self, letter: DeadLetter) -> bool:
         """Tell whether a letter is meant."""
         return (
             self.type in (None, letter.type)
@@ -104,7 +104,7 @@ class Wanted:
         )
 
 
-def summary(letter: Letter) -> Json:
+def summary(letter: DeadLetter) -> Json:
     """Return a letter in short, for scripts."""
     exchange, key = letter.origin
     return {
@@ -120,12 +120,12 @@ def summary(letter: Letter) -> Json:
     }
 
 
-def headline(letter: Letter) -> str:
+def headline(letter: DeadLetter) -> str:
     """Say in a line which letter this is."""
     return readable(f"{letter.id}  {letter.type or 'no type'}  order {letter.order_id or 'unknown'}")
 
 
-def cause(letter: Letter) -> str:
+def cause(letter: DeadLetter) -> str:
     """Say in a line what happened to it."""
     attempts = letter.delivery.attempts
     tried = f", {attempts} {'retry' if attempts == 1 else 'retries'}" if attempts else ""
@@ -137,7 +137,7 @@ def readable(text: str) -> str:
     return text if text.isprintable() else repr(text)
 
 
-def body(letter: Letter) -> str:
+def body(letter: DeadLetter) -> str:
     """Render the body: JSON laid out in lines, where that does not write any number differently."""
     try:
         fields = json.loads(letter.delivery.body, parse_float=_refuse)
@@ -146,7 +146,7 @@ def body(letter: Letter) -> str:
         return letter.text
 
 
-def described(letter: Letter, order: str) -> list[str]:
+def described(letter: DeadLetter, order: str) -> list[str]:
     """Render a letter whole, a line a field and then the body; `order` says how its order stands."""
     exchange, key = letter.origin
     fields = {
@@ -163,14 +163,14 @@ def described(letter: Letter, order: str) -> list[str]:
     return [*lines, "headers:", *headers, "body:", body(letter)]
 
 
-def whole(letter: Letter) -> Json:
+def whole(letter: DeadLetter) -> Json:
     """Return a letter with all its headers and its body, for scripts."""
     payload, encoding = _payload(letter.delivery.body)
     headers = _plain(letter.delivery.headers)
     return {**summary(letter), "headers": headers, "payload": payload, "payloadEncoding": encoding}
 
 
-def publishable(letter: Letter) -> Json:
+def publishable(letter: DeadLetter) -> Json:
     """Return the message that a replay publishes, as the management API's `publish` takes it."""
     message = replayed(letter.delivery, letter.topology)
     properties = {

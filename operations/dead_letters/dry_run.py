@@ -8,13 +8,13 @@ from events.catalogue import Event
 from saga.reactions.application import Reactions, reaction
 from saga.reactions.engine import Engine
 from saga.reactions.step import Outcome, Step
-from saga.reactions.store import Store, Unit
+from saga.reactions.store import Store, UnitOfWork
 
 S = TypeVar("S")
 C = TypeVar("C")
 
 
-async def rehearse(
+async def dry_run(
     service: str,
     reactions: Reactions,
     store: Store[S, C],
@@ -41,11 +41,11 @@ async def rehearse(
 class _ReadOnce(Generic[S, C]):
     """A store that has been read, and is not written to."""
 
-    def __init__(self, unit: Unit[S, C]) -> None:
+    def __init__(self, unit: UnitOfWork[S, C]) -> None:
         self._unit = unit
 
-    async def load(self, steps: Sequence[Step[S, C]]) -> Unit[S, C]:
+    async def load(self, steps: Sequence[Step[S, C]]) -> UnitOfWork[S, C]:
         return self._unit
 
-    async def save(self, unit: Unit[S, C]) -> Collection[str]:
+    async def save(self, unit: UnitOfWork[S, C]) -> Collection[str]:
         return ()

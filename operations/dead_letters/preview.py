@@ -11,8 +11,8 @@ from events.codec import InvalidEvent
 from inventory_service.mongo_store import InventoryStore
 from inventory_service.settings import InventorySettings
 from operations.client import Json
-from operations.dead_letters.dead_letter import Letter, readable
-from operations.dead_letters.dry_run import rehearse
+from operations.dead_letters.dead_letter import DeadLetter, readable
+from operations.dead_letters.dry_run import dry_run
 from operations.errors import CommandError
 from operations.registry import SETTINGS, TABLES
 from order_service.mongo_store import OrderStore
@@ -27,7 +27,7 @@ from saga.messaging.topology import Topology
 from saga.mongodb.aggregates import connect, database
 from saga.reactions.aggregate import Aggregate
 from saga.reactions.application import topology
-from saga.reactions.step import NotYet, Outcome
+from saga.reactions.step import Outcome, OutOfOrder
 from saga.reactions.store import Store
 from saga.settings import ServiceSettings
 from saga.settings import read as read_settings
@@ -36,7 +36,7 @@ Rehearsed = tuple[Any, Outcome[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
+class ReplayPreview:
     """What would become of one letter.
 
     `verdict` is `runs`, `repeats` (handled already), `ignored`, `waits` (for an order that is not known yet),
@@ -53,8 +53,8 @@ class Forecast:
 
 
 async def forecasts(
-    letters: Sequence[Letter], service: str, mongodb_url: str, *, check_sender: bool
-) -> list[Forecast]:
+    letters: Sequence[DeadLetter], service: str, mongodb_url: str, *, check_sender: bool
+) -> list[ReplayPreview]:
     """Return what would become of each letter, if they were replayed in this order.
 
     `check_sender`: the service looks at who published.
@@ -77,14 +77,14 @@ async def forecasts(
                 "is the stack up? MONGODB_URL names another database"
             ) from None
     return [
-        Forecast("put_away", reason=str(event))
+        ReplayPreview("put_away", reason=str(event))
         if isinstance(event, InvalidEvent)
         else _foreseen(event, *next(rehearsed))
         for event in asked
     ]
 
 
-def as_fields(forecast: Forecast) -> Json:
+def as_fields(forecast: ReplayPreview) -> Json:
     """Return a forecast for scripts."""
     return {
         "verdict": forecast.verdict,
@@ -96,7 +96,7 @@ def as_fields(forecast: Forecast) -> Json:
     }
 
 
-def sentence(forecast: Forecast) -> str:
+def sentence(forecast: ReplayPreview) -> str:
     """Say in a line what would happen."""
     events = ", ".join(forecast.publishes)
     going_on = ", then goes on asking the provider" if forecast.asks_provider else ""
@@ -118,7 +118,7 @@ def sentence(forecast: Forecast) -> str:
     return readable(text)
 
 
-def _read(letter: Letter, topology: Topology, *, check_sender: bool) -> Event | InvalidEvent:
+def _read(letter: DeadLetter, topology: Topology, *, check_sender: bool) -> Event | InvalidEvent:
     message = replayed(letter.delivery, topology)
     delivery = Delivery(
         tag=letter.delivery.tag,
@@ -135,7 +135,7 @@ def _read(letter: Letter, topology: Topology, *, check_sender: bool) -> Event | 
 
 async def _rehearsed(service: str, store: Store[Any, Any], events: Sequence[Event]) -> list[Rehearsed]:
     try:
-        return await rehearse(service, TABLES[service][0], store, events, utc_now)
+        return await dry_run(service, TABLES[service][0], store, events, utc_now)
     except Unavailable:
         raise
     except Exception as error:
@@ -145,13 +145,13 @@ async def _rehearsed(service: str, store: Store[Any, Any], events: Sequence[Even
         return [(None, Outcome("failed", None, error=error))]
 
 
-def _foreseen(event: Event, before: Aggregate | None, outcome: Outcome[Any]) -> Forecast:
+def _foreseen(event: Event, before: Aggregate | None, outcome: Outcome[Any]) -> ReplayPreview:
     after: Aggregate | None = outcome.state
     if outcome.error is not None:
-        verdict = "waits" if isinstance(outcome.error, NotYet) else "fails"
+        verdict = "waits" if isinstance(outcome.error, OutOfOrder) else "fails"
     else:
         verdict = {"handled": "runs", "repeated": "repeats"}.get(outcome.name, "ignored")
-    return Forecast(
+    return ReplayPreview(
         verdict,
         before.status if before else None,
         after.status if after else None,

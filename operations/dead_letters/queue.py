@@ -12,13 +12,13 @@ from pamqp.commands import Basic
 from rich.console import Console
 from rich.progress import track
 
-from operations.dead_letters.dead_letter import Letter, Wanted
+from operations.dead_letters.dead_letter import DeadLetter, DeadLetterFilter
 from operations.errors import CommandError
 from operations.event_tap import connected
 from operations.publishing import as_amqp
 from saga.messaging.message import replayed
 from saga.messaging.topology import Topology
-from saga.rabbitmq.rpc import GONE, refusal, undisturbed
+from saga.rabbitmq.rpc import CONNECTION_ERRORS, explain_rejection, run_shielded
 from saga.rabbitmq.subscription import as_delivery
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ class DeadQueue:
         self._underlay = underlay
         self._held = 0
 
-    async def letters(self, wanted: Wanted, limit: int | None = None) -> AsyncIterator[Letter]:
+    async def letters(self, wanted: DeadLetterFilter, limit: int | None = None) -> AsyncIterator[DeadLetter]:
         """Yield those wanted of the letters that were there when the queue was opened, the oldest first.
 
         All of them are taken, whatever the limit: the broker puts what is given back behind what was given
@@ -71,12 +71,12 @@ class DeadQueue:
             if isinstance(message.delivery, Basic.GetEmpty):
                 return
             self._held += 1
-            letter = Letter(self.topology, as_delivery(message))
+            letter = DeadLetter(self.topology, as_delivery(message))
             if wanted.fits(letter) and (limit is None or found < limit):
                 found += 1
                 yield letter
 
-    async def replay(self, letter: Letter) -> None:
+    async def replay(self, letter: DeadLetter) -> None:
         """Have the service read a letter once more; only then is it taken out of this queue.
 
         A crash in between leaves it here too: it can be replayed again, which changes nothing more.
@@ -89,7 +89,7 @@ class DeadQueue:
         await _answer(exchange.publish(as_amqp(message, self._url), message.routing_key, mandatory=True))
         await self.drop(letter)
 
-    async def drop(self, letter: Letter) -> None:
+    async def drop(self, letter: DeadLetter) -> None:
         """Take a letter out of the queue for good."""
         await _answer(self._underlay.basic_ack(letter.delivery.tag))
         self._held -= 1
@@ -134,15 +134,15 @@ async def opened(amqp_url: str, topology: Topology) -> AsyncIterator[DeadQueue]:
 async def _answer(call: Coroutine[Any, Any, T]) -> T:
     """Return the broker's answer, or say in a line what it has not done."""
     try:
-        return await undisturbed(call, ANSWER_SECONDS)
+        return await run_shielded(call, ANSWER_SECONDS)
     except ChannelNotFoundEntity as error:
         raise CommandError(
             f"the broker says {error}: is the stack up? its services declare it, see `saga up`"
         ) from None
     except DeliveryError as error:
         raise CommandError(f"the broker did not take a message ({error}): it stays a dead letter") from None
-    except GONE as error:
-        if told := refusal(error):
+    except CONNECTION_ERRORS as error:
+        if told := explain_rejection(error):
             raise CommandError(told) from None
         cause = str(error) or type(error).__name__
         raise CommandError(

@@ -1,7 +1,7 @@
 """What the payment service needs of a payment provider.
 
 A provider may decide at once or, for most methods in which the customer takes part, later: then it answers
-`Pending`, and its decision is learned from a `Notice` (a webhook) or by asking again (`fetch`).
+`Pending`, and its decision is learned from a `Notification` (a webhook) or by asking again (`fetch`).
 """
 
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ Answer = ChargeAnswer | RefundAnswer
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class Notification:
     """The provider says that something has become of what was asked for under a key, not what: messages from
     outside come late, repeatedly and in any order, so that the provider is asked."""
 

@@ -42,7 +42,7 @@ from payment_service.providers.base import (
     Charge,
     ChargeAnswer,
     Declined,
-    Notice,
+    Notification,
     Pending,
     ProviderDown,
     Refund,
@@ -90,7 +90,7 @@ class Behaviour:
     rules: tuple[Rule, ...] = ()
 
 
-Listener = Callable[[Notice], Awaitable[None]]
+Listener = Callable[[Notification], Awaitable[None]]
 
 
 class SimulatedProvider:
@@ -129,7 +129,7 @@ class SimulatedProvider:
             if wish in wishes:
                 return self._pending(charge.key, end, wishes[wish], _notices(wishes))
         if "twice" in wishes:
-            self._give_notice(Notice(charge.key, _charge_id(charge.key)), 0)
+            self._give_notice(Notification(charge.key, _charge_id(charge.key)), 0)
         return _charged(charge.key)
 
     async def refund(self, refund: Refund) -> RefundAnswer:
@@ -192,16 +192,18 @@ class SimulatedProvider:
         reference = f"pending-{end}-{round(due * 1000)}"
         while self._given[key] < notices:
             self._given[key] += 1
-            self._give_notice(Notice(key, reference), max(0.0, due - self._time()) + self._given[key] - 1)
+            self._give_notice(
+                Notification(key, reference), max(0.0, due - self._time()) + self._given[key] - 1
+            )
         return Pending(reference, _actions(reference))
 
-    def _give_notice(self, notice: Notice, after: float) -> None:
+    def _give_notice(self, notice: Notification, after: float) -> None:
         if self._listener is not None:
             task = asyncio.create_task(self._tell(self._listener, notice, after))
             self._notices.add(task)
             task.add_done_callback(self._notices.discard)
 
-    async def _tell(self, listener: Listener, notice: Notice, after: float) -> None:
+    async def _tell(self, listener: Listener, notice: Notification, after: float) -> None:
         await asyncio.sleep(after)
         with suppress(Unavailable):  # who does not hear of it asks
             await listener(notice)

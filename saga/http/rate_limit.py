@@ -10,7 +10,7 @@ from saga.http.app import Problem, caller_of
 from saga.http.auth import Caller
 
 
-class Pace:
+class RateLimit:
     """So many requests a second for each caller of one process, and up to `burst` at once after a silence.
 
     A dependency of a route: who is too fast is told by 429 when to come again.

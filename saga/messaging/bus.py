@@ -6,7 +6,7 @@ from typing import Protocol
 from saga.messaging.message import Delivery, Message
 
 
-class Inbox(Protocol):
+class Subscription(Protocol):
     """The deliveries of one queue, as long as one connection lives."""
 
     @property
@@ -33,7 +33,7 @@ class Inbox(Protocol):
         """Let deliveries come."""
 
 
-class Outlet(Protocol):
+class Publisher(Protocol):
     """The way out."""
 
     async def send(self, messages: Sequence[Message]) -> None:

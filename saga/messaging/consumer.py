@@ -15,10 +15,10 @@ import structlog
 from events.catalogue import Event
 from events.codec import InvalidEvent
 from saga.messaging import metrics
-from saga.messaging.bus import Inbox, Outlet
-from saga.messaging.message import Delivery, Message, dead, delayed, read, renewed, suspected, to_message
-from saga.messaging.results import Done, Handler, Later, Retry, Unavailable, Verdict
-from saga.messaging.topology import GUILTY_AFTER, SUSPECT_AFTER, WORN_AFTER, Topology
+from saga.messaging.bus import Publisher, Subscription
+from saga.messaging.message import Delivery, Message, dead, delayed, for_quarantine, read, renewed, to_message
+from saga.messaging.results import Deferred, Handled, Handler, Result, Retry, Unavailable
+from saga.messaging.topology import POISON_AFTER, QUARANTINE_AFTER, REPUBLISH_AFTER, Topology
 
 log = structlog.get_logger()
 
@@ -28,7 +28,7 @@ EXCUSED_LIMIT = 10_000
 """Messages whose redeliveries are remembered as nobody's death; beyond that, the oldest are forgotten."""
 
 
-class Intake:
+class BatchConsumer:
     """Reads one queue of a service.
 
     `available` raises `Unavailable` while the handler cannot work. With `alone`, the queue is the one of
@@ -48,7 +48,7 @@ class Intake:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.topology = topology
-        self.queue = topology.suspects if alone else topology.queue
+        self.queue = topology.quarantine if alone else topology.queue
         self._handle = handle
         self._available = available
         self._limit = 1 if alone else batch_limit
@@ -59,7 +59,7 @@ class Intake:
         self._excused: dict[str, int] = {}
         """Redeliveries that killed nobody, by message: we live, and remember them."""
 
-    async def run(self, inbox: Inbox, outlet: Outlet) -> None:
+    async def run(self, inbox: Subscription, outlet: Publisher) -> None:
         """Read until the inbox is closed, then wait for what is under way."""
         try:
             await self._read(inbox, outlet)
@@ -68,7 +68,7 @@ class Intake:
         if self._later:
             await asyncio.wait(self._later)
 
-    async def _read(self, inbox: Inbox, outlet: Outlet) -> None:
+    async def _read(self, inbox: Subscription, outlet: Publisher) -> None:
         await inbox.resume()
         pause = FIRST_PAUSE
         while batch := await inbox.take(self._limit):
@@ -87,7 +87,7 @@ class Intake:
             task.cancel()
         await asyncio.gather(*self._later, return_exceptions=True)
 
-    async def _processed(self, batch: Sequence[Delivery], inbox: Inbox, outlet: Outlet) -> bool:
+    async def _processed(self, batch: Sequence[Delivery], inbox: Subscription, outlet: Publisher) -> bool:
         try:
             await self._process(batch, inbox, outlet)
         except Unavailable as why:
@@ -103,7 +103,7 @@ class Intake:
             await inbox.give_back(batch)
         return True
 
-    async def _let_go(self, batch: Sequence[Delivery], inbox: Inbox, outlet: Outlet) -> bool:
+    async def _let_go(self, batch: Sequence[Delivery], inbox: Subscription, outlet: Publisher) -> bool:
         """Let go of what is held; return whether that could be done.
 
         The one message that is read alone is not given back, which would count as if its reader had died, but
@@ -114,13 +114,13 @@ class Intake:
             return True
         now = self._clock()
         try:
-            await outlet.send([suspected(delivery, self.topology, now) for delivery in batch])
+            await outlet.send([for_quarantine(delivery, self.topology, now) for delivery in batch])
         except Unavailable:
             return False
         await inbox.ack(batch)
         return True
 
-    async def _sit_out(self, pause: float, inbox: Inbox, outlet: Outlet) -> float:
+    async def _sit_out(self, pause: float, inbox: Subscription, outlet: Publisher) -> float:
         """Wait until work may go on, at least for the pause; return the pause to make the next time."""
         metrics.PAUSES.labels(self.topology.service).inc()
         pause = await self._wait(pause, inbox, outlet)
@@ -128,7 +128,7 @@ class Intake:
         await inbox.resume()
         return pause
 
-    async def _wait(self, pause: float, inbox: Inbox, outlet: Outlet) -> float:
+    async def _wait(self, pause: float, inbox: Subscription, outlet: Publisher) -> float:
         while not inbox.closed:
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 (jitter)
             pause = min(pause * 2, LONGEST_PAUSE)
@@ -140,18 +140,24 @@ class Intake:
                 log.info("still_away", queue=self.queue, reason=str(why))
         return pause
 
-    async def _renew(self, batch: Sequence[Delivery], inbox: Inbox, outlet: Outlet) -> list[Delivery]:
+    async def _renew(
+        self, batch: Sequence[Delivery], inbox: Subscription, outlet: Publisher
+    ) -> list[Delivery]:
         """Send once more what has come so often that the broker would soon put it away; return the others."""
-        worn = [one for one in batch if one.redeliveries >= WORN_AFTER and self._deaths(one) < SUSPECT_AFTER]
+        worn = [
+            one
+            for one in batch
+            if one.redeliveries >= REPUBLISH_AFTER and self._deaths(one) < QUARANTINE_AFTER
+        ]
         await outlet.send([renewed(delivery, self.topology) for delivery in worn])
         await inbox.ack(worn)
         for delivery in worn:
             self._excused.pop(_key(delivery), None)
         return [delivery for delivery in batch if delivery not in worn]
 
-    async def _process(self, batch: Sequence[Delivery], inbox: Inbox, outlet: Outlet) -> None:
+    async def _process(self, batch: Sequence[Delivery], inbox: Subscription, outlet: Publisher) -> None:
         service, now = self.topology.service, self._clock()
-        if any(delivery.redeliveries >= WORN_AFTER for delivery in batch):
+        if any(delivery.redeliveries >= REPUBLISH_AFTER for delivery in batch):
             batch = await self._renew(batch, inbox, outlet)
         metrics.BATCH(service).observe(len(batch))
         aside: list[Message] = []
@@ -174,14 +180,14 @@ class Intake:
         later = [
             (delivery, event, verdict.verdict)
             for (delivery, event), verdict in zip(good, verdicts, strict=True)
-            if isinstance(verdict, Later)
+            if isinstance(verdict, Deferred)
         ]
         waiting = {delivery for delivery, _, _ in later}
         await self._settle(
             [
                 (delivery, event, verdict)
                 for (delivery, event), verdict in zip(good, verdicts, strict=True)
-                if not isinstance(verdict, Later)
+                if not isinstance(verdict, Deferred)
             ],
             aside,
             outlet,
@@ -200,11 +206,11 @@ class Intake:
 
     def _set_aside(self, delivery: Delivery, now: datetime) -> Message | None:
         deaths = self._deaths(delivery)
-        if self.alone and deaths >= GUILTY_AFTER:
+        if self.alone and deaths >= POISON_AFTER:
             return self._bury(delivery, "its reader died each time it was read alone", now)
-        if not self.alone and deaths >= SUSPECT_AFTER:
-            metrics.SUSPECTS.labels(self.topology.service).inc()
-            return suspected(delivery, self.topology, now)
+        if not self.alone and deaths >= QUARANTINE_AFTER:
+            metrics.QUARANTINED.labels(self.topology.service).inc()
+            return for_quarantine(delivery, self.topology, now)
         return None
 
     def _deaths(self, delivery: Delivery) -> int:
@@ -216,7 +222,7 @@ class Intake:
         log.error("dead_lettered", queue=self.queue, reason=reason, message_id=delivery.message_id)
         return dead(delivery, self.topology, reason, now)
 
-    async def _verdicts(self, events: Sequence[Event]) -> Sequence[Verdict]:
+    async def _verdicts(self, events: Sequence[Event]) -> Sequence[Result]:
         if not events:
             return []
         try:
@@ -235,9 +241,9 @@ class Intake:
 
     async def _settle(
         self,
-        settled: Sequence[tuple[Delivery, Event, Done | Retry]],
+        settled: Sequence[tuple[Delivery, Event, Handled | Retry]],
         aside: Sequence[Message],
-        outlet: Outlet,
+        outlet: Publisher,
     ) -> None:
         service, now = self.topology.service, self._clock()
         publish: dict[str, Event] = {}
@@ -264,9 +270,9 @@ class Intake:
         self,
         delivery: Delivery,
         event: Event,
-        verdict: Awaitable[Done | Retry],
-        inbox: Inbox,
-        outlet: Outlet,
+        verdict: Awaitable[Handled | Retry],
+        inbox: Subscription,
+        outlet: Publisher,
     ) -> None:
         try:
             settled = await verdict

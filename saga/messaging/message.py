@@ -10,8 +10,8 @@ from typing import Any
 from events.catalogue import Event
 from events.codec import InvalidEvent, decode, encode
 from events.fields import ID_PATTERN
-from events.identity import introduced
-from saga.messaging.topology import SUSPECTS_KEY, Topology, home_exchange, routing_key
+from events.identity import with_defaults
+from saga.messaging.topology import QUARANTINE_KEY, Topology, home_exchange, routing_key
 from saga.messaging.users import may_publish
 
 ATTEMPTS = "x-saga-attempts"
@@ -123,7 +123,7 @@ def read(
     known_id = delivery.headers.get(EVENT_ID)
     if event.event_id is None and isinstance(known_id, str) and re.fullmatch(ID_PATTERN, known_id):
         event = event.model_copy(update={"event_id": known_id})
-    return introduced(event, received_at)
+    return with_defaults(event, received_at)
 
 
 def origin(delivery: Delivery, topology: Topology) -> tuple[str, str]:
@@ -179,9 +179,9 @@ def delayed(delivery: Delivery, topology: Topology, event: Event, reason: str, n
     return _copy(delivery, topology, topology.retry, topology.delay_key(delivery.attempts), headers)
 
 
-def suspected(delivery: Delivery, topology: Topology, now: datetime) -> Message:
+def for_quarantine(delivery: Delivery, topology: Topology, now: datetime) -> Message:
     """Return the copy of a message that is read alone from now on."""
-    return _copy(delivery, topology, topology.retry, SUSPECTS_KEY, {FAILED_AT: _written(now)})
+    return _copy(delivery, topology, topology.retry, QUARANTINE_KEY, {FAILED_AT: _written(now)})
 
 
 def dead(delivery: Delivery, topology: Topology, reason: str, now: datetime) -> Message:

@@ -15,7 +15,7 @@ PUBLISHED = cache(
 )
 RETRIES = Counter("saga_retries", "Messages put off to be tried again, by type", ["service", "type"])
 DEAD_LETTERS = Counter("saga_dead_letters", "Messages put into the dead-letter queue", ["service"])
-SUSPECTS = Counter("saga_suspects", "Messages set aside to be read alone", ["service"])
+QUARANTINED = Counter("saga_suspects", "Messages set aside to be read alone", ["service"])
 PAUSES = Counter("saga_pauses", "Times that reading stopped because something was away", ["service"])
 QUEUE_AGE = cache(
     Gauge(

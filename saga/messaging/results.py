@@ -14,7 +14,7 @@ class Unavailable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class Handled:
     """Handled, durably: publish these events, then acknowledge."""
 
     publish: Sequence[Event] = ()
@@ -29,12 +29,12 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
-class Later:
+class Deferred:
     """Under way: the verdict follows, and must not hold up the messages behind this one."""
 
-    verdict: Awaitable[Done | Retry]
+    verdict: Awaitable[Handled | Retry]
 
 
-Verdict = Done | Retry | Later
-Handler = Callable[[Sequence[Event]], Awaitable[Sequence[Verdict]]]
+Result = Handled | Retry | Deferred
+Handler = Callable[[Sequence[Event]], Awaitable[Sequence[Result]]]
 """Handles a batch of events: one verdict for each, in order. May raise `Unavailable`."""

@@ -7,19 +7,19 @@ from events.catalogue import EVENT_TYPES, Event
 
 DELIVERY_LIMIT = 50
 """Redeliveries after which the broker itself dead-letters. High, since a consumer that dies counts against
-every message it had prefetched; `SUSPECT_AFTER` catches the one that kills its reader long before."""
-SUSPECT_AFTER = 2
+every message it had prefetched; `QUARANTINE_AFTER` catches the one that kills its reader long before."""
+QUARANTINE_AFTER = 2
 """Redeliveries after which a message is read alone."""
-WORN_AFTER = 20
+REPUBLISH_AFTER = 20
 """Redeliveries after which a message that killed nobody is sent once more, long before the broker's limit:
 there, what is given back or held by a lost connection counts like a death."""
-GUILTY_AFTER = 3
+POISON_AFTER = 3
 """Redeliveries of a message that is read alone after which it is taken for the one that kills its reader."""
 UNLIMITED = 1_000_000_000
 """A delivery limit that is never reached: RabbitMQ 4 has one by default, 3.10 knows no word for none."""
 
 DEFAULT_DELAYS = (1.0, 5.0, 30.0, 300.0)
-SUSPECTS_KEY = "suspects"
+QUARANTINE_KEY = "suspects"
 
 Arguments = dict[str, str | int]
 
@@ -61,8 +61,8 @@ class Topology:
         return self.service
 
     @property
-    def suspects(self) -> str:
-        return f"{self.service}.suspects"
+    def quarantine(self) -> str:
+        return f"{self.service}.quarantine"
 
     @property
     def retry(self) -> str:
@@ -111,7 +111,7 @@ class Topology:
         }
         return {
             self.queue: read,
-            self.suspects: read,
+            self.quarantine: read,
             self.dead: {**quorum, "x-delivery-limit": UNLIMITED},
             **pauses,
         }
@@ -121,7 +121,7 @@ class Topology:
         """Queue, exchange and routing key of every binding among the service's own objects."""
         return [
             (self.queue, self.back, ""),
-            (self.suspects, self.retry, SUSPECTS_KEY),
+            (self.quarantine, self.retry, QUARANTINE_KEY),
             (self.dead, self.dead, ""),
             *(
                 (f"{self.retry}.{self.delay_key(attempt)}", self.retry, self.delay_key(attempt))
@@ -142,4 +142,6 @@ class Topology:
         therefore declares its suspects' queue last, when it is bound to all its events.
         """
         readers = {reader for kind in self.publishes for reader in EVENT_TYPES[kind].handled_by}
-        return sorted(name for reader in readers - {self.service} for name in (reader, f"{reader}.suspects"))
+        return sorted(
+            name for reader in readers - {self.service} for name in (reader, f"{reader}.quarantine")
+        )

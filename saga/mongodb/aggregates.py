@@ -33,8 +33,8 @@ from events.catalogue import Event
 from events.codec import from_json
 from saga.messaging.results import Unavailable
 from saga.reactions.aggregate import Aggregate
-from saga.reactions.step import Entry, Record, Step
-from saga.reactions.store import Document, Unit
+from saga.reactions.step import JournalEntry, LoadedAggregate, Step
+from saga.reactions.store import Document, UnitOfWork
 from saga.timers.nudge import pause
 
 log = structlog.get_logger()
@@ -105,10 +105,10 @@ def available() -> Iterator[None]:
 
 
 def _why(error: Exception) -> str:
-    return refusal(error) or f"the database is away: {gist(error)}"
+    return explain_rejection(error) or f"the database is away: {gist(error)}"
 
 
-def refusal(error: Exception) -> str | None:
+def explain_rejection(error: Exception) -> str | None:
     """Return in a line what waiting does not mend, and what does; None: the database is only away."""
     told = gist(error)
     if "CERTIFICATE_VERIFY_FAILED" in told:
@@ -163,15 +163,19 @@ class Aggregates(Generic[M]):
             await self.collection.create_index("dueAt", sparse=True)
             await self.collection.create_index("nudgeAt", sparse=True)
 
-    async def fetch(self, keys: Collection[str], session: Session | None = None) -> dict[str, Entry[M]]:
+    async def fetch(
+        self, keys: Collection[str], session: Session | None = None
+    ) -> dict[str, LoadedAggregate[M]]:
         """Return an entry for each key, an empty one for what does not exist."""
-        entries: dict[str, Entry[M]] = {key: Entry(key) for key in keys}
+        entries: dict[str, LoadedAggregate[M]] = {key: LoadedAggregate(key) for key in keys}
         with available():
             async for document in self.collection.find({"_id": {"$in": list(entries)}}, session=session):
                 entries[document["_id"]] = self.entry(document)
         return entries
 
-    async def write(self, entries: Collection[Entry[M]], session: Session | None = None) -> set[str]:
+    async def write(
+        self, entries: Collection[LoadedAggregate[M]], session: Session | None = None
+    ) -> set[str]:
         """Write the changed entries, each only if nobody wrote it since; return the keys that were stale."""
         changed = [entry for entry in entries if entry.touched]
         if not changed:
@@ -216,20 +220,22 @@ class Aggregates(Generic[M]):
         """Return aggregates that the clock has to change by now."""
         return await self.select({"dueAt": {"$lte": self._clock()}}, limit)
 
-    async def waiting(self, before: datetime, limit: int, after: str | None = None) -> list[Entry[M]]:
+    async def waiting(
+        self, before: datetime, limit: int, after: str | None = None
+    ) -> list[LoadedAggregate[M]]:
         """See `saga.reactions.store.Waiting`."""
         chosen: Document = {"nudgeAt": {"$lte": before}}
         if after is not None:
             chosen["_id"] = {"$gt": after}
         order = "nudgeAt" if after is None else "_id"
-        entries: list[Entry[M]] = []
+        entries: list[LoadedAggregate[M]] = []
         with available():
             async for document in self.collection.find(chosen).sort(order, 1).limit(limit):
                 with _readable(document):
                     entries.append(self.entry(document))
         return entries
 
-    async def nudged(self, entries: Collection[Entry[M]]) -> None:
+    async def nudged(self, entries: Collection[LoadedAggregate[M]]) -> None:
         """See `saga.reactions.store.Waiting`."""
         writes = [
             UpdateOne(
@@ -301,20 +307,20 @@ class Aggregates(Generic[M]):
         with available():
             await self.collection.database.command("ping")
 
-    def entry(self, document: Document) -> Entry[M]:
+    def entry(self, document: Document) -> LoadedAggregate[M]:
         """Return the entry that a document holds."""
-        return Entry(
+        return LoadedAggregate(
             key=document["_id"],
             version=document["version"],
             state=self._model.model_validate(document["state"]),
             journal={
-                key: Record(record["name"], record["at"], record["emitted"])
+                key: JournalEntry(record["name"], record["at"], record["emitted"])
                 for key, record in document["journal"].items()
             },
             nudges=document.get("nudges", 0),
         )
 
-    def _write(self, entry: Entry[M], done: Collection[str]) -> InsertOne[Document] | UpdateOne:
+    def _write(self, entry: LoadedAggregate[M], done: Collection[str]) -> InsertOne[Document] | UpdateOne:
         """Return the write that changes a document, or fails for this very entry if its version is stale.
 
         That failure is a duplicate `_id`: a bulk write would only count one match less.
@@ -329,7 +335,7 @@ class Aggregates(Generic[M]):
         }
         if entry.state.due_at:
             values["dueAt"] = entry.state.due_at
-        if entry.state.owed:
+        if entry.state.unanswered_requests:
             values |= {"nudgeAt": now + self._nudge_after, "nudges": 0}
         records = {key: asdict(entry.journal[key]) for key in entry.touched}
         queued = [{"id": event_id, "at": now} for event_id in entry.queued]
@@ -350,10 +356,10 @@ class Aggregates(Generic[M]):
 class PlainStore(Aggregates[M]):
     """The store of a service whose reactions need only the time beside the aggregate (a `Store`)."""
 
-    async def load(self, steps: Sequence[Step[M, datetime]]) -> Unit[M, datetime]:
+    async def load(self, steps: Sequence[Step[M, datetime]]) -> UnitOfWork[M, datetime]:
         """Load the aggregates that the steps touch."""
-        return Unit(await self.fetch({step.key for step in steps}), self._clock())
+        return UnitOfWork(await self.fetch({step.key for step in steps}), self._clock())
 
-    async def save(self, unit: Unit[M, datetime]) -> set[str]:
+    async def save(self, unit: UnitOfWork[M, datetime]) -> set[str]:
         """Write what changed; return the stale keys."""
         return await self.write(unit.entries.values())

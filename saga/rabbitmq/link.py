@@ -11,16 +11,16 @@ import aiormq
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
-from saga.messaging.consumer import Intake
+from saga.messaging.consumer import BatchConsumer
 from saga.messaging.message import Message
 from saga.messaging.results import Unavailable
 from saga.messaging.topology import Topology
 from saga.messaging.users import user_of
 from saga.rabbitmq.connection import connect
 from saga.rabbitmq.declare import bind_events, declare_bound, declare_own
-from saga.rabbitmq.publisher import RabbitOutlet, missing_queues
-from saga.rabbitmq.rpc import GONE, refusal, undisturbed
-from saga.rabbitmq.subscription import RabbitInbox
+from saga.rabbitmq.publisher import ConfirmingPublisher, missing_queues
+from saga.rabbitmq.rpc import CONNECTION_ERRORS, explain_rejection, run_shielded
+from saga.rabbitmq.subscription import RabbitSubscription
 
 log = structlog.get_logger()
 
@@ -29,7 +29,7 @@ LONGEST_PAUSE = 5.0
 STEADY_AFTER = 10.0
 """Seconds that a connection has to hold for the next one to be tried at once: what ended it may do so again,
 and each time what had been delivered counts as delivered once more."""
-NEIGHBOURS_EVERY = 0.3
+DEPENDENCY_POLL_INTERVAL = 0.3
 HEARTBEAT = 15
 """Seconds between two signs of life, unless the broker's URL says otherwise, as in `?heartbeat=5`. A silent
 connection is given up after a little more than three times that."""
@@ -60,8 +60,8 @@ class Rabbit:
         self._prefetch = prefetch
         self._publish_timeout = publish_timeout
         self._drain_timeout = drain_timeout
-        self._outlet: RabbitOutlet | None = None
-        self._inboxes: list[RabbitInbox] = []
+        self._outlet: ConfirmingPublisher | None = None
+        self._inboxes: list[RabbitSubscription] = []
         self._stopping = asyncio.Event()
         self._awaited: list[str] = ["a connection"]
 
@@ -86,7 +86,7 @@ class Rabbit:
         return self._awaited
 
     async def send(self, messages: Sequence[Message]) -> None:
-        """Publish over the current connection; see `saga.messaging.bus.Outlet`."""
+        """Publish over the current connection; see `saga.messaging.bus.Publisher`."""
         if self._outlet is None:
             raise Unavailable("not connected to the broker")
         await self._outlet.send(messages)
@@ -96,7 +96,7 @@ class Rabbit:
         return self._outlet is not None and await self._outlet.blocked()
 
     async def check(self) -> None:
-        """See `saga.messaging.bus.Outlet`."""
+        """See `saga.messaging.bus.Publisher`."""
         if self._outlet is None:
             raise Unavailable("not connected to the broker")
         await self._outlet.check()
@@ -107,7 +107,7 @@ class Rabbit:
             raise Unavailable("not connected to the broker")
         return await self._outlet.backlog()
 
-    async def run(self, intakes: Sequence[Intake]) -> None:
+    async def run(self, intakes: Sequence[BatchConsumer]) -> None:
         """Read with these intakes until `stop`; connect again whenever the connection is lost."""
         pause = FIRST_PAUSE
         clock = asyncio.get_running_loop().time
@@ -115,7 +115,7 @@ class Rabbit:
             started = clock()
             try:
                 await self._serve(intakes)
-            except GONE as error:
+            except CONNECTION_ERRORS as error:
                 self._tell(error)
             else:
                 self._awaited = ["a connection"]
@@ -131,19 +131,19 @@ class Rabbit:
         self._stopping.set()
         await asyncio.gather(*(inbox.close() for inbox in self._inboxes))
 
-    async def _serve(self, intakes: Sequence[Intake]) -> None:
+    async def _serve(self, intakes: Sequence[BatchConsumer]) -> None:
         async with AsyncExitStack() as stack:
             stack.callback(self._disconnected)
             writing = await self._connect(stack, "publish")
             reading = await self._connect(stack, "consume")
-            await undisturbed(declare_own(reading, self.topology), SETUP_TIMEOUT)
-            outlet = await undisturbed(self._open_outlet(writing), SETUP_TIMEOUT)
+            await run_shielded(declare_own(reading, self.topology), SETUP_TIMEOUT)
+            outlet = await run_shielded(self._open_outlet(writing), SETUP_TIMEOUT)
             if not await self._wait_for_neighbours(reading):
                 return
             # Not before the neighbours are bound: what no queue takes yet must not count as published.
             self._outlet = outlet
             self._inboxes = [
-                await undisturbed(self._open_inbox(reading, intake), SETUP_TIMEOUT) for intake in intakes
+                await run_shielded(self._open_inbox(reading, intake), SETUP_TIMEOUT) for intake in intakes
             ]
             if self._stopping.is_set():
                 return
@@ -157,9 +157,9 @@ class Rabbit:
         stack.push_async_callback(_close, connection)
         return connection
 
-    async def _open_outlet(self, connection: AbstractConnection) -> RabbitOutlet:
+    async def _open_outlet(self, connection: AbstractConnection) -> ConfirmingPublisher:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        return RabbitOutlet(
+        return ConfirmingPublisher(
             connection,
             await _underlay(channel),
             channel.closed(),
@@ -168,21 +168,21 @@ class Rabbit:
             self._publish_timeout,
         )
 
-    async def _open_inbox(self, connection: AbstractConnection, intake: Intake) -> RabbitInbox:
+    async def _open_inbox(self, connection: AbstractConnection, intake: BatchConsumer) -> RabbitSubscription:
         channel = await connection.channel(publisher_confirms=False)
         await channel.set_qos(prefetch_count=1 if intake.alone else self._prefetch)
-        return RabbitInbox(await _underlay(channel), channel.closed(), intake.queue)
+        return RabbitSubscription(await _underlay(channel), channel.closed(), intake.queue)
 
     async def _wait_for_neighbours(self, connection: AbstractConnection) -> bool:
         # Services start in any order: the exchanges to bind to and the queues that must take what this one
         # publishes may come later.
         while not self._stopping.is_set():
-            self._awaited = await undisturbed(self._missing(connection), SETUP_TIMEOUT)
+            self._awaited = await run_shielded(self._missing(connection), SETUP_TIMEOUT)
             if not self._awaited:
                 return True
             log.info("waiting", service=self.topology.service, missing=self._awaited)
             with suppress(TimeoutError):
-                async with asyncio.timeout(NEIGHBOURS_EVERY):
+                async with asyncio.timeout(DEPENDENCY_POLL_INTERVAL):
                     await self._stopping.wait()
         return False
 
@@ -194,8 +194,8 @@ class Rabbit:
 
     async def _read(
         self,
-        intakes: Sequence[Intake],
-        outlet: RabbitOutlet,
+        intakes: Sequence[BatchConsumer],
+        outlet: ConfirmingPublisher,
     ) -> None:
         readers = [
             asyncio.create_task(intake.run(inbox, outlet))
@@ -219,7 +219,7 @@ class Rabbit:
                 await intake.abandon()
 
     def _tell(self, error: BaseException) -> None:
-        if told := refusal(error):
+        if told := explain_rejection(error):
             log.error("broker_refuses", service=self.topology.service, user=self.user, error=told)
             self._awaited = [told]
             return
@@ -232,8 +232,8 @@ class Rabbit:
 
 
 async def _close(connection: AbstractConnection) -> None:
-    with suppress(*GONE):
-        await undisturbed(connection.close(), CLOSE_TIMEOUT)
+    with suppress(*CONNECTION_ERRORS):
+        await run_shielded(connection.close(), CLOSE_TIMEOUT)
 
 
 async def _underlay(channel: AbstractChannel) -> aiormq.Channel:

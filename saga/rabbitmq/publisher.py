@@ -11,12 +11,12 @@ from pamqp.commands import Basic
 from saga.messaging.message import Message
 from saga.messaging.results import Unavailable
 from saga.rabbitmq.connection import brief_channel
-from saga.rabbitmq.rpc import GONE, hung_up, refusal, undisturbed
+from saga.rabbitmq.rpc import CONNECTION_ERRORS, explain_rejection, is_clean_close, run_shielded
 
 PERSISTENT = 2
 
 
-class RabbitOutlet:
+class ConfirmingPublisher:
     """Publishes persistent messages in the name of `user`, who has to be the one that is logged in, and waits
     for the broker's confirms, at most `timeout` seconds."""
 
@@ -56,7 +56,7 @@ class RabbitOutlet:
         return False
 
     async def send(self, messages: Sequence[Message]) -> None:
-        """Publish all; see `saga.messaging.bus.Outlet`."""
+        """Publish all; see `saga.messaging.bus.Publisher`."""
         if not self.open:
             raise Unavailable("the channel to the broker is gone")
         if await self.blocked():
@@ -67,24 +67,24 @@ class RabbitOutlet:
             await self._send_wave(wave)
 
     async def check(self) -> None:
-        """See `saga.messaging.bus.Outlet`."""
+        """See `saga.messaging.bus.Publisher`."""
         if not self.open:
             raise Unavailable("the channel to the broker is gone")
         if await self.blocked():
             raise Unavailable("the broker blocks publishers")
         try:
-            missing = await undisturbed(missing_queues(self._connection, self._required), self._timeout)
-        except GONE as error:
-            raise Unavailable(refusal(error) or f"the broker is away: {error!r}") from error
+            missing = await run_shielded(missing_queues(self._connection, self._required), self._timeout)
+        except CONNECTION_ERRORS as error:
+            raise Unavailable(explain_rejection(error) or f"the broker is away: {error!r}") from error
         if missing:
             raise Unavailable(f"the broker has no queue named {', '.join(missing)} yet")
 
     async def backlog(self) -> int:
         """See `saga.timers.nudge.Line`."""
         try:
-            waiting = await undisturbed(depths(self._connection, self._required), self._timeout)
-        except GONE as error:
-            raise Unavailable(refusal(error) or f"the broker is away: {error!r}") from error
+            waiting = await run_shielded(depths(self._connection, self._required), self._timeout)
+        except CONNECTION_ERRORS as error:
+            raise Unavailable(explain_rejection(error) or f"the broker is away: {error!r}") from error
         return sum(depth or 0 for depth in waiting.values())
 
     async def _send_wave(self, messages: Sequence[Message]) -> None:
@@ -160,9 +160,9 @@ def _as_unavailable(message: Message, error: BaseException) -> BaseException:
         return Unavailable(f"the broker knows no queue for what goes to {where}")
     if isinstance(error, DeliveryError):
         return Unavailable(f"the broker did not take what goes to {where}")
-    if told := refusal(error):
+    if told := explain_rejection(error):
         return Unavailable(told)
-    # Cancelled by the client library when the broker was silent for too long: see `undisturbed`.
-    if isinstance(error, (*GONE, asyncio.CancelledError)) or hung_up(error):
+    # Cancelled by the client library when the broker was silent for too long: see `run_shielded`.
+    if isinstance(error, (*CONNECTION_ERRORS, asyncio.CancelledError)) or is_clean_close(error):
         return Unavailable(f"the broker is away: {error!r}")
     return error

@@ -11,10 +11,10 @@ from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
 T = TypeVar("T")
 
 # What the client library raises when the channel has gone; a delivery of that channel is void by then.
-GONE = (AMQPError, ChannelInvalidStateError, ConnectionError, RuntimeError, TimeoutError)
+CONNECTION_ERRORS = (AMQPError, ChannelInvalidStateError, ConnectionError, RuntimeError, TimeoutError)
 
 
-def refusal(error: BaseException) -> str | None:
+def explain_rejection(error: BaseException) -> str | None:
     """Return in a line what waiting does not mend, and what does; None: the broker is only away."""
     if isinstance(certificate := error.__cause__, ssl.SSLCertVerificationError):
         return (
@@ -33,7 +33,7 @@ def refusal(error: BaseException) -> str | None:
     )
 
 
-async def undisturbed(call: Coroutine[Any, Any, T], limit: float) -> T:
+async def run_shielded(call: Coroutine[Any, Any, T], limit: float) -> T:
     """Make a call, and never cancel it: neither when it takes too long nor when the caller is cancelled.
 
     Cancelled in the middle of an exchange with the broker, the library may swallow that, lose the whole
@@ -51,12 +51,12 @@ async def undisturbed(call: Coroutine[Any, Any, T], limit: float) -> T:
         raise TimeoutError(f"no answer within {limit:g} s")
     if task.cancelled():
         raise ConnectionError("the broker has fallen silent")
-    if hung_up(error := task.exception()):
+    if is_clean_close(error := task.exception()):
         raise ConnectionError("the broker has hung up") from error
     return task.result()
 
 
-def hung_up(error: BaseException | None) -> bool:
+def is_clean_close(error: BaseException | None) -> bool:
     """Tell whether this is all that the library says when a connection has ended in good order: `Exception`
     itself, if the end came while much was still to be read (aiormq 7.2)."""
     return type(error) is Exception

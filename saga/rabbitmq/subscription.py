@@ -14,7 +14,7 @@ from events.codec import MAX_BYTES
 from saga.messaging import metrics
 from saga.messaging.message import Delivery
 from saga.rabbitmq import tolerant_decoding as lenient
-from saga.rabbitmq.rpc import GONE, undisturbed
+from saga.rabbitmq.rpc import CONNECTION_ERRORS, run_shielded
 
 log = structlog.get_logger()
 
@@ -23,7 +23,7 @@ RPC_TIMEOUT = 10.0
 lenient.install()
 
 
-class RabbitInbox:
+class RabbitSubscription:
     """Takes deliveries from a queue, many at a time, and settles them in any order.
 
     As soon as its channel is gone it counts as closed, and settling does nothing: the broker delivers
@@ -92,7 +92,7 @@ class RabbitInbox:
             await self._acknowledge(together, tags[len(together) :])
 
     async def _acknowledge(self, together: Sequence[int], single: Sequence[int]) -> None:
-        with suppress(*GONE):
+        with suppress(*CONNECTION_ERRORS):
             if together:
                 await self._channel.basic_ack(together[-1], multiple=True, wait=False)
             for tag in single:
@@ -100,7 +100,7 @@ class RabbitInbox:
 
     async def give_back(self, deliveries: Sequence[Delivery]) -> None:
         async with self._settling:
-            with suppress(*GONE):
+            with suppress(*CONNECTION_ERRORS):
                 for delivery in deliveries:
                     if self._unsettled.pop(delivery.tag, None):
                         await self._channel.basic_nack(delivery.tag, requeue=True, wait=False)
@@ -108,15 +108,15 @@ class RabbitInbox:
     async def pause(self) -> None:
         if self._tag is not None:
             tag, self._tag = self._tag, None
-            with suppress(*GONE):
-                await undisturbed(self._channel.basic_cancel(tag), RPC_TIMEOUT)
+            with suppress(*CONNECTION_ERRORS):
+                await run_shielded(self._channel.basic_cancel(tag), RPC_TIMEOUT)
         await self.give_back(self._untaken())
 
     async def resume(self) -> None:
         if self.closed or self._tag is not None:
             return
         consuming = self._channel.basic_consume(self._queue, self._on_delivery)
-        ok = await undisturbed(consuming, RPC_TIMEOUT)
+        ok = await run_shielded(consuming, RPC_TIMEOUT)
         self._tag = ok.consumer_tag
 
     async def close(self) -> None:
@@ -149,7 +149,7 @@ class RabbitInbox:
         log.error("dead_lettered", queue=self._queue, reason=f"longer than {MAX_BYTES} bytes")
         async with self._settling:
             self._unsettled.pop(delivery.tag, None)
-            with suppress(*GONE):
+            with suppress(*CONNECTION_ERRORS):
                 await self._channel.basic_nack(delivery.tag, requeue=False, wait=False)
 
 

@@ -22,11 +22,11 @@ class Aggregate(Model):
         return None
 
     @property
-    def owed(self) -> tuple[type[Event], ...]:
+    def unanswered_requests(self) -> tuple[type[Event], ...]:
         """What it has published and not been answered; a nudge publishes that again."""
         return ()
 
     @property
-    def kept_apart(self) -> tuple[Event, ...]:
+    def adopted_requests(self) -> tuple[Event, ...]:
         """What somebody else has published for it, and only a nudge ever publishes again."""
         return ()

@@ -9,10 +9,10 @@ import structlog
 
 from events.catalogue import Event
 from events.identity import transition_id
-from saga.messaging.results import Done, Later, Retry, Unavailable, Verdict
+from saga.messaging.results import Deferred, Handled, Result, Retry, Unavailable
 from saga.messaging.topology import Topology
 from saga.reactions.aggregate import Aggregate
-from saga.reactions.batcher import Together
+from saga.reactions.batcher import Batcher
 from saga.reactions.engine import Engine, verdict
 from saga.reactions.step import Outcome, Rule, Step
 from saga.timers.relay import Relay
@@ -57,7 +57,7 @@ def reaction(reactions: Reactions, event: Event) -> Step[Any, Any]:
     )
 
 
-class Worker(Generic[A, C]):
+class Application(Generic[A, C]):
     """A service without its doors. `told` is called with every outcome."""
 
     def __init__(
@@ -75,21 +75,21 @@ class Worker(Generic[A, C]):
         self._engine = engine
         self._relay = relay
         self._told = told
-        self.soon: Together[Step[A, C], Outcome[A]] = Together(self.run)
+        self.soon: Batcher[Step[A, C], Outcome[A]] = Batcher(self.run)
 
-    async def handle(self, events: Sequence[Event]) -> list[Verdict]:
+    async def handle(self, events: Sequence[Event]) -> list[Result]:
         """React to a batch of events; see `saga.messaging.results.Handler`."""
         steps = [reaction(self._reactions, event) for event in events]
         outcomes = await self.run(steps)
         return [self.verdict(step, outcome) for step, outcome in zip(steps, outcomes, strict=True)]
 
-    def verdict(self, step: Step[A, C], outcome: Outcome[A]) -> Verdict:
+    def verdict(self, step: Step[A, C], outcome: Outcome[A]) -> Result:
         """Return what is to be done with the message that a step came from.
 
         One that lost too many races is run again until it wins, while the messages behind it go on.
         """
         if outcome.name == "conflict":
-            return Later(asyncio.ensure_future(self._insist(step)))
+            return Deferred(asyncio.ensure_future(self._insist(step)))
         return verdict(outcome)
 
     async def transit(
@@ -101,7 +101,7 @@ class Worker(Generic[A, C]):
         same time are saved together.
 
         Raises:
-            NotYet, Refused: what the transition says.
+            OutOfOrder, Refused: what the transition says.
             Unavailable: others kept changing the same documents; asking again is safe.
         """
         outcome = await self.soon(self.transition(name, order_id, correlation_id, *about, occasion=occasion))
@@ -134,7 +134,7 @@ class Worker(Generic[A, C]):
             self._relay.hand_over(outcome.relayed)
         return outcomes
 
-    async def _insist(self, step: Step[A, C]) -> Done | Retry:
+    async def _insist(self, step: Step[A, C]) -> Handled | Retry:
         clock = asyncio.get_running_loop().time
         end = clock() + LONGEST_TRANSACTION
         while True:

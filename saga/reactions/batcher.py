@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 LIMIT = 100
 
 
-class Together(Generic[Item, Result]):
+class Batcher(Generic[Item, Result]):
     """Calls `work` with whatever has come in since its last call, without waiting for more."""
 
     def __init__(self, work: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]) -> None:

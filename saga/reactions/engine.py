@@ -10,20 +10,29 @@ import structlog
 
 from events.catalogue import Event
 from events.codec import from_json, to_json
-from events.identity import stamped
-from saga.messaging.results import Done, Retry
+from events.identity import with_identity
+from saga.messaging.results import Handled, Retry
 from saga.reactions.metrics import CONFLICTS
-from saga.reactions.step import Conflict, Entry, NotYet, Outcome, Reaction, Record, Refused, Step
-from saga.reactions.store import Store, Unit
+from saga.reactions.step import (
+    Conflict,
+    JournalEntry,
+    LoadedAggregate,
+    Outcome,
+    OutOfOrder,
+    Reaction,
+    Refused,
+    Step,
+)
+from saga.reactions.store import Store, UnitOfWork
 
 S = TypeVar("S")
 C = TypeVar("C")
 
 log = structlog.get_logger()
 
-MAX_RACES = 8
+MAX_CONFLICT_ROUNDS = 8
 """Rounds that a batch may lose against other writers; then the losers are left to the caller to try again."""
-BREATH = 10
+YIELD_EVERY = 10
 """Reactions after which all else in the process gets its turn: a large order may take half a second."""
 LONGEST_PAUSE = 0.2
 
@@ -61,7 +70,7 @@ class Engine(Generic[S, C]):
             CONFLICTS.labels(self._service).inc(len(lost))
             races += 1
             losers.update(lost)
-            if races >= MAX_RACES:
+            if races >= MAX_CONFLICT_ROUNDS:
                 outcomes.update({index: _conflict() for index in todo if index in losers})
                 todo = [index for index in todo if index not in losers]
             chunk = max(1, chunk // 2)
@@ -76,21 +85,21 @@ class Engine(Generic[S, C]):
         tried: dict[int, Outcome[S]] = {}
         for number, index in enumerate(chosen, 1):
             tried[index] = self._take(steps[index], unit)
-            if number % BREATH == 0:
+            if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
         stale: Collection[str] = await self._store.save(unit)
         lost = [index for index in chosen if steps[index].key in stale]
         outcomes.update({index: outcome for index, outcome in tried.items() if index not in lost})
         return lost
 
-    def _take(self, step: Step[S, C], unit: Unit[S, C]) -> Outcome[S]:
+    def _take(self, step: Step[S, C], unit: UnitOfWork[S, C]) -> Outcome[S]:
         entry = unit.entries[step.key]
         record = entry.journal.get(step.recorded_under)
         if record and not step.continues:
             return Outcome("repeated", entry.state, _events(record))
         try:
             reaction = step.react(entry.state, unit.context)
-        except (NotYet, Refused) as error:
+        except (OutOfOrder, Refused) as error:
             return Outcome("failed", entry.state, error=error)
         except Exception as error:
             log.exception("reaction_failed", step=step.name, order_id=step.key)
@@ -111,10 +120,12 @@ class Engine(Generic[S, C]):
             return Outcome("handled", entry.state, relayed=emitted)
         return Outcome("handled", entry.state, emitted)
 
-    def _record(self, step: Step[S, C], entry: Entry[S], reaction: Reaction[S], under: str) -> list[Event]:
+    def _record(
+        self, step: Step[S, C], entry: LoadedAggregate[S], reaction: Reaction[S], under: str
+    ) -> list[Event]:
         now = self._clock()
-        record = entry.journal.setdefault(under, Record(step.name, now))
-        emitted = stamped(
+        record = entry.journal.setdefault(under, JournalEntry(step.name, now))
+        emitted = with_identity(
             reaction.emits,
             recorded_under=under,
             caused_by=reaction.under or step.caused_by,
@@ -128,14 +139,14 @@ class Engine(Generic[S, C]):
         return emitted
 
 
-def verdict(outcome: Outcome[Any]) -> Done | Retry:
+def verdict(outcome: Outcome[Any]) -> Handled | Retry:
     """Return what is to be done with the message that a step came from."""
     if outcome.error is not None:
         return Retry(f"{type(outcome.error).__name__}: {outcome.error}")
-    return Done(outcome.emitted, outcome.name)
+    return Handled(outcome.emitted, outcome.name)
 
 
-def _events(record: Record | None) -> list[Event]:
+def _events(record: JournalEntry | None) -> list[Event]:
     return [from_json(event) for event in record.emitted] if record else []
 
 

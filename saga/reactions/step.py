@@ -11,7 +11,7 @@ S = TypeVar("S")
 C = TypeVar("C")
 
 
-class NotYet(Exception):
+class OutOfOrder(Exception):
     """The event is about something that this service has not heard of yet; it may come later."""
 
 
@@ -43,7 +43,7 @@ class Rule:
 
 
 @dataclass(slots=True)
-class Record:
+class JournalEntry:
     """What an aggregate remembers of one event or transition: when, and all it made it publish, as JSON."""
 
     name: str
@@ -52,7 +52,7 @@ class Record:
 
 
 @dataclass(slots=True)
-class Entry(Generic[S]):
+class LoadedAggregate(Generic[S]):
     """An aggregate as it was loaded, and what a batch has changed of it.
 
     `version` is the one that was loaded, 0 for none; `touched` the ids of the records to write, `queued`
@@ -62,7 +62,7 @@ class Entry(Generic[S]):
     key: str
     version: int = 0
     state: S | None = None
-    journal: dict[str, Record] = field(default_factory=dict)
+    journal: dict[str, JournalEntry] = field(default_factory=dict)
     touched: list[str] = field(default_factory=list)
     queued: list[str] = field(default_factory=list)
     nudges: int = 0

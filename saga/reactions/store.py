@@ -5,16 +5,16 @@ from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
 from events.catalogue import Event
-from saga.reactions.step import Entry, Reaction, Step
+from saga.reactions.step import LoadedAggregate, Reaction, Step
 
 S = TypeVar("S")
 C = TypeVar("C")
 
 
-class Unit(Generic[S, C]):
+class UnitOfWork(Generic[S, C]):
     """What one batch works on: the aggregates it touches, and what was loaded beside them."""
 
-    def __init__(self, entries: dict[str, Entry[S]], context: C) -> None:
+    def __init__(self, entries: dict[str, LoadedAggregate[S]], context: C) -> None:
         self.entries = entries
         self.context = context
 
@@ -25,10 +25,10 @@ class Unit(Generic[S, C]):
 class Store(Protocol[S, C]):
     """Keeps the aggregates of one service. Every method may raise `saga.messaging.results.Unavailable`."""
 
-    async def load(self, steps: Sequence[Step[S, C]]) -> Unit[S, C]:
+    async def load(self, steps: Sequence[Step[S, C]]) -> UnitOfWork[S, C]:
         """Load everything the steps touch, an empty entry for what does not exist."""
 
-    async def save(self, unit: Unit[S, C]) -> Collection[str]:
+    async def save(self, unit: UnitOfWork[S, C]) -> Collection[str]:
         """Write what changed; return the keys that somebody else has changed meanwhile, of which nothing
         was written."""
 
@@ -36,11 +36,13 @@ class Store(Protocol[S, C]):
 class Waiting(Protocol):
     """The aggregates of a store that somebody owes an answer."""
 
-    async def waiting(self, before: datetime, limit: int, after: str | None = None) -> list[Entry[Any]]:
+    async def waiting(
+        self, before: datetime, limit: int, after: str | None = None
+    ) -> list[LoadedAggregate[Any]]:
         """Return those to be nudged before that moment: first who has waited longest or, with `after`,
         those behind that key, in the order of their keys."""
 
-    async def nudged(self, entries: Collection[Entry[Any]]) -> None:
+    async def nudged(self, entries: Collection[LoadedAggregate[Any]]) -> None:
         """Remember that these were nudged, unless they have changed since: the next time comes later."""
 
 

@@ -14,19 +14,19 @@ from events.catalogue import Event
 from events.codec import InvalidEvent, from_json
 from saga.messaging.message import to_message
 from saga.reactions.metrics import NUDGED
-from saga.reactions.step import Entry
+from saga.reactions.step import LoadedAggregate
 from saga.reactions.store import Waiting
 from saga.timers.relay import Sender
 
 log = structlog.get_logger()
 
-BEHIND = 100
+BACKLOG_LIMIT = 100
 """Messages waiting from which on a reader counts as behind."""
 LIMIT = 200
 """Aggregates nudged together."""
 LONGEST_PAUSE = timedelta(hours=1)
 """Between two nudges of one aggregate, which get rarer while nothing comes of them."""
-EVER = timedelta(days=366)
+FAR_FUTURE = timedelta(days=366)
 
 
 class Line(Sender, Protocol):
@@ -57,7 +57,7 @@ class Nudge:
         Raises:
             Unavailable: broker or database is away.
         """
-        if await self._store.waiting(self._clock(), 1) and await self._sender.backlog() > BEHIND:
+        if await self._store.waiting(self._clock(), 1) and await self._sender.backlog() > BACKLOG_LIMIT:
             return
         if due := await self._store.waiting(self._clock(), LIMIT):
             await self.nudge(due)
@@ -70,12 +70,12 @@ class Nudge:
         """
         published: list[Event] = []
         last = ""  # before every key
-        while batch := await self._store.waiting(self._clock() + EVER, LIMIT, last):
+        while batch := await self._store.waiting(self._clock() + FAR_FUTURE, LIMIT, last):
             published += await self.nudge(batch)
             last = batch[-1].key
         return published
 
-    async def nudge(self, entries: list[Entry[Any]]) -> list[Event]:
+    async def nudge(self, entries: list[LoadedAggregate[Any]]) -> list[Event]:
         """Publish what these are owed an answer to; return it.
 
         Raises:
@@ -90,7 +90,7 @@ class Nudge:
         return events
 
 
-def _readable(entry: Entry[Any]) -> list[Event]:
+def _readable(entry: LoadedAggregate[Any]) -> list[Event]:
     """Let one entry whose events cannot be read any more not keep the others from being nudged."""
     try:
         return unanswered(entry)
@@ -99,18 +99,21 @@ def _readable(entry: Entry[Any]) -> list[Event]:
         return []
 
 
-def unanswered(entry: Entry[Any]) -> list[Event]:
+def unanswered(entry: LoadedAggregate[Any]) -> list[Event]:
     """Return every event that the aggregate has published, or keeps apart, and is owed an answer to."""
     if entry.state is None:
         return []
-    owed = {kind.__name__ for kind in entry.state.owed}
+    unanswered_requests = {kind.__name__ for kind in entry.state.unanswered_requests}
     recorded = [
         from_json(event)
         for record in entry.journal.values()
         for event in record.emitted
-        if event["type"] in owed
+        if event["type"] in unanswered_requests
     ]
-    return [*recorded, *(event for event in entry.state.kept_apart if event.type in owed)]
+    return [
+        *recorded,
+        *(event for event in entry.state.adopted_requests if event.type in unanswered_requests),
+    ]
 
 
 def pause(after: timedelta, nudges: int) -> timedelta:

@@ -24,10 +24,10 @@ class Sender(Protocol):
     """What can publish, confirmed."""
 
     async def send(self, messages: Sequence[Message]) -> None:
-        """See `saga.messaging.bus.Outlet.send`."""
+        """See `saga.messaging.bus.Publisher.send`."""
 
     async def check(self) -> None:
-        """See `saga.messaging.bus.Outlet.check`."""
+        """See `saga.messaging.bus.Publisher.check`."""
 
 
 class Relay:

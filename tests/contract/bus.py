@@ -7,11 +7,11 @@ import aio_pika
 import aiormq
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
-from saga.messaging.bus import Inbox, Outlet
+from saga.messaging.bus import Publisher, Subscription
 from saga.messaging.users import user_of
 from saga.rabbitmq.declare import bind_events, declare_bound, declare_own
-from saga.rabbitmq.publisher import RabbitOutlet
-from saga.rabbitmq.subscription import RabbitInbox
+from saga.rabbitmq.publisher import ConfirmingPublisher
+from saga.rabbitmq.subscription import RabbitSubscription
 from verification.simulation.adversary import Adversary, Process
 from verification.simulation.broker import PREFETCH, Connection, MemoryBroker
 from verification.simulation.services import TOPOLOGIES
@@ -29,10 +29,10 @@ def peaceful(name: str = "test") -> Process:
 class Line(ABC):
     """One connection to the broker."""
 
-    outlet: Outlet
+    outlet: Publisher
 
     @abstractmethod
-    async def read(self, queue: str, prefetch: int = PREFETCH) -> Inbox:
+    async def read(self, queue: str, prefetch: int = PREFETCH) -> Subscription:
         """Return an inbox that takes deliveries, and holds so many unsettled ones at most."""
 
     @abstractmethod
@@ -57,7 +57,7 @@ class MemoryLine(Line):
         self._connection = connection
         self.outlet = connection
 
-    async def read(self, queue: str, prefetch: int = PREFETCH) -> Inbox:
+    async def read(self, queue: str, prefetch: int = PREFETCH) -> Subscription:
         inbox = self._connection.read(queue, prefetch)
         await inbox.resume()
         return inbox
@@ -80,15 +80,15 @@ class MemoryBus(Bus):
 
 
 class RabbitLine(Line):
-    def __init__(self, connection: AbstractConnection, outlet: RabbitOutlet) -> None:
+    def __init__(self, connection: AbstractConnection, outlet: ConfirmingPublisher) -> None:
         self._connection = connection
-        self._inboxes: list[RabbitInbox] = []
+        self._inboxes: list[RabbitSubscription] = []
         self.outlet = outlet
 
-    async def read(self, queue: str, prefetch: int = PREFETCH) -> Inbox:
+    async def read(self, queue: str, prefetch: int = PREFETCH) -> Subscription:
         channel = await self._connection.channel(publisher_confirms=False)
         await channel.set_qos(prefetch_count=prefetch)
-        inbox = RabbitInbox(await underlay(channel), channel.closed(), queue)
+        inbox = RabbitSubscription(await underlay(channel), channel.closed(), queue)
         self._inboxes.append(inbox)
         await inbox.resume()
         return inbox
@@ -119,7 +119,7 @@ class RabbitBus(Bus):
         connection = await aio_pika.connect(self._url)
         self._lines.append(connection)
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        outlet = RabbitOutlet(
+        outlet = ConfirmingPublisher(
             connection, await underlay(channel), channel.closed(), [], user_of(self._url), timeout=5
         )
         return RabbitLine(connection, outlet)

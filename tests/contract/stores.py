@@ -9,13 +9,13 @@ from typing import Protocol, TypeVar
 from events.catalogue import Event, InventoryConfirmed
 from events.fields import Item, Location, Money, Timestamp
 from inventory_service.mongo_store import InventoryStore
-from inventory_service.reactions import World
+from inventory_service.reactions import ReservationContext
 from inventory_service.reservation import Reservation
 from inventory_service.stock import Level, Warehouse
 from saga.mongodb.aggregates import Database, PlainStore
 from saga.reactions.aggregate import Aggregate
-from saga.reactions.step import Entry, Step
-from saga.reactions.store import Unit
+from saga.reactions.step import LoadedAggregate, Step
+from saga.reactions.store import UnitOfWork
 from tests.contract.bus import peaceful
 from verification.simulation.stock import MemoryInventory, Shelves
 from verification.simulation.store import MemoryStore, Table
@@ -28,7 +28,7 @@ BERLIN = Warehouse(warehouse_id="berlin", location=Location(latitude=52.5, longi
 M = TypeVar("M", bound=Aggregate)
 
 
-class Thing(Aggregate):
+class SampleAggregate(Aggregate):
     """An aggregate with everything that is hard to store."""
 
     amount: Money = Decimal(0)
@@ -37,7 +37,7 @@ class Thing(Aggregate):
     due: Timestamp | None = None
 
     @property
-    def owed(self) -> tuple[type[Event], ...]:
+    def unanswered_requests(self) -> tuple[type[Event], ...]:
         return (InventoryConfirmed,) if self.status == "waiting" else ()
 
     @property
@@ -61,12 +61,14 @@ class Clock:
 class AggregateStore(Protocol[M]):
     """What every store of aggregates offers."""
 
-    async def fetch(self, keys: Collection[str]) -> dict[str, Entry[M]]: ...
-    async def write(self, entries: Collection[Entry[M]]) -> set[str]: ...
+    async def fetch(self, keys: Collection[str]) -> dict[str, LoadedAggregate[M]]: ...
+    async def write(self, entries: Collection[LoadedAggregate[M]]) -> set[str]: ...
     async def get(self, key: str) -> M | None: ...
     async def due(self, limit: int) -> list[M]: ...
-    async def waiting(self, before: datetime, limit: int, after: str | None = None) -> list[Entry[M]]: ...
-    async def nudged(self, entries: Collection[Entry[M]]) -> None: ...
+    async def waiting(
+        self, before: datetime, limit: int, after: str | None = None
+    ) -> list[LoadedAggregate[M]]: ...
+    async def nudged(self, entries: Collection[LoadedAggregate[M]]) -> None: ...
     async def unpublished(self, before: datetime, limit: int) -> list[Event]: ...
     async def published(self, events: Mapping[str, Collection[str]]) -> None: ...
 
@@ -74,8 +76,10 @@ class AggregateStore(Protocol[M]):
 class StockStore(Protocol):
     """What the store of the inventory service offers to the batch logic."""
 
-    async def load(self, steps: Sequence[Step[Reservation, World]]) -> Unit[Reservation, World]: ...
-    async def save(self, unit: Unit[Reservation, World]) -> Collection[str]: ...
+    async def load(
+        self, steps: Sequence[Step[Reservation, ReservationContext]]
+    ) -> UnitOfWork[Reservation, ReservationContext]: ...
+    async def save(self, unit: UnitOfWork[Reservation, ReservationContext]) -> Collection[str]: ...
     async def get(self, key: str) -> Reservation | None: ...
     async def set_level(
         self, warehouse_id: str, product_id: str, units: int, version: int | None
@@ -89,7 +93,7 @@ class AnyDatabase(ABC):
         self.clock = clock
 
     @abstractmethod
-    async def things(self) -> AggregateStore[Thing]:
+    async def things(self) -> AggregateStore[SampleAggregate]:
         """Open a store of things."""
 
     @abstractmethod
@@ -112,8 +116,8 @@ class MemoryDatabase(AnyDatabase):
         self._reservations: Table = {}
         self._shelves = Shelves(warehouses={"berlin": BERLIN})
 
-    async def things(self) -> AggregateStore[Thing]:
-        return MemoryStore(self._things, Thing, self.clock, peaceful())
+    async def things(self) -> AggregateStore[SampleAggregate]:
+        return MemoryStore(self._things, SampleAggregate, self.clock, peaceful())
 
     async def stock(self) -> StockStore:
         return MemoryInventory(self._reservations, self._shelves, self.clock, HOLD, peaceful())
@@ -130,8 +134,8 @@ class MongoDatabase(AnyDatabase):
         super().__init__(clock)
         self._database = database
 
-    async def things(self) -> AggregateStore[Thing]:
-        store = PlainStore(self._database["things"], Thing, self.clock)
+    async def things(self) -> AggregateStore[SampleAggregate]:
+        store = PlainStore(self._database["things"], SampleAggregate, self.clock)
         await store.prepare()
         return store
 

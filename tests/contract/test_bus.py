@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from events.catalogue import INVENTORY, ORDER, InventoryConfirmed, InventoryReservationRequested, OrderCreated
-from saga.messaging.bus import Inbox
-from saga.messaging.message import Delivery, Message, dead, delayed, suspected, to_message
+from saga.messaging.bus import Subscription
+from saga.messaging.message import Delivery, Message, dead, delayed, for_quarantine, to_message
 from saga.messaging.results import Unavailable
 from saga.messaging.topology import DELIVERY_LIMIT, Topology
 from tests.contract.bus import Bus, MemoryBus, RabbitBus
@@ -38,7 +38,7 @@ def confirmed(order_id: str = "o-1", event_id: str = "e-1") -> Message:
     return to_message(event(InventoryConfirmed, event_id, order_id=order_id))
 
 
-async def taken(inbox: Inbox, count: int = 1) -> list[Delivery]:
+async def taken(inbox: Subscription, count: int = 1) -> list[Delivery]:
     """Take so many deliveries, waiting for them."""
     found: list[Delivery] = []
     async with asyncio.timeout(LIMIT):
@@ -47,7 +47,7 @@ async def taken(inbox: Inbox, count: int = 1) -> list[Delivery]:
     return found
 
 
-async def nothing(inbox: Inbox) -> bool:
+async def nothing(inbox: Subscription) -> bool:
     """Return whether nothing comes for a while."""
     try:
         async with asyncio.timeout(SILENCE):
@@ -253,8 +253,8 @@ async def test_suspects_and_dead_letters_have_queues_of_their_own(bus: Bus) -> N
     inbox = await line.read(ORDERS.queue)
     await line.outlet.send([confirmed()])
     [delivery] = await taken(inbox)
-    await line.outlet.send([suspected(delivery, ORDERS, NOW), dead(delivery, ORDERS, "no event", NOW)])
-    [suspect] = await taken(await line.read(ORDERS.suspects))
+    await line.outlet.send([for_quarantine(delivery, ORDERS, NOW), dead(delivery, ORDERS, "no event", NOW)])
+    [suspect] = await taken(await line.read(ORDERS.quarantine))
     [buried] = await taken(await line.read(ORDERS.dead))
     assert suspect.body == buried.body == delivery.body
     assert buried.headers["x-saga-reason"] == "no event"

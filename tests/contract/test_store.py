@@ -11,12 +11,12 @@ import pytest
 from events.catalogue import InventoryConfirmed, InventoryReleaseRequested, InventoryReservationRequested
 from events.codec import to_json
 from events.fields import Item
-from events.identity import stamped
-from inventory_service.reactions import World, release, reserve
+from events.identity import with_identity
+from inventory_service.reactions import ReservationContext, release, reserve
 from inventory_service.reservation import Reservation
 from saga.mongodb.aggregates import connect, database
-from saga.reactions.step import Entry, Reaction, Record, Step
-from saga.reactions.store import Unit
+from saga.reactions.step import JournalEntry, LoadedAggregate, Reaction, Step
+from saga.reactions.store import UnitOfWork
 from tests.contract.stores import (
     PLACE,
     START,
@@ -25,8 +25,8 @@ from tests.contract.stores import (
     Clock,
     MemoryDatabase,
     MongoDatabase,
+    SampleAggregate,
     StockStore,
-    Thing,
 )
 from tests.support.builders import event
 
@@ -41,13 +41,17 @@ def db(request: pytest.FixtureRequest) -> Iterator[AnyDatabase]:
     client.close()
 
 
-def thing(key: str, status: str = "new", **fields: object) -> Thing:
-    return Thing.model_validate({"order_id": key, "correlation_id": key, "status": status, **fields})
+def thing(key: str, status: str = "new", **fields: object) -> SampleAggregate:
+    return SampleAggregate.model_validate(
+        {"order_id": key, "correlation_id": key, "status": status, **fields}
+    )
 
 
-def change(entry: Entry[Thing], status: str, *, relayed: bool = False, **fields: object) -> str:
+def change(
+    entry: LoadedAggregate[SampleAggregate], status: str, *, relayed: bool = False, **fields: object
+) -> str:
     """Change an entry as the batch logic does, with one event recorded under the status; return its id."""
-    [emitted] = stamped(
+    [emitted] = with_identity(
         [InventoryConfirmed(order_id=entry.key)],
         recorded_under=f"{entry.key}-{status}",
         caused_by=None,
@@ -55,7 +59,7 @@ def change(entry: Entry[Thing], status: str, *, relayed: bool = False, **fields:
         occurred_at=START,
     )
     entry.state = thing(entry.key, status, **fields)
-    entry.journal[status] = Record(status, START, [to_json(emitted)])
+    entry.journal[status] = JournalEntry(status, START, [to_json(emitted)])
     entry.touched.append(status)
     if relayed:
         entry.queued.append(str(emitted.event_id))
@@ -63,7 +67,7 @@ def change(entry: Entry[Thing], status: str, *, relayed: bool = False, **fields:
 
 
 async def saved(
-    store: AggregateStore[Thing], key: str, status: str, *, relayed: bool = False, **fields: Any
+    store: AggregateStore[SampleAggregate], key: str, status: str, *, relayed: bool = False, **fields: Any
 ) -> str:
     """Load, change and save one thing; return the id of its event."""
     entry = (await store.fetch([key]))[key]
@@ -72,14 +76,14 @@ async def saved(
     return event_id
 
 
-async def waiting(store: AggregateStore[Thing], clock: Clock, limit: int = 100) -> list[str]:
+async def waiting(store: AggregateStore[SampleAggregate], clock: Clock, limit: int = 100) -> list[str]:
     """Return the ids of the events that wait for the relay."""
     return [str(one.event_id) for one in await store.unpublished(clock() + timedelta(seconds=1), limit)]
 
 
 async def test_what_does_not_exist_is_an_empty_entry(db: AnyDatabase) -> None:
     store = await db.things()
-    assert await store.fetch(["nothing"]) == {"nothing": Entry("nothing")}
+    assert await store.fetch(["nothing"]) == {"nothing": LoadedAggregate("nothing")}
     assert await store.get("nothing") is None
 
 
@@ -135,7 +139,7 @@ async def test_a_stale_entry_is_reported_and_the_others_are_written(db: AnyDatab
     assert "mine" not in found["a"].journal
 
 
-async def to_be_nudged(store: AggregateStore[Thing], clock: Clock, seconds: float) -> list[str]:
+async def to_be_nudged(store: AggregateStore[SampleAggregate], clock: Clock, seconds: float) -> list[str]:
     """Return the keys of those that are to be nudged so many seconds after the start."""
     return [entry.key for entry in await store.waiting(START + timedelta(seconds=seconds), 10)]
 
@@ -250,7 +254,7 @@ async def test_the_next_change_forgets_what_was_published(db: AnyDatabase) -> No
     assert await waiting(other, db.clock) == []
 
 
-def hold(order_id: str, quantity: int = 2) -> Step[Reservation, World]:
+def hold(order_id: str, quantity: int = 2) -> Step[Reservation, ReservationContext]:
     request: InventoryReservationRequested = event(
         InventoryReservationRequested,
         f"e-{order_id}",
@@ -267,18 +271,22 @@ def hold(order_id: str, quantity: int = 2) -> Step[Reservation, World]:
     )
 
 
-def take(unit: Unit[Reservation, World], step: Step[Reservation, World]) -> Reaction[Reservation]:
+def take(
+    unit: UnitOfWork[Reservation, ReservationContext], step: Step[Reservation, ReservationContext]
+) -> Reaction[Reservation]:
     """React as the batch logic does."""
     entry = unit.entries[step.key]
     reaction = step.react(entry.state, unit.context)
     unit.accept(reaction)
     entry.state = reaction.state
-    entry.journal[step.recorded_under] = Record(step.name, START)
+    entry.journal[step.recorded_under] = JournalEntry(step.name, START)
     entry.touched.append(step.recorded_under)
     return reaction
 
 
-async def prepared(store: StockStore, *steps: Step[Reservation, World]) -> Unit[Reservation, World]:
+async def prepared(
+    store: StockStore, *steps: Step[Reservation, ReservationContext]
+) -> UnitOfWork[Reservation, ReservationContext]:
     unit = await store.load(steps)
     for step in steps:
         take(unit, step)
@@ -351,7 +359,7 @@ async def test_moves_that_cancel_each_other_out_are_still_all_or_nothing(db: Any
     assert await parts(db) == (2, 0, 0)
 
 
-def give_back(order_id: str) -> Step[Reservation, World]:
+def give_back(order_id: str) -> Step[Reservation, ReservationContext]:
     request: InventoryReleaseRequested = event(InventoryReleaseRequested, f"r-{order_id}", order_id=order_id)
     return Step(
         key=order_id,

@@ -17,7 +17,7 @@ from payment_service.providers.base import (
     Charge,
     Declined,
     NoAnswer,
-    Notice,
+    Notification,
     Pending,
     ProviderDown,
     Refund,
@@ -25,13 +25,13 @@ from payment_service.providers.base import (
     RefundRefused,
 )
 from payment_service.providers.xendit.client import DOWN_AFTER, TRIES, XenditProvider
-from payment_service.providers.xendit.messages import Shop, read_notice
-from tests.support.xendit import KEY, StandIn, Trouble, stand_in
+from payment_service.providers.xendit.messages import MerchantSettings, read_notice
+from tests.support.xendit import KEY, StandIn, XenditError, stand_in
 
-SHOP = Shop(return_url="https://shop.example/back", display_name="Tea", country="ID")
+SHOP = MerchantSettings(return_url="https://shop.example/back", display_name="Tea", country="ID")
 TIMEOUT = 20.0
 IMPATIENT = 2.0
-SILENT = Trouble(silent=3 * IMPATIENT)
+SILENT = XenditError(silent=3 * IMPATIENT)
 SILENT_AFTER = replace(SILENT, after=True)
 
 
@@ -146,7 +146,7 @@ class TestCharge:
         self, xendit: StandIn, clock: Clock
     ) -> None:
         async with client(xendit.url) as http:
-            provider = XenditProvider(http, Shop(), clock)
+            provider = XenditProvider(http, MerchantSettings(), clock)
             assert await provider.charge(charge(currency="USD")) == Declined("currency_not_supported")
 
     @pytest.mark.parametrize(("amount", "written"), [("99.90", 99.9), ("0.01", 0.01), ("12", 12)])
@@ -233,7 +233,7 @@ class TestTrouble:
     async def test_a_5xx_is_tried_again_at_once_with_the_same_key(
         self, status: int, provider: XenditProvider, xendit: StandIn
     ) -> None:
-        xendit.trouble = [Trouble(status, "SERVER_ERROR", after=True), Trouble(status)]
+        xendit.trouble = [XenditError(status, "SERVER_ERROR", after=True), XenditError(status)]
         await charged(provider)
         assert (len(xendit.calls), len(xendit.requests)) == (3, 1)
 
@@ -242,7 +242,7 @@ class TestTrouble:
     ) -> None:
         for _ in range(DOWN_AFTER):
             await provider.check()
-            xendit.trouble = [Trouble(500, "SERVER_ERROR")] * TRIES
+            xendit.trouble = [XenditError(500, "SERVER_ERROR")] * TRIES
             with pytest.raises(NoAnswer):
                 await provider.charge(charge())
         with pytest.raises(ProviderDown):
@@ -255,7 +255,7 @@ class TestTrouble:
     async def test_a_429_lets_all_wait_for_as_long_as_it_says(
         self, provider: XenditProvider, xendit: StandIn, clock: Clock
     ) -> None:
-        xendit.trouble = [Trouble(429, "RATE_LIMIT_EXCEEDED", headers={"Rate-Limit-Reset": "12.5"})]
+        xendit.trouble = [XenditError(429, "RATE_LIMIT_EXCEEDED", headers={"Rate-Limit-Reset": "12.5"})]
         with pytest.raises(ProviderDown):
             await provider.charge(charge())
         assert len(xendit.calls) == 1
@@ -269,7 +269,7 @@ class TestTrouble:
     async def test_one_channel_that_is_down_stops_no_other(
         self, provider: XenditProvider, xendit: StandIn
     ) -> None:
-        xendit.trouble = [Trouble(503, "CHANNEL_UNAVAILABLE")] * (2 * DOWN_AFTER)
+        xendit.trouble = [XenditError(503, "CHANNEL_UNAVAILABLE")] * (2 * DOWN_AFTER)
         for _ in range(2 * DOWN_AFTER):
             with pytest.raises(NoAnswer, match="channel_unavailable"):
                 await provider.charge(charge("GCASH"))
@@ -327,7 +327,7 @@ class TestTrouble:
         assert "s3cret" not in f"{said.out}{said.err}{error.value}"
 
     async def test_what_is_no_json_is_no_answer(self, provider: XenditProvider, xendit: StandIn) -> None:
-        xendit.trouble = [Trouble(200)] * TRIES
+        xendit.trouble = [XenditError(200)] * TRIES
         with pytest.raises(NoAnswer):
             await provider.charge(charge())
 
@@ -431,14 +431,14 @@ class TestNotices:
     async def test_a_payment(self, provider: XenditProvider, xendit: StandIn) -> None:
         reference = (await pending(provider)).reference
         event = xendit.payment_event(xendit.only(), "payment_request.expiry")
-        assert read_notice(event) == Notice("order-o-1", reference)
+        assert read_notice(event) == Notification("order-o-1", reference)
 
     async def test_a_refund_wherever_its_data_is(self, provider: XenditProvider, xendit: StandIn) -> None:
         put_off = await provider.refund(refund(await charged(provider)))
         assert isinstance(put_off, Pending)
         event = xendit.refund_event(xendit.decide_refund("SUCCEEDED"))
-        assert read_notice(event) == Notice("refund-o-1-1", put_off.reference)
-        assert read_notice(event["data"]) == Notice("refund-o-1-1", put_off.reference)
+        assert read_notice(event) == Notification("refund-o-1-1", put_off.reference)
+        assert read_notice(event["data"]) == Notification("refund-o-1-1", put_off.reference)
 
     @pytest.mark.parametrize(
         "event",

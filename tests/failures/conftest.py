@@ -11,7 +11,7 @@ from local_stack.rabbitmq_node import BrokerNode
 from local_stack.stack import Stack
 from tests.e2e.conftest import fresh_settings
 from tests.failures.outage import Outage, port_of
-from tests.failures.scenario import Scene
+from tests.failures.scenario import FailureScenario
 from tests.support.broker import virtual_host
 from tests.support.system import running
 from tests.support.tap import DurableTap
@@ -30,7 +30,7 @@ NO_NUDGES = {"ORDER_NUDGE_AFTER": "3600", "INVENTORY_NUDGE_AFTER": "3600"}
 @pytest.fixture(scope="package")
 async def scene(
     broker_node: BrokerNode, mongodb_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Scene]:
+) -> AsyncIterator[FailureScenario]:
     """A system on the tests' broker and database, shared by the tests of this directory."""
     with virtual_host(broker_node) as broker:
         env = {
@@ -44,7 +44,7 @@ async def scene(
         told = DurableTap(broker.url)
         async with running(stack, broker.vhost, env) as system:
             await told.declare()
-            yield Scene(system, env, told)
+            yield FailureScenario(system, env, told)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ async def frail(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Outag
             told = DurableTap(broker.url)
             async with running(Stack(directory / "state", env=env), "%2F", env) as system:
                 await told.declare()
-                scene = Scene(system, env, told)
+                scene = FailureScenario(system, env, told)
                 yield Outage(scene, broker, database, network, directory / "rabbitmq")
     finally:
         broker.kill()

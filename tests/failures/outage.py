@@ -18,7 +18,7 @@ from local_stack.proxy import Proxy
 from local_stack.rabbitmq_node import BrokerNode, find_server
 from local_stack.stack import SERVICES
 from saga.rabbitmq.connection import connect
-from tests.failures.scenario import Scene
+from tests.failures.scenario import FailureScenario
 from tests.support.broker import Client, until
 
 DELAYED = "sim:delay:2"
@@ -29,7 +29,12 @@ class Outage:
     """A scene with everything it stands on, and what can be done to that."""
 
     def __init__(
-        self, scene: Scene, broker: BrokerNode, database: DatabaseNode, network: Proxy, directory: Path
+        self,
+        scene: FailureScenario,
+        broker: BrokerNode,
+        database: DatabaseNode,
+        network: Proxy,
+        directory: Path,
     ) -> None:
         self.scene = scene
         self.system = scene.system

@@ -28,7 +28,7 @@ CONFIRMED = (
 """The events of an order that is confirmed without detours."""
 
 
-class Scene:
+class FailureScenario:
     """A running system, the environment that its services were started with, and a tap on its events."""
 
     def __init__(self, system: System, env: Mapping[str, str], told: DurableTap) -> None:

@@ -13,7 +13,7 @@ import sys
 import pytest
 
 from local_stack.process import Child
-from tests.failures.scenario import CONFIRMED, ROOT, Scene
+from tests.failures.scenario import CONFIRMED, ROOT, FailureScenario
 from tests.support.broker import until
 from tests.support.failpoints import FAILPOINT
 from tests.support.system import ended_all
@@ -28,7 +28,9 @@ async def died(child: Child, point: str) -> None:
     assert f'"point": "{point}"' in child.log_tail(1), child.describe_end()
 
 
-async def survived(scene: Scene, service: str, point: str, nth: int = 1, limit: float = 120) -> None:
+async def survived(
+    scene: FailureScenario, service: str, point: str, nth: int = 1, limit: float = 120
+) -> None:
     """Have a service die at a point while orders are placed; all of them are confirmed, told once each."""
     product = await scene.system.stock(north=MANY, south=MANY)
     async with (
@@ -43,32 +45,38 @@ async def survived(scene: Scene, service: str, point: str, nth: int = 1, limit: 
 
 
 @pytest.mark.parametrize("service", ["order_service", "inventory_service"])
-async def test_when_the_process_dies_after_saving_before_publishing(scene: Scene, service: str) -> None:
+async def test_when_the_process_dies_after_saving_before_publishing(
+    scene: FailureScenario, service: str
+) -> None:
     await survived(scene, service, "saved")
 
 
 @pytest.mark.parametrize("service", ["order_service", "inventory_service"])
 async def test_when_the_process_dies_after_publishing_before_acknowledging(
-    scene: Scene, service: str
+    scene: FailureScenario, service: str
 ) -> None:
     await survived(scene, service, "published", nth=2)
 
 
 async def test_when_the_process_dies_with_a_payment_made_and_its_request_not_acknowledged(
-    scene: Scene,
+    scene: FailureScenario,
 ) -> None:
     await survived(scene, "payment_service", "acking", nth=3)
 
 
-async def test_when_the_process_dies_while_charging_before_the_provider_has_decided(scene: Scene) -> None:
+async def test_when_the_process_dies_while_charging_before_the_provider_has_decided(
+    scene: FailureScenario,
+) -> None:
     await survived(scene, "payment_service", "charging", nth=5)
 
 
-async def test_when_the_process_dies_while_charging_after_the_provider_has_decided(scene: Scene) -> None:
+async def test_when_the_process_dies_while_charging_after_the_provider_has_decided(
+    scene: FailureScenario,
+) -> None:
     await survived(scene, "payment_service", "charged", nth=5)
 
 
-async def test_when_the_process_dies_while_payments_are_pending(scene: Scene) -> None:
+async def test_when_the_process_dies_while_payments_are_pending(scene: FailureScenario) -> None:
     # Who is to hear the provider's notice dies, too: every second order is never given notice of.
     product = await scene.system.stock(north=MANY)
     methods = ["sim:pending:8", "sim:pending:8:unheard"] * (MANY // 2)
@@ -84,33 +92,33 @@ async def test_when_the_process_dies_while_payments_are_pending(scene: Scene) ->
     await scene.told_once(order_ids)
 
 
-async def test_when_the_process_dies_in_the_inventory_transaction(scene: Scene) -> None:
+async def test_when_the_process_dies_in_the_inventory_transaction(scene: FailureScenario) -> None:
     # The database would end the transaction by itself after 60 s; the service's next process does at once.
     await survived(scene, "inventory_service", "committing", nth=2, limit=45)
 
 
 @pytest.mark.parametrize("service", ["order_service", "payment_service"])
 async def test_when_the_process_dies_while_the_relay_publishes_before_it_has_sent(
-    scene: Scene, service: str
+    scene: FailureScenario, service: str
 ) -> None:
     await survived(scene, service, "relaying")
 
 
 @pytest.mark.parametrize("service", ["order_service", "payment_service"])
 async def test_when_the_process_dies_while_the_relay_publishes_before_it_has_forgotten(
-    scene: Scene, service: str
+    scene: FailureScenario, service: str
 ) -> None:
     await survived(scene, service, "relayed")
 
 
 @pytest.mark.parametrize("service", ["order_service", "inventory_service"])
 async def test_when_the_process_is_killed_during_a_drain_with_a_batch_in_hand(
-    scene: Scene, service: str
+    scene: FailureScenario, service: str
 ) -> None:
     await survived(scene, service, "draining")
 
 
-async def test_when_the_process_is_killed_during_a_drain_while_charging(scene: Scene) -> None:
+async def test_when_the_process_is_killed_during_a_drain_while_charging(scene: FailureScenario) -> None:
     product = await scene.system.stock(north=MANY)
     async with asyncio.TaskGroup() as customers:
         slow = [
@@ -129,7 +137,7 @@ async def test_when_the_process_is_killed_during_a_drain_while_charging(scene: S
     await scene.told_once(order_ids)
 
 
-async def test_when_the_process_dies_while_the_relay_publishes_an_expiry(scene: Scene) -> None:
+async def test_when_the_process_dies_while_the_relay_publishes_an_expiry(scene: FailureScenario) -> None:
     product = await scene.system.stock(north=MANY)
     scene.system.stack.service("payment_service").kill()
     async with scene.rigged("inventory_service", **{FAILPOINT: "relaying"}) as doomed:

@@ -9,7 +9,7 @@ import pytest
 
 from order_service.order import GRACE
 from saga.clock import utc_now
-from tests.failures.scenario import CONFIRMED, Scene
+from tests.failures.scenario import CONFIRMED, FailureScenario
 from tests.failures.test_crash_points import died
 from tests.support.broker import until
 from tests.support.failpoints import CLOCK_AHEAD, FAILPOINT
@@ -25,7 +25,7 @@ REFUNDED = ("PaymentRefundRequested", "PaymentRefunded", "OrderFailed")
 
 @pytest.mark.parametrize("left", [1, 0])
 async def test_when_the_confirmation_of_a_paid_order_comes_after_its_hold_has_expired(
-    scene: Scene, left: int
+    scene: FailureScenario, left: int
 ) -> None:
     """The order service dies having asked for the payment; the payment is made, then the hold expires."""
     product = await scene.system.stock(north=1)
@@ -65,7 +65,7 @@ async def test_when_the_confirmation_of_a_paid_order_comes_after_its_hold_has_ex
     await scene.books_balance([order_id], product)
 
 
-async def test_when_expiry_and_confirmation_race(scene: Scene) -> None:
+async def test_when_expiry_and_confirmation_race(scene: FailureScenario) -> None:
     product = await scene.system.stock(north=MANY)
     delays = [0.5 + 1.3 * number / MANY for number in range(MANY)]
     order_ids = list(
@@ -85,7 +85,9 @@ async def test_when_expiry_and_confirmation_race(scene: Scene) -> None:
     await scene.books_balance(order_ids, product)
 
 
-async def test_when_holds_run_out_while_inventory_is_down_two_replicas_expire_each_once(scene: Scene) -> None:
+async def test_when_holds_run_out_while_inventory_is_down_two_replicas_expire_each_once(
+    scene: FailureScenario,
+) -> None:
     product = await scene.system.stock(north=2 * MANY)
     scene.system.stack.service("payment_service").kill()
     async with AsyncExitStack() as replicas:
@@ -108,7 +110,7 @@ async def test_when_holds_run_out_while_inventory_is_down_two_replicas_expire_ea
     await scene.books_balance(order_ids, product)
 
 
-async def test_when_an_order_misses_its_deadline_because_inventory_is_absent(scene: Scene) -> None:
+async def test_when_an_order_misses_its_deadline_because_inventory_is_absent(scene: FailureScenario) -> None:
     product = await scene.system.stock(north=MANY)
     scene.system.stack.service("inventory_service").kill()
     order_ids = await placed(scene, product)
@@ -123,7 +125,7 @@ async def test_when_an_order_misses_its_deadline_because_inventory_is_absent(sce
     await scene.books_balance(order_ids, product)
 
 
-async def test_when_an_order_misses_its_deadline_because_payment_is_absent(scene: Scene) -> None:
+async def test_when_an_order_misses_its_deadline_because_payment_is_absent(scene: FailureScenario) -> None:
     product = await scene.system.stock(north=MANY)
     scene.system.stack.service("payment_service").kill()
     order_ids = await placed(scene, product)
@@ -142,12 +144,12 @@ async def test_when_an_order_misses_its_deadline_because_payment_is_absent(scene
     await scene.books_balance(order_ids, product)
 
 
-async def placed(scene: Scene, product: str, **fields: Any) -> list[str]:
+async def placed(scene: FailureScenario, product: str, **fields: Any) -> list[str]:
     """Place orders at once; return their ids."""
     orders = (scene.system.place_surely(product, **fields) for _ in range(MANY))
     return list(await asyncio.gather(*orders))
 
 
-async def all_free(scene: Scene, product: str) -> bool:
+async def all_free(scene: FailureScenario, product: str) -> bool:
     """Nothing of a product is held or sold."""
     return await scene.system.levels(product) == {"north": (MANY, 0, 0)}

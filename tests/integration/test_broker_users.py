@@ -11,14 +11,14 @@ from aio_pika.abc import AbstractConnection
 from aiormq.exceptions import ChannelAccessRefused
 
 from events.catalogue import EVENT_TYPES, ORDER, SERVICES
-from events.identity import introduced
-from operations.dead_letters.dead_letter import Wanted
+from events.identity import with_defaults
+from operations.dead_letters.dead_letter import DeadLetterFilter
 from operations.dead_letters.queue import opened
 from operations.errors import CommandError
 from operations.event_tap import connected, tap
 from operations.publishing import send
 from saga.clock import utc_now
-from saga.messaging.topology import SUSPECTS_KEY, exchange_of, home_exchange
+from saga.messaging.topology import QUARANTINE_KEY, exchange_of, home_exchange
 from saga.messaging.users import ADMINISTRATOR, OPERATOR, PUBLISHER
 from saga.rabbitmq.declare import bind_events, declare_bound, declare_own
 from saga.rabbitmq.publisher import missing_queues
@@ -168,10 +168,13 @@ async def test_a_service_may_do_all_that_it_does(defined: Broker, service: str) 
         channel = await connection.channel()
         for kind in topology.publishes:
             await published(topology.exchange, f"{kind}.o-1", user_id=service)(channel)
-        for key in (SUSPECTS_KEY, *(topology.delay_key(attempt) for attempt in range(len(topology.delays)))):
+        for key in (
+            QUARANTINE_KEY,
+            *(topology.delay_key(attempt) for attempt in range(len(topology.delays))),
+        ):
             await published(topology.retry, key, user_id=service)(channel)
         await published(topology.dead, REQUEST, user_id=service)(channel)
-        for queue in (topology.queue, topology.suspects):
+        for queue in (topology.queue, topology.quarantine):
             await consumed(queue)(channel)
 
 
@@ -179,7 +182,7 @@ async def test_the_operator_taps_and_publishes_every_event(defined: Broker) -> N
     url = at(defined, OPERATOR).url
     async with tap(url, "#") as seen, asyncio.timeout(60):
         for event in every_event():
-            await send(url, introduced(event, utc_now()))
+            await send(url, with_defaults(event, utc_now()))
             assert (await anext(aiter(seen))).event.type == event.type
 
 
@@ -188,10 +191,10 @@ async def test_the_operator_looks_at_dead_letters_and_has_them_read_once_more(de
     async with defined.connected() as client:
         await client.publish(topology.dead, "InventoryReserved", b"{}", message_id="letter-1")
     async with opened(at(defined, OPERATOR).url, topology) as queue, asyncio.timeout(60):
-        async for letter in queue.letters(Wanted(id="letter-1")):
+        async for letter in queue.letters(DeadLetterFilter(id="letter-1")):
             await queue.replay(letter)
     async with opened(at(defined, OPERATOR).url, topology) as queue, asyncio.timeout(60):
-        assert [letter async for letter in queue.letters(Wanted(id="letter-1"))] == []
+        assert [letter async for letter in queue.letters(DeadLetterFilter(id="letter-1"))] == []
 
 
 async def test_the_publisher_starts_sagas_also_from_the_management_ui(defined: Broker) -> None:
@@ -209,7 +212,7 @@ async def test_a_command_that_is_refused_says_so_in_one_line(defined: Broker) ->
     url = at(defined, PUBLISHER).url
     (payment,) = [event for event in every_event() if event.type == "PaymentRequested"]
     with pytest.raises(CommandError, match="the broker refuses"):
-        await send(url, introduced(payment, utc_now()))
+        await send(url, with_defaults(payment, utc_now()))
     with pytest.raises(CommandError, match="the broker refuses"):
         async with tap(url, "#"):
             pass
@@ -217,7 +220,7 @@ async def test_a_command_that_is_refused_says_so_in_one_line(defined: Broker) ->
         await client.publish(TOPOLOGIES[ORDER].dead, "InventoryReserved", b"{}")
     with pytest.raises(CommandError, match="the broker refuses"):
         async with opened(url, TOPOLOGIES[ORDER]) as queue:
-            assert [letter async for letter in queue.letters(Wanted())]
+            assert [letter async for letter in queue.letters(DeadLetterFilter())]
 
 
 @pytest.mark.parametrize("user", EVERYBODY)

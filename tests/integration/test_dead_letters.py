@@ -20,8 +20,8 @@ from events.catalogue import (
 )
 from events.codec import decode, encode
 from events.fields import Item
-from events.identity import introduced
-from operations.dead_letters.dead_letter import Letter, Wanted
+from events.identity import with_defaults
+from operations.dead_letters.dead_letter import DeadLetter, DeadLetterFilter
 from operations.dead_letters.queue import DeadQueue, opened
 from operations.errors import CommandError
 from operations.event_tap import CONNECTION_NAME
@@ -59,7 +59,7 @@ def saga(module_broker: Broker, mongodb_url: str, tmp_path: Path) -> Commands:
     return Commands(module_broker.url, mongodb_url, DATABASE, tmp_path)
 
 
-class Shop:
+class MerchantSettings:
     """The order service, played by the test, and inventory's dead letters."""
 
     def __init__(self, service: Alone, client: Client, order: Neighbour) -> None:
@@ -95,14 +95,14 @@ class Shop:
 
 
 @pytest.fixture
-async def shop(module_broker: Broker, service: Alone) -> AsyncIterator[Shop]:
+async def shop(module_broker: Broker, service: Alone) -> AsyncIterator[MerchantSettings]:
     async with module_broker.connected() as client:
         neighbours = await stand_in_for_others(client, INVENTORY)
         service.wait_ready()
         location = {"latitude": 52.5, "longitude": 13.4}
         warehouses = {"warehouses": [{"warehouseId": "berlin", "location": location}]}
         service.http.put("/warehouses", json=warehouses).raise_for_status()
-        yield Shop(service, client, neighbours[ORDER])
+        yield MerchantSettings(service, client, neighbours[ORDER])
         for queue in (SERVICE.dead, ORDER):
             await (await client.channel.get_queue(queue, ensure=False)).purge()
 
@@ -123,13 +123,13 @@ def confirmation(order_id: str) -> InventoryConfirmationRequested:
 
 
 def complete(event: E) -> E:
-    return introduced(event, utc_now())
+    return with_defaults(event, utc_now())
 
 
 # What is there
 
 
-async def test_a_message_out_of_attempts_is_listed_and_shown(shop: Shop, saga: Commands) -> None:
+async def test_a_message_out_of_attempts_is_listed_and_shown(shop: MerchantSettings, saga: Commands) -> None:
     asked = confirmation(uuid4().hex)
     await shop.client.publish(
         "order.events", f"{KEY}.{asked.order_id}", encode(asked), message_id=asked.event_id
@@ -138,7 +138,7 @@ async def test_a_message_out_of_attempts_is_listed_and_shown(shop: Shop, saga: C
     listed = (await saga("list", "--service", "inventory")).stdout
     assert "inventory_service: 1 dead letter\n" in listed
     assert f"{asked.event_id}  {KEY}  order {asked.order_id}" in listed
-    assert ", 2 retries: out of attempts: NotYet: " in listed
+    assert ", 2 retries: out of attempts: OutOfOrder: " in listed
     shown = (await saga("show", "--id", str(asked.event_id))).stdout
     assert "order_service: no dead letters" in shown
     assert f"came by:   order.events, key {KEY}.{asked.order_id}" in shown
@@ -153,12 +153,14 @@ async def test_a_message_out_of_attempts_is_listed_and_shown(shop: Shop, saga: C
     assert letter["headers"][REASON] == letter["reason"]
 
 
-async def test_looking_leaves_every_letter_in_its_place_however_often(shop: Shop, saga: Commands) -> None:
+async def test_looking_leaves_every_letter_in_its_place_however_often(
+    shop: MerchantSettings, saga: Commands
+) -> None:
     ids = [await shop.put_away(confirmation(uuid4().hex)) for _ in range(8)]
     for _ in range(60):  # more often than the delivery limit of any other queue, or the broker's default
         async with opened(saga.env["RABBITMQ_URL"], SERVICE) as queue:
             assert queue.total == 8
-            assert [letter.id async for letter in queue.letters(Wanted())] == ids
+            assert [letter.id async for letter in queue.letters(DeadLetterFilter())] == ids
     for limit in range(1, 9):
         assert await saga.ids("--limit", str(limit)) == ids[:limit]
     assert await saga.ids("--id", ids[5]) == [ids[5]]
@@ -166,13 +168,13 @@ async def test_looking_leaves_every_letter_in_its_place_however_often(shop: Shop
 
 
 async def test_a_command_that_is_cut_off_has_given_back_what_it_held(
-    shop: Shop, saga: Commands, module_broker: Broker
+    shop: MerchantSettings, saga: Commands, module_broker: Broker
 ) -> None:
     ids = [await shop.put_away(confirmation(uuid4().hex)) for _ in range(4)]
 
     async def look_and_be_cut_off() -> None:
         async with opened(saga.env["RABBITMQ_URL"], SERVICE) as queue:
-            assert [letter.id async for letter in queue.letters(Wanted(), 3)] == ids[:3]
+            assert [letter.id async for letter in queue.letters(DeadLetterFilter(), 3)] == ids[:3]
             assert await module_broker.cut_connections(CONNECTION_NAME) == 1
 
     with pytest.raises(CommandError, match="connection to the broker was lost"):
@@ -207,7 +209,7 @@ async def test_a_message_that_the_broker_put_away_is_understood_too(
 # What a replay would do, and does
 
 
-async def test_a_dry_run_says_what_a_replay_then_does(shop: Shop, saga: Commands) -> None:
+async def test_a_dry_run_says_what_a_replay_then_does(shop: MerchantSettings, saga: Commands) -> None:
     tea = shop.shelve(5)
     order_id, unknown = await shop.hold(tea), uuid4().hex
     garbage = Delivery(1, "order.events", KEY, b'{"type":"InventoryConfirmationRequested"}', "garbage")
@@ -229,7 +231,7 @@ async def test_a_dry_run_says_what_a_replay_then_does(shop: Shop, saga: Commands
     assert "would run: held -> allocated, publishes InventoryConfirmed\n" in text
     assert "handled already (allocated): publishes again InventoryConfirmed\n" in text
     assert "would be ignored: nothing to do, it is allocated\n" in text
-    assert "would wait in the delay queues for the order to become known: NotYet: " in text
+    assert "would wait in the delay queues for the order to become known: OutOfOrder: " in text
     assert "would be put away once more: orderId: Field required\n" in text
     await shop.dead(5)
     assert shop.level(tea) == (4, 1, 0)
@@ -247,11 +249,11 @@ async def test_a_dry_run_says_what_a_replay_then_does(shop: Shop, saga: Commands
     listed = await saga.document("list", "--service", "inventory")
     assert set(told(listed, "orderId", "attempts", "reason")) == {
         (None, 0, "orderId: Field required"),
-        (unknown, 2, "out of attempts: NotYet: confirmation of a reservation that nobody has asked for"),
+        (unknown, 2, "out of attempts: OutOfOrder: confirmation of a reservation that nobody has asked for"),
     }
 
 
-def counted(shop: Shop, since: dict[str, int] | None = None) -> dict[str, int]:
+def counted(shop: MerchantSettings, since: dict[str, int] | None = None) -> dict[str, int]:
     """Return how many messages had which outcome, in all or since an earlier count."""
     counts: dict[str, int] = {}
     for row in shop.http.get("/metrics").text.splitlines():
@@ -263,7 +265,9 @@ def counted(shop: Shop, since: dict[str, int] | None = None) -> dict[str, int]:
     return {name: count for name, count in changed.items() if count}
 
 
-async def test_what_waited_in_vain_is_done_once_its_order_is_known(shop: Shop, saga: Commands) -> None:
+async def test_what_waited_in_vain_is_done_once_its_order_is_known(
+    shop: MerchantSettings, saga: Commands
+) -> None:
     tea = shop.shelve(1)
     asked = request(tea)
     await shop.client.tell(confirmation(asked.order_id))
@@ -277,7 +281,7 @@ async def test_what_waited_in_vain_is_done_once_its_order_is_known(shop: Shop, s
 
 
 async def test_an_event_published_without_an_id_keeps_the_one_it_was_given(
-    shop: Shop, saga: Commands
+    shop: MerchantSettings, saga: Commands
 ) -> None:
     tea = shop.shelve(1)
     asked = request(tea)
@@ -292,12 +296,12 @@ async def test_an_event_published_without_an_id_keeps_the_one_it_was_given(
     assert confirmed.causation_id == letter["headers"][EVENT_ID]
 
 
-async def crash(queue: DeadQueue, letter: Letter) -> None:
+async def crash(queue: DeadQueue, letter: DeadLetter) -> None:
     raise CommandError("killed")
 
 
 async def test_a_crash_between_publishing_and_taking_away_only_doubles_a_message(
-    shop: Shop, saga: Commands, monkeypatch: pytest.MonkeyPatch
+    shop: MerchantSettings, saga: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tea = shop.shelve(3)
     order_id = await shop.hold(tea)
@@ -315,7 +319,7 @@ async def test_a_crash_between_publishing_and_taking_away_only_doubles_a_message
     await shop.dead(0)
 
 
-async def test_what_no_queue_takes_stays_a_dead_letter(shop: Shop, saga: Commands) -> None:
+async def test_what_no_queue_takes_stays_a_dead_letter(shop: MerchantSettings, saga: Commands) -> None:
     ids = [await shop.put_away(confirmation(uuid4().hex)) for _ in range(3)]
     queue = await shop.client.channel.get_queue(INVENTORY, ensure=False)
     await queue.unbind(SERVICE.back, "")
@@ -328,7 +332,7 @@ async def test_what_no_queue_takes_stays_a_dead_letter(shop: Shop, saga: Command
     assert await saga.ids() == ids
 
 
-async def test_a_replay_takes_only_what_was_asked_for(shop: Shop, saga: Commands) -> None:
+async def test_a_replay_takes_only_what_was_asked_for(shop: MerchantSettings, saga: Commands) -> None:
     tea = shop.shelve(9)
     orders = [await shop.hold(tea) for _ in range(3)]
     ids = [await shop.put_away(confirmation(order_id)) for order_id in orders]
@@ -344,7 +348,7 @@ async def test_a_replay_takes_only_what_was_asked_for(shop: Shop, saga: Commands
 
 
 async def test_a_drop_takes_just_what_matches_and_leaves_the_others_in_order(
-    shop: Shop, saga: Commands
+    shop: MerchantSettings, saga: Commands
 ) -> None:
     reasons = ["not JSON: a", "out of attempts", "not JSON: b", "died", "out of attempts"]
     ids = [await shop.put_away(confirmation(uuid4().hex), reason) for reason in reasons]
@@ -354,7 +358,9 @@ async def test_a_drop_takes_just_what_matches_and_leaves_the_others_in_order(
     assert await saga.ids() == [ids[1], ids[3], ids[4]]
 
 
-async def test_a_drop_asks_first_and_does_nothing_without_a_yes(shop: Shop, saga: Commands) -> None:
+async def test_a_drop_asks_first_and_does_nothing_without_a_yes(
+    shop: MerchantSettings, saga: Commands
+) -> None:
     (message_id,) = [await shop.put_away(confirmation(uuid4().hex))]
     refused = await saga("drop", "--service", "inventory", answer="n\n", code=1)
     assert "Drop inventory_service: 1 dead letter for good?" in refused.stderr
@@ -365,7 +371,7 @@ async def test_a_drop_asks_first_and_does_nothing_without_a_yes(shop: Shop, saga
 
 
 async def test_a_letter_is_printed_before_it_is_dropped(
-    shop: Shop, saga: Commands, monkeypatch: pytest.MonkeyPatch
+    shop: MerchantSettings, saga: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     message_id = await shop.put_away(confirmation(uuid4().hex))
     with monkeypatch.context() as patched:
@@ -377,7 +383,7 @@ async def test_a_letter_is_printed_before_it_is_dropped(
 
 
 async def test_what_was_dropped_can_be_published_again_through_the_management_api(
-    shop: Shop, saga: Commands, module_broker: Broker
+    shop: MerchantSettings, saga: Commands, module_broker: Broker
 ) -> None:
     tea = shop.shelve(2)
     order_id = await shop.hold(tea)
@@ -397,7 +403,7 @@ async def test_what_was_dropped_can_be_published_again_through_the_management_ap
 # What is not there
 
 
-async def test_no_dead_letters_are_nothing_to_do(shop: Shop, saga: Commands) -> None:
+async def test_no_dead_letters_are_nothing_to_do(shop: MerchantSettings, saga: Commands) -> None:
     for command in ("list", "show", "replay", "drop"):
         assert (
             await saga(command, "--service", "inventory")
@@ -418,7 +424,9 @@ async def test_a_broker_without_the_queue_is_told_of_in_a_line(
         assert "saga up" in line
 
 
-async def test_a_dry_run_without_the_database_is_told_of_in_a_line(shop: Shop, saga: Commands) -> None:
+async def test_a_dry_run_without_the_database_is_told_of_in_a_line(
+    shop: MerchantSettings, saga: Commands
+) -> None:
     await shop.put_away(confirmation(uuid4().hex))
     saga.env["MONGODB_URL"] = "mongodb://someone:s3cret@127.0.0.1:1/?serverSelectionTimeoutMS=100"
     line = one_line(await saga("replay", "--service", "inventory", "--dry-run", code=1))

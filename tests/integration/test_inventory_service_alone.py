@@ -58,7 +58,7 @@ def service(
         yield service
 
 
-class Shop:
+class MerchantSettings:
     """The order service, played by the test, and the shelves it orders from."""
 
     def __init__(self, service: Alone, client: Client, order: Neighbour) -> None:
@@ -114,12 +114,12 @@ class Shop:
 
 
 @pytest.fixture
-async def shop(module_broker: Broker, service: Alone) -> AsyncIterator[Shop]:
+async def shop(module_broker: Broker, service: Alone) -> AsyncIterator[MerchantSettings]:
     async with module_broker.connected() as client:
         neighbours = await stand_in_for_others(client, INVENTORY)
         service.wait_ready()
         service.http.put("/warehouses", json={"warehouses": WAREHOUSES}).raise_for_status()
-        shop = Shop(service, client, neighbours[ORDER])
+        shop = MerchantSettings(service, client, neighbours[ORDER])
         yield shop
         shop.check_books()
         for queue in (ORDER, PAYMENT):
@@ -153,7 +153,7 @@ def line(order_id: str, product: str, quantity: int, warehouse: str = "berlin") 
 # Events in, events out
 
 
-async def test_stock_is_held(shop: Shop) -> None:
+async def test_stock_is_held(shop: MerchantSettings) -> None:
     tea, cup = shop.shelve(berlin=10), shop.shelve(berlin=3)
     asked = request(
         Item(product_id=tea, quantity=2),
@@ -179,7 +179,7 @@ async def test_stock_is_held(shop: Shop) -> None:
     assert len(seen["lines"]) == 2
 
 
-async def test_an_order_says_how_long_its_hold_lasts(shop: Shop) -> None:
+async def test_an_order_says_how_long_its_hold_lasts(shop: MerchantSettings) -> None:
     tea = shop.shelve(berlin=1)
     asked = request(Item(product_id=tea, quantity=1), expires_in=3600)
     before = utc_now()
@@ -188,7 +188,9 @@ async def test_an_order_says_how_long_its_hold_lasts(shop: Shop) -> None:
     assert before <= held.expires_at - timedelta(seconds=3600) <= utc_now()
 
 
-async def test_without_enough_stock_nothing_is_held_and_the_shortages_are_named(shop: Shop) -> None:
+async def test_without_enough_stock_nothing_is_held_and_the_shortages_are_named(
+    shop: MerchantSettings,
+) -> None:
     tea, cup = shop.shelve(berlin=10), shop.shelve(berlin=1, lisbon=1)
     asked = request(Item(product_id=tea, quantity=2), Item(product_id=cup, quantity=3))
     await shop.tell(asked)
@@ -201,7 +203,7 @@ async def test_without_enough_stock_nothing_is_held_and_the_shortages_are_named(
     assert shop.status(asked.order_id) == "rejected"
 
 
-async def test_an_unknown_product_is_refused(shop: Shop) -> None:
+async def test_an_unknown_product_is_refused(shop: MerchantSettings) -> None:
     tea = shop.shelve(berlin=10)
     asked = request(Item(product_id=tea, quantity=2), Item(product_id="nobody-has-this", quantity=1))
     await shop.tell(asked)
@@ -211,7 +213,7 @@ async def test_an_unknown_product_is_refused(shop: Shop) -> None:
     assert shop.level(tea) == (10, 0, 0)
 
 
-async def test_an_unknown_warehouse_is_refused(shop: Shop) -> None:
+async def test_an_unknown_warehouse_is_refused(shop: MerchantSettings) -> None:
     tea = shop.shelve(berlin=10)
     asked = request(Item(product_id=tea, quantity=2, warehouse_id="atlantis"))
     await shop.tell(asked)
@@ -220,7 +222,7 @@ async def test_an_unknown_warehouse_is_refused(shop: Shop) -> None:
     assert shop.level(tea) == (10, 0, 0)
 
 
-async def test_a_line_that_names_its_warehouse_is_taken_from_there_only(shop: Shop) -> None:
+async def test_a_line_that_names_its_warehouse_is_taken_from_there_only(shop: MerchantSettings) -> None:
     tea = shop.shelve(berlin=10, lisbon=2)
     asked = request(Item(product_id=tea, quantity=2, warehouse_id="lisbon"), user_location=NEAR_BERLIN)
     await shop.tell(asked)
@@ -233,7 +235,7 @@ async def test_a_line_that_names_its_warehouse_is_taken_from_there_only(shop: Sh
     assert shop.level(tea) == (10, 0, 0)
 
 
-async def test_an_order_that_no_warehouse_can_fill_alone_is_held_at_two(shop: Shop) -> None:
+async def test_an_order_that_no_warehouse_can_fill_alone_is_held_at_two(shop: MerchantSettings) -> None:
     tea = shop.shelve(berlin=4, lisbon=3)
     asked = request(Item(product_id=tea, quantity=6))
     await shop.tell(asked)
@@ -249,7 +251,9 @@ async def test_an_order_that_no_warehouse_can_fill_alone_is_held_at_two(shop: Sh
 
 
 @pytest.mark.parametrize(("near", "warehouse"), [(NEAR_LISBON, "lisbon"), (NEAR_BERLIN, "berlin")])
-async def test_the_nearest_warehouse_is_drawn_on_first(shop: Shop, near: Location, warehouse: str) -> None:
+async def test_the_nearest_warehouse_is_drawn_on_first(
+    shop: MerchantSettings, near: Location, warehouse: str
+) -> None:
     other = "lisbon" if warehouse == "berlin" else "berlin"
     tea = shop.shelve(**{warehouse: 2, other: 100})
     asked = request(Item(product_id=tea, quantity=2), user_location=near)
@@ -258,7 +262,7 @@ async def test_the_nearest_warehouse_is_drawn_on_first(shop: Shop, near: Locatio
     assert held.reservations == (line(asked.order_id, tea, 2, warehouse),)
 
 
-async def test_a_hold_becomes_an_allocation(shop: Shop) -> None:
+async def test_a_hold_becomes_an_allocation(shop: MerchantSettings) -> None:
     tea = shop.shelve(berlin=10)
     order_id = await shop.hold(tea, 2)
     await shop.tell(confirmation(order_id))
@@ -268,7 +272,7 @@ async def test_a_hold_becomes_an_allocation(shop: Shop) -> None:
     assert shop.status(order_id) == "allocated"
 
 
-async def test_a_release_gives_the_stock_back(shop: Shop) -> None:
+async def test_a_release_gives_the_stock_back(shop: MerchantSettings) -> None:
     tea = shop.shelve(berlin=10)
     order_id = await shop.hold(tea, 2)
     await shop.tell(release(order_id))
@@ -281,7 +285,7 @@ async def test_a_release_gives_the_stock_back(shop: Shop) -> None:
     assert shop.level(tea) == (10, 0, 0)
 
 
-async def test_a_release_that_comes_before_its_request_leaves_a_tombstone(shop: Shop) -> None:
+async def test_a_release_that_comes_before_its_request_leaves_a_tombstone(shop: MerchantSettings) -> None:
     tea = shop.shelve(berlin=10)
     order_id = uuid4().hex
     await shop.tell(release(order_id))
@@ -296,7 +300,7 @@ async def test_a_release_that_comes_before_its_request_leaves_a_tombstone(shop: 
     assert shop.status(order_id) == "released"
 
 
-async def test_an_allocation_is_not_released(shop: Shop) -> None:
+async def test_an_allocation_is_not_released(shop: MerchantSettings) -> None:
     tea = shop.shelve(berlin=10)
     order_id = await shop.hold(tea, 2)
     await shop.tell(confirmation(order_id))
@@ -307,7 +311,7 @@ async def test_an_allocation_is_not_released(shop: Shop) -> None:
     assert shop.status(order_id) == "allocated"
 
 
-async def test_a_confirmation_that_comes_before_its_request_waits(shop: Shop) -> None:
+async def test_a_confirmation_that_comes_before_its_request_waits(shop: MerchantSettings) -> None:
     tea = shop.shelve(berlin=10)
     order_id = uuid4().hex
     await shop.tell(confirmation(order_id))
@@ -319,7 +323,7 @@ async def test_a_confirmation_that_comes_before_its_request_waits(shop: Shop) ->
     assert shop.level(tea) == (8, 0, 2)
 
 
-def metric(shop: Shop, name: str, kind: str) -> float:
+def metric(shop: MerchantSettings, name: str, kind: str) -> float:
     """Return a counter of events of one type."""
     return sum(
         float(row.rpartition(" ")[2])
@@ -331,7 +335,7 @@ def metric(shop: Shop, name: str, kind: str) -> float:
 # The clock
 
 
-async def test_a_hold_that_runs_out_gives_the_stock_back(shop: Shop) -> None:
+async def test_a_hold_that_runs_out_gives_the_stock_back(shop: MerchantSettings) -> None:
     tea = shop.shelve(berlin=10)
     order_id = await shop.hold(tea, 2, expires_in=1)
     assert shop.level(tea) == (8, 2, 0)
@@ -346,7 +350,7 @@ async def test_a_hold_that_runs_out_gives_the_stock_back(shop: Shop) -> None:
 
 
 async def test_a_confirmation_after_the_hold_ran_out_takes_the_stock_again_if_it_is_there(
-    shop: Shop,
+    shop: MerchantSettings,
 ) -> None:
     tea, cup = shop.shelve(berlin=2, lisbon=2), shop.shelve(berlin=2)
     lucky = await shop.hold(tea, 2, expires_in=1)
@@ -374,7 +378,7 @@ async def test_a_confirmation_after_the_hold_ran_out_takes_the_stock_again_if_it
 
 
 async def test_a_request_published_twice_by_hand_is_answered_with_the_same_event(
-    shop: Shop, module_broker: Broker
+    shop: MerchantSettings, module_broker: Broker
 ) -> None:
     tea = shop.shelve(berlin=10)
     order_id = uuid4().hex
@@ -396,7 +400,9 @@ async def test_a_request_published_twice_by_hand_is_answered_with_the_same_event
     assert shop.level(tea) == (8, 2, 0)
 
 
-async def test_a_request_with_another_id_or_other_content_gets_the_first_answer(shop: Shop) -> None:
+async def test_a_request_with_another_id_or_other_content_gets_the_first_answer(
+    shop: MerchantSettings,
+) -> None:
     tea = shop.shelve(berlin=10)
     first = request(Item(product_id=tea, quantity=2), event_id=uuid4().hex)
     await shop.tell(first)
@@ -408,7 +414,7 @@ async def test_a_request_with_another_id_or_other_content_gets_the_first_answer(
     assert shop.level(tea) == (8, 2, 0)
 
 
-async def test_a_rejected_request_stays_rejected(shop: Shop) -> None:
+async def test_a_rejected_request_stays_rejected(shop: MerchantSettings) -> None:
     tea = shop.shelve(berlin=1)
     first = request(Item(product_id=tea, quantity=2), event_id=uuid4().hex)
     await shop.tell(first)
@@ -422,7 +428,7 @@ async def test_a_rejected_request_stays_rejected(shop: Shop) -> None:
 
 @pytest.mark.parametrize(("ask", "kind"), [(confirmation, InventoryConfirmed), (release, InventoryReleased)])
 async def test_what_was_asked_twice_is_done_once_and_answered_twice(
-    shop: Shop, ask: Callable[[str, str], Event], kind: type[Event]
+    shop: MerchantSettings, ask: Callable[[str, str], Event], kind: type[Event]
 ) -> None:
     tea = shop.shelve(berlin=10)
     order_id = await shop.hold(tea, 2)
@@ -434,7 +440,7 @@ async def test_what_was_asked_twice_is_done_once_and_answered_twice(
     assert shop.level(tea) == ((8, 0, 2) if kind is InventoryConfirmed else (10, 0, 0))
 
 
-async def test_a_hot_product_is_sold_once(shop: Shop) -> None:
+async def test_a_hot_product_is_sold_once(shop: MerchantSettings) -> None:
     tea = shop.shelve(berlin=4, lisbon=3)
     asked = [request(Item(product_id=tea, quantity=1)) for _ in range(20)]
     await asyncio.gather(*(shop.tell(event) for event in asked))
@@ -445,7 +451,7 @@ async def test_a_hot_product_is_sold_once(shop: Shop) -> None:
     assert (shop.level(tea, "berlin"), shop.level(tea, "lisbon")) == ((0, 4, 0), (0, 3, 0))
 
 
-async def test_a_bad_message_is_put_away_and_the_service_goes_on(shop: Shop) -> None:
+async def test_a_bad_message_is_put_away_and_the_service_goes_on(shop: MerchantSettings) -> None:
     bad = (
         b'{"type":"InventoryReservationRequested","orderId":"o-1","userId":"u-1","items":[],"totalAmount":1}'
     )
@@ -464,7 +470,7 @@ def body(product: str, quantity: int = 1, **fields: object) -> dict[str, object]
     return {"userId": "u-1", "items": [{"productId": product, "quantity": quantity}], **fields}
 
 
-async def test_a_hold_made_over_http_starts_no_saga_and_is_made_once(shop: Shop) -> None:
+async def test_a_hold_made_over_http_starts_no_saga_and_is_made_once(shop: MerchantSettings) -> None:
     tea = shop.shelve(berlin=10)
     order_id = uuid4().hex
     first = shop.http.post("/reservations", json=body(tea, 2, orderId=order_id))
@@ -485,7 +491,7 @@ async def test_a_hold_made_over_http_starts_no_saga_and_is_made_once(shop: Shop)
     await shop.nothing_came()
 
 
-async def test_a_hold_made_over_http_is_confirmed_over_http(shop: Shop) -> None:
+async def test_a_hold_made_over_http_is_confirmed_over_http(shop: MerchantSettings) -> None:
     tea = shop.shelve(berlin=10)
     order_id = shop.http.post("/reservations", json=body(tea, 2)).json()["orderId"]
     for _ in range(2):
@@ -497,7 +503,7 @@ async def test_a_hold_made_over_http_is_confirmed_over_http(shop: Shop) -> None:
     await shop.nothing_came()
 
 
-async def test_a_hold_made_over_http_is_released_over_http(shop: Shop) -> None:
+async def test_a_hold_made_over_http_is_released_over_http(shop: MerchantSettings) -> None:
     tea = shop.shelve(berlin=10)
     order_id = shop.http.post("/reservations", json=body(tea, 2)).json()["orderId"]
     for _ in range(2):
@@ -509,7 +515,7 @@ async def test_a_hold_made_over_http_is_released_over_http(shop: Shop) -> None:
     await shop.nothing_came()
 
 
-async def test_a_hold_made_over_http_runs_out_in_silence(shop: Shop) -> None:
+async def test_a_hold_made_over_http_runs_out_in_silence(shop: MerchantSettings) -> None:
     tea = shop.shelve(berlin=10)
     order_id = shop.http.post("/reservations", json=body(tea, 2, expiresIn=1)).json()["orderId"]
     await until(lambda: shop.status(order_id) == "expired", "the hold runs out")
@@ -518,7 +524,7 @@ async def test_a_hold_made_over_http_runs_out_in_silence(shop: Shop) -> None:
     await shop.nothing_came()
 
 
-async def test_a_hold_made_over_http_with_a_price_starts_a_saga(shop: Shop) -> None:
+async def test_a_hold_made_over_http_with_a_price_starts_a_saga(shop: MerchantSettings) -> None:
     tea = shop.shelve(berlin=10, lisbon=10)
     asked = body(
         tea,
@@ -545,7 +551,7 @@ async def test_a_hold_made_over_http_with_a_price_starts_a_saga(shop: Shop) -> N
     assert shop.level(tea, "lisbon") == (8, 0, 2)
 
 
-async def test_what_belongs_to_a_saga_is_not_changed_over_http(shop: Shop) -> None:
+async def test_what_belongs_to_a_saga_is_not_changed_over_http(shop: MerchantSettings) -> None:
     tea = shop.shelve(berlin=10)
     by_event = await shop.hold(tea, 2)
     by_price = shop.http.post("/reservations", json=body(tea, 1, totalAmount=1)).json()["orderId"]
@@ -559,7 +565,7 @@ async def test_what_belongs_to_a_saga_is_not_changed_over_http(shop: Shop) -> No
     assert shop.level(tea) == (6, 4, 0)
 
 
-async def test_the_same_idempotency_key_means_the_same_hold(shop: Shop) -> None:
+async def test_the_same_idempotency_key_means_the_same_hold(shop: MerchantSettings) -> None:
     tea = shop.shelve(berlin=10)
     key = {"Idempotency-Key": f"key-{uuid4().hex}"}
     first, again = (shop.http.post("/reservations", json=body(tea, 2), headers=key) for _ in range(2))
@@ -576,7 +582,9 @@ async def test_the_same_idempotency_key_means_the_same_hold(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("price", [None, "12.50"])
-async def test_the_same_hold_asked_for_many_times_at_once_is_made_once(shop: Shop, price: str | None) -> None:
+async def test_the_same_hold_asked_for_many_times_at_once_is_made_once(
+    shop: MerchantSettings, price: str | None
+) -> None:
     tea = shop.shelve(berlin=10)
     order_id = uuid4().hex
     asked = body(tea, 2, orderId=order_id, totalAmount=price)
@@ -591,7 +599,7 @@ async def test_the_same_hold_asked_for_many_times_at_once_is_made_once(shop: Sho
     await shop.nothing_came()
 
 
-async def test_a_hold_that_a_saga_took_over_is_still_the_same_hold(shop: Shop) -> None:
+async def test_a_hold_that_a_saga_took_over_is_still_the_same_hold(shop: MerchantSettings) -> None:
     tea = shop.shelve(berlin=10)
     asked = body(tea, 2, orderId=uuid4().hex)
     first = shop.http.post("/reservations", json=asked).json()
@@ -602,7 +610,7 @@ async def test_a_hold_that_a_saga_took_over_is_still_the_same_hold(shop: Shop) -
     assert shop.level(tea) == (8, 2, 0)
 
 
-async def test_what_was_refused_to_a_saga_is_not_called_a_hold(shop: Shop) -> None:
+async def test_what_was_refused_to_a_saga_is_not_called_a_hold(shop: MerchantSettings) -> None:
     tea = shop.shelve(berlin=1)
     asked = request(Item(product_id=tea, quantity=2))
     await shop.tell(asked)
@@ -630,7 +638,7 @@ async def test_a_hold_with_a_price_made_while_the_broker_is_away_starts_its_saga
     assert held.total_amount == Decimal("12.50")
 
 
-async def test_a_hold_that_cannot_be_made_over_http_is_not_remembered(shop: Shop) -> None:
+async def test_a_hold_that_cannot_be_made_over_http_is_not_remembered(shop: MerchantSettings) -> None:
     tea = shop.shelve(berlin=1)
     order_id = uuid4().hex
     refused = shop.http.post("/reservations", json=body(tea, 2, orderId=order_id))
@@ -642,7 +650,7 @@ async def test_a_hold_that_cannot_be_made_over_http_is_not_remembered(shop: Shop
     await shop.nothing_came()
 
 
-async def test_stock_levels_are_set_and_read(shop: Shop) -> None:
+async def test_stock_levels_are_set_and_read(shop: MerchantSettings) -> None:
     tea = shop.shelve(berlin=10)
     await shop.hold(tea, 2)
     level = shop.http.get("/stock", params={"productId": tea}).json()["stock"][0]
@@ -671,13 +679,13 @@ async def test_stock_levels_are_set_and_read(shop: Shop) -> None:
     assert shop.http.get("/stock", params={"productId": "never-shelved"}).json() == {"stock": []}
 
 
-def put_level(shop: Shop, product: str, available: int, version: str) -> httpx.Response:
+def put_level(shop: MerchantSettings, product: str, available: int, version: str) -> httpx.Response:
     return shop.http.put(
         f"/stock/berlin/{product}", json={"available": available}, headers={"If-Match": version}
     )
 
 
-async def test_warehouses_are_added_and_changed(shop: Shop) -> None:
+async def test_warehouses_are_added_and_changed(shop: MerchantSettings) -> None:
     added = {"warehouseId": f"w-{uuid4().hex[:8]}", "location": {"latitude": 1.5, "longitude": 2}}
     answer = shop.http.put("/warehouses", json={"warehouses": [added]})
     assert answer.status_code == 200
@@ -691,7 +699,7 @@ async def test_warehouses_are_added_and_changed(shop: Shop) -> None:
     assert [row for row in listed if row["warehouseId"] == added["warehouseId"]] == [renamed]
 
 
-async def test_no_warehouses_at_all_change_nothing(shop: Shop) -> None:
+async def test_no_warehouses_at_all_change_nothing(shop: MerchantSettings) -> None:
     listed = shop.http.get("/warehouses").json()
     answer = shop.http.put("/warehouses", json={"warehouses": []})
     assert answer.status_code == 200, answer.text
@@ -791,7 +799,7 @@ def test_the_api_describes_itself(service: Alone) -> None:
 
 
 async def test_while_the_database_is_away_nothing_is_half_done_and_afterwards_all_is_done(
-    shop: Shop, service: Alone, database: DatabaseNode
+    shop: MerchantSettings, service: Alone, database: DatabaseNode
 ) -> None:
     tea, cup = shop.shelve(berlin=10), shop.shelve(berlin=4, lisbon=3)
     by_hand = uuid4().hex

@@ -12,7 +12,7 @@ from events.catalogue import ORDER, InventoryConfirmationRequested
 from events.codec import decode
 from local_stack.process import Child
 from saga.messaging.message import REASON
-from saga.messaging.topology import GUILTY_AFTER, SUSPECT_AFTER
+from saga.messaging.topology import POISON_AFTER, QUARANTINE_AFTER
 from tests.support.broker import Broker, Client, until
 from tests.support.crashing_consumer import SERVICE
 from tests.support.services import TOPOLOGIES
@@ -73,7 +73,7 @@ async def test_a_message_that_kills_its_process_is_isolated_and_its_neighbours_a
             await ask(client, "afterwards")
             await until_answered(client, {"afterwards"})
         # Its reader may have died between setting it aside and saying so: then it is there twice.
-        assert SUSPECT_AFTER + GUILTY_AFTER <= supervisor.deaths <= 2 * (SUSPECT_AFTER + GUILTY_AFTER)
+        assert QUARANTINE_AFTER + POISON_AFTER <= supervisor.deaths <= 2 * (QUARANTINE_AFTER + POISON_AFTER)
         for _ in range(await client.depth(SERVICE.dead)):
             letter = await client.get(SERVICE.dead)
             await letter.ack()
@@ -101,4 +101,4 @@ async def until_answered(client: Client, order_ids: set[str]) -> None:
 
 
 async def emptied(client: Client) -> bool:
-    return all([await client.depth(queue) == 0 for queue in (SERVICE.queue, SERVICE.suspects)])
+    return all([await client.depth(queue) == 0 for queue in (SERVICE.queue, SERVICE.quarantine)])

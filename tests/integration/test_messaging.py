@@ -25,10 +25,10 @@ from local_stack.proxy import proxy_to
 from saga.clock import utc_now
 from saga.messaging import consumer as intake
 from saga.messaging import metrics
-from saga.messaging.consumer import Intake
+from saga.messaging.consumer import BatchConsumer
 from saga.messaging.message import ATTEMPTS, EVENT_ID, ORIGIN_KEY, REASON, Delivery, read, to_message
-from saga.messaging.results import Done, Handler, Later, Retry, Unavailable, Verdict
-from saga.messaging.topology import SUSPECTS_KEY, Topology
+from saga.messaging.results import Deferred, Handled, Handler, Result, Retry, Unavailable
+from saga.messaging.topology import QUARANTINE_KEY, Topology
 from saga.rabbitmq.declare import bind_events, declare_bound
 from saga.rabbitmq.link import Rabbit
 from saga.rabbitmq.publisher import missing_queues
@@ -73,9 +73,9 @@ class Confirming:
     def handled(self) -> list[str]:
         return [event.order_id for batch in self.batches for event in batch]
 
-    async def __call__(self, events: Sequence[Event]) -> Sequence[Verdict]:
+    async def __call__(self, events: Sequence[Event]) -> Sequence[Result]:
         self.batches.append(list(events))
-        return [Done([answer(event)]) for event in events]
+        return [Handled([answer(event)]) for event in events]
 
 
 async def nothing_is_away() -> None:
@@ -93,7 +93,7 @@ async def serving(
 ) -> AsyncIterator[Rabbit]:
     """A service that handles its events with this handler, until the block ends."""
     rabbit = Rabbit(url or broker.url, topology, drain_timeout=5, **options)  # type: ignore[arg-type]
-    intakes = [Intake(topology, handle, available, alone=alone) for alone in (False, True)]
+    intakes = [BatchConsumer(topology, handle, available, alone=alone) for alone in (False, True)]
     running = asyncio.create_task(rabbit.run(intakes))
     try:
         yield rabbit
@@ -208,7 +208,7 @@ async def test_a_service_waits_for_its_neighbours_and_starts_when_they_come(
     confirming = Confirming()
     async with serving(broker, confirming) as rabbit:
         await until(
-            lambda: rabbit.waits_for == ["order.events", ORDER, ASKER.suspects],
+            lambda: rabbit.waits_for == ["order.events", ORDER, ASKER.quarantine],
             "it waits for the order service",
         )
         assert not rabbit.reading
@@ -277,9 +277,9 @@ async def test_a_failed_message_comes_back_after_a_pause_with_its_id_and_its_att
 ) -> None:
     seen: list[str | None] = []
 
-    async def second_time_lucky(events: Sequence[Event]) -> Sequence[Verdict]:
+    async def second_time_lucky(events: Sequence[Event]) -> Sequence[Result]:
         seen.extend(event.event_id for event in events)
-        return [Done([answer(events[0])]) if len(seen) > 1 else Retry("not yet")]
+        return [Handled([answer(events[0])]) if len(seen) > 1 else Retry("not yet")]
 
     async with serving(broker, second_time_lucky) as rabbit:
         await reading(rabbit)
@@ -295,9 +295,9 @@ async def test_a_message_out_of_attempts_is_put_away_and_holds_up_nobody(
 ) -> None:
     tries: list[str] = []
 
-    async def never_for_o_1(events: Sequence[Event]) -> Sequence[Verdict]:
+    async def never_for_o_1(events: Sequence[Event]) -> Sequence[Result]:
         tries.extend(event.order_id for event in events)
-        return [Retry("no luck") if event.order_id == "o-1" else Done([answer(event)]) for event in events]
+        return [Retry("no luck") if event.order_id == "o-1" else Handled([answer(event)]) for event in events]
 
     async with serving(broker, never_for_o_1) as rabbit:
         await reading(rabbit)
@@ -316,10 +316,10 @@ async def test_a_message_in_a_long_pause_holds_up_neither_the_others_nor_a_short
 ) -> None:
     tries: list[str] = []
 
-    async def handle(events: Sequence[Event]) -> Sequence[Verdict]:
+    async def handle(events: Sequence[Event]) -> Sequence[Result]:
         tries.extend(event.order_id for event in events)
         return [
-            Done([answer(event)])
+            Handled([answer(event)])
             if event.order_id == "fine" or tries.count(event.order_id) > enough[event.order_id]
             else Retry("not yet")
             for event in events
@@ -348,11 +348,11 @@ async def test_while_something_is_away_nothing_is_read_and_no_attempt_is_spent(
         if not there:
             raise Unavailable("away")
 
-    async def handle(events: Sequence[Event]) -> Sequence[Verdict]:
+    async def handle(events: Sequence[Event]) -> Sequence[Result]:
         nonlocal calls
         calls += 1
         await available()
-        return [Done([answer(event)]) for event in events]
+        return [Handled([answer(event)]) for event in events]
 
     async with serving(broker, handle, available) as rabbit:
         await reading(rabbit)
@@ -388,11 +388,11 @@ async def test_the_message_that_kills_its_reader_even_when_read_alone_is_put_awa
     await declare_the_service(client)
     await client.publish(
         SERVICE.retry,
-        SUSPECTS_KEY,
+        QUARANTINE_KEY,
         encode(request("killer")),
         headers={"x-saga-exchange": "order.events", ORIGIN_KEY: KEY},
     )
-    await die_with_a_message(broker, SERVICE.suspects, 3)
+    await die_with_a_message(broker, SERVICE.quarantine, 3)
     async with serving(broker, confirming):
         dead = await client.get("inventory_service.dead")
         await dead.ack()
@@ -405,12 +405,12 @@ async def test_a_suspect_is_not_blamed_while_something_is_away(
 ) -> None:
     tries = 0
 
-    async def handle(events: Sequence[Event]) -> Sequence[Verdict]:
+    async def handle(events: Sequence[Event]) -> Sequence[Result]:
         nonlocal tries
         tries += 1
         if tries < 6:
             raise Unavailable("away, but only when it is used")
-        return [Done([answer(event)]) for event in events]
+        return [Handled([answer(event)]) for event in events]
 
     await declare_the_service(client)
     await ask(client, request("suspect"))
@@ -425,15 +425,15 @@ async def test_a_suspect_whose_verdict_does_not_come_is_blamed_by_no_replica(
 ) -> None:
     tries = 0
 
-    async def later(event: Event) -> Done:
+    async def later(event: Event) -> Handled:
         nonlocal tries
         tries += 1
         if tries < 12:
             raise Unavailable("away, but only when the answer is to be saved")
-        return Done([answer(event)])
+        return Handled([answer(event)])
 
-    async def handle(events: Sequence[Event]) -> Sequence[Verdict]:
-        return [Later(asyncio.ensure_future(later(event))) for event in events]
+    async def handle(events: Sequence[Event]) -> Sequence[Result]:
+        return [Deferred(asyncio.ensure_future(later(event))) for event in events]
 
     await declare_the_service(client)
     await ask(client, request("suspect"))
@@ -602,14 +602,14 @@ async def test_a_stop_finishes_what_was_taken_and_leaves_the_rest(
     taken = asyncio.Event()
     go_on = asyncio.Event()
 
-    async def decided(event: Event) -> Done:
+    async def decided(event: Event) -> Handled:
         taken.set()
         await go_on.wait()
-        return Done([answer(event)])
+        return Handled([answer(event)])
 
-    async def handle(events: Sequence[Event]) -> Sequence[Verdict]:
+    async def handle(events: Sequence[Event]) -> Sequence[Result]:
         if later:
-            return [Later(asyncio.ensure_future(decided(event))) for event in events]
+            return [Deferred(asyncio.ensure_future(decided(event))) for event in events]
         return [await decided(event) for event in events]
 
     async with serving(broker, handle) as rabbit:
@@ -631,7 +631,7 @@ async def test_a_stop_while_something_is_away_is_quick(
 ) -> None:
     stopping: asyncio.Task[None] | None = None
 
-    async def handle(events: Sequence[Event]) -> Sequence[Verdict]:
+    async def handle(events: Sequence[Event]) -> Sequence[Result]:
         nonlocal stopping
         stopping = asyncio.create_task(rabbit.stop())
         await until(lambda: not rabbit.reading, "it takes nothing more")
@@ -647,10 +647,13 @@ async def test_a_stop_while_something_is_away_is_quick(
 async def test_a_verdict_that_comes_later_holds_up_nobody(
     broker: Broker, client: Client, asker: Neighbour
 ) -> None:
-    slow_answer: asyncio.Future[Done | Retry] = asyncio.get_running_loop().create_future()
+    slow_answer: asyncio.Future[Handled | Retry] = asyncio.get_running_loop().create_future()
 
-    async def handle(events: Sequence[Event]) -> Sequence[Verdict]:
-        return [Later(slow_answer) if event.order_id == "slow" else Done([answer(event)]) for event in events]
+    async def handle(events: Sequence[Event]) -> Sequence[Result]:
+        return [
+            Deferred(slow_answer) if event.order_id == "slow" else Handled([answer(event)])
+            for event in events
+        ]
 
     async with serving(broker, handle) as rabbit:
         await reading(rabbit)
@@ -658,7 +661,7 @@ async def test_a_verdict_that_comes_later_holds_up_nobody(
         await ask(client, slow)
         await ask(client, request("quick"))
         assert (await asker.receive()).order_id == "quick"
-        slow_answer.set_result(Done([answer(slow)]))
+        slow_answer.set_result(Handled([answer(slow)]))
         assert (await asker.receive()).order_id == "slow"
     assert await client.depth(INVENTORY) == 0
 
@@ -666,11 +669,11 @@ async def test_a_verdict_that_comes_later_holds_up_nobody(
 async def test_a_verdict_that_fails_to_come_is_tried_again_and_then_put_away(
     broker: Broker, client: Client, asker: Neighbour
 ) -> None:
-    async def fail() -> Done:
+    async def fail() -> Handled:
         raise RuntimeError("never mind")
 
-    async def handle(events: Sequence[Event]) -> Sequence[Verdict]:
-        return [Later(asyncio.ensure_future(fail())) for _ in events]
+    async def handle(events: Sequence[Event]) -> Sequence[Result]:
+        return [Deferred(asyncio.ensure_future(fail())) for _ in events]
 
     async with serving(broker, handle) as rabbit:
         await reading(rabbit)
@@ -685,12 +688,12 @@ async def test_while_its_answer_cannot_be_published_a_late_verdict_waits_and_is_
 ) -> None:
     go_on = asyncio.Event()
 
-    async def later(event: Event) -> Done:
+    async def later(event: Event) -> Handled:
         await go_on.wait()
-        return Done([answer(event)])
+        return Handled([answer(event)])
 
-    async def handle(events: Sequence[Event]) -> Sequence[Verdict]:
-        return [Later(asyncio.ensure_future(later(event))) for event in events]
+    async def handle(events: Sequence[Event]) -> Sequence[Result]:
+        return [Deferred(asyncio.ensure_future(later(event))) for event in events]
 
     async with serving(broker, handle) as rabbit:
         await reading(rabbit)
@@ -706,10 +709,10 @@ async def test_while_its_answer_cannot_be_published_a_late_verdict_waits_and_is_
 async def test_a_batch_that_cannot_be_handled_together_is_handled_one_by_one(
     broker: Broker, client: Client, asker: Neighbour
 ) -> None:
-    async def allergic(events: Sequence[Event]) -> Sequence[Verdict]:
+    async def allergic(events: Sequence[Event]) -> Sequence[Result]:
         if any(event.order_id == "bad" for event in events):
             raise RuntimeError("cannot stand this one")
-        return [Done([answer(event)]) for event in events]
+        return [Handled([answer(event)]) for event in events]
 
     await declare_the_service(client)
     await ask(client, request("good"), request("bad"), request("better"))
@@ -768,9 +771,9 @@ async def test_questions_to_the_broker_leave_nothing_behind(client: Client, aske
     assert [await ask_everything() for _ in range(5)] == [once] * 5
 
 
-def suspects() -> float:
+def quarantine() -> float:
     """Return how many messages were set aside in this process so far."""
-    return float(metrics.SUSPECTS.labels(INVENTORY)._value.get())
+    return float(metrics.QUARANTINED.labels(INVENTORY)._value.get())
 
 
 async def test_what_was_given_back_in_many_outages_is_no_suspect(
@@ -778,20 +781,20 @@ async def test_what_was_given_back_in_many_outages_is_no_suspect(
 ) -> None:
     outages = 4
 
-    async def handle(events: Sequence[Event]) -> Sequence[Verdict]:
+    async def handle(events: Sequence[Event]) -> Sequence[Result]:
         nonlocal outages
         if outages:
             outages -= 1
             raise Unavailable("away, but only when it is used")
-        return [Done([answer(event)]) for event in events]
+        return [Handled([answer(event)]) for event in events]
 
-    before = suspects()
+    before = quarantine()
     await declare_the_service(client)
     await ask(client, *(request(f"o-{number}") for number in range(5)))
     async with serving(broker, handle):
         assert {(await asker.receive()).order_id for _ in range(5)} == {f"o-{number}" for number in range(5)}
     assert outages == 0
-    assert suspects() == before
+    assert quarantine() == before
 
 
 async def test_what_was_given_back_in_very_many_outages_is_not_put_away_by_the_broker(
@@ -802,12 +805,12 @@ async def test_what_was_given_back_in_very_many_outages_is_not_put_away_by_the_b
     monkeypatch.setattr(intake, "LONGEST_PAUSE", 0.1)
     outages = 12
 
-    async def handle(events: Sequence[Event]) -> Sequence[Verdict]:
+    async def handle(events: Sequence[Event]) -> Sequence[Result]:
         nonlocal outages
         if outages:
             outages -= 1
             raise Unavailable("away, but only when it is used")
-        return [Done([answer(event)]) for event in events]
+        return [Handled([answer(event)]) for event in events]
 
     await declare_the_service(client)
     await ask(client, *(request(f"o-{number}") for number in range(5)))
@@ -817,22 +820,22 @@ async def test_what_was_given_back_in_very_many_outages_is_not_put_away_by_the_b
     assert await client.depth(SERVICE.dead) == 0
 
 
-@pytest.mark.parametrize("queue", [INVENTORY, SERVICE.suspects])
+@pytest.mark.parametrize("queue", [INVENTORY, SERVICE.quarantine])
 async def test_what_was_held_when_connections_were_lost_has_killed_nobody(
     broker: Broker, client: Client, asker: Neighbour, queue: str
 ) -> None:
     go_on = asyncio.Event()
     calls = 0
 
-    async def handle(events: Sequence[Event]) -> Sequence[Verdict]:
+    async def handle(events: Sequence[Event]) -> Sequence[Result]:
         nonlocal calls
         calls += 1
         await go_on.wait()
-        return [Done([answer(event)]) for event in events]
+        return [Handled([answer(event)]) for event in events]
 
-    before = suspects()
+    before = quarantine()
     await declare_the_service(client)
-    key, exchange = (KEY, "order.events") if queue == INVENTORY else (SUSPECTS_KEY, SERVICE.retry)
+    key, exchange = (KEY, "order.events") if queue == INVENTORY else (QUARANTINE_KEY, SERVICE.retry)
     origin = {"x-saga-exchange": "order.events", ORIGIN_KEY: KEY}
     await client.publish(exchange, key, encode(request()), message_id="e-1", headers=origin)
     async with serving(broker, handle) as rabbit:
@@ -843,4 +846,4 @@ async def test_what_was_held_when_connections_were_lost_has_killed_nobody(
         go_on.set()
         assert (await asker.receive()).order_id == "o-1"
     assert await client.depth("inventory_service.dead") == 0
-    assert suspects() == before
+    assert quarantine() == before

@@ -182,10 +182,10 @@ async def test_a_cancelled_order_is_released_and_refunded(service: Alone, others
 
 async def test_a_paid_order_cannot_be_cancelled(service: Alone, others: Others) -> None:
     order_id = await place_and_pay(service, others)
-    refusal = service.http.post(f"/orders/{order_id}/cancel")
-    assert refusal.status_code == 409
-    assert refusal.headers["content-type"] == "application/problem+json"
-    assert "paid" in refusal.json()["detail"]
+    explain_rejection = service.http.post(f"/orders/{order_id}/cancel")
+    assert explain_rejection.status_code == 409
+    assert explain_rejection.headers["content-type"] == "application/problem+json"
+    assert "paid" in explain_rejection.json()["detail"]
 
 
 async def test_a_payment_that_comes_after_the_hold_expired_is_refunded(

@@ -10,11 +10,11 @@ from motor.motor_asyncio import AsyncIOMotorClient
 
 from events.catalogue import Event, InventoryReservationRequested, InventoryReserved
 from events.fields import Location
-from inventory_service.application import InventoryWorker
+from inventory_service.application import InventoryApplication
 from inventory_service.mongo_store import InventoryStore
 from inventory_service.stock import Warehouse
 from saga.clock import utc_now
-from saga.messaging.results import Done, Later
+from saga.messaging.results import Deferred, Handled
 from saga.mongodb.aggregates import connect, database
 from saga.reactions.store import Document
 from saga.timers.relay import Relay
@@ -59,8 +59,8 @@ async def a_store(clients: Clients, name: str, replica: str | None = None) -> In
     return store
 
 
-def a_worker(store: InventoryStore) -> InventoryWorker:
-    return InventoryWorker(store, Relay("inventory_service", Nowhere(), store, utc_now), utc_now)
+def a_worker(store: InventoryStore) -> InventoryApplication:
+    return InventoryApplication(store, Relay("inventory_service", Nowhere(), store, utc_now), utc_now)
 
 
 def request(product: str) -> Event:
@@ -101,7 +101,7 @@ async def test_the_successor_of_a_process_that_died_in_a_transaction_ends_it(
     dead = await die_in_a_transaction(clients, name, "tea")
     successor = a_worker(await a_store(clients, name, REPLICA))
     [verdict] = await successor.handle([request("tea")])
-    assert isinstance(verdict, Done)
+    assert isinstance(verdict, Handled)
     assert isinstance(verdict.publish[0], InventoryReserved)
     [level] = await successor.store.levels(["tea"])
     assert (level.available, level.reserved) == (4, 1)
@@ -113,13 +113,13 @@ async def test_documents_out_of_reach_hold_up_only_those_who_need_them(clients: 
     dead = await die_in_a_transaction(clients, name, "tea")
     neighbour = a_worker(await a_store(clients, name))
     waiting, done = await neighbour.handle([request("tea"), request("coffee")])
-    assert isinstance(waiting, Later)
-    assert isinstance(done, Done)
+    assert isinstance(waiting, Deferred)
+    assert isinstance(done, Handled)
     assert isinstance(done.publish[0], InventoryReserved)
     follows = asyncio.ensure_future(waiting.verdict)
     await a_store(clients, name, REPLICA)
     verdict = await asyncio.wait_for(follows, 20)
-    assert isinstance(verdict, Done)
+    assert isinstance(verdict, Handled)
     assert isinstance(verdict.publish[0], InventoryReserved)
     levels = {level.product_id: (level.available, level.reserved) for level in await neighbour.store.levels()}
     assert levels == {"tea": (4, 1), "coffee": (4, 1)}

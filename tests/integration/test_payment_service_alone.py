@@ -21,7 +21,7 @@ from events.catalogue import (
 )
 from local_stack.mongodb_node import DatabaseNode
 from tests.support.broker import Broker, until
-from tests.support.payment_driver import PRICE, Till, refund, request
+from tests.support.payment_driver import PRICE, PaymentDriver, refund, request
 from tests.support.services import Alone, alone, check_problem, database_server, stand_in_for_others
 
 DECLINE_ABOVE = "1000"
@@ -47,11 +47,11 @@ def service(
 
 
 @pytest.fixture
-async def till(module_broker: Broker, service: Alone) -> AsyncIterator[Till]:
+async def till(module_broker: Broker, service: Alone) -> AsyncIterator[PaymentDriver]:
     async with module_broker.connected() as client:
         neighbours = await stand_in_for_others(client, PAYMENT)
         service.wait_ready()
-        till = Till(service, client, neighbours[ORDER])
+        till = PaymentDriver(service, client, neighbours[ORDER])
         yield till
         assert await client.depth(INVENTORY) == 0, "an event for inventory"
         assert await client.depth(ORDER) == 0 or not till.once, "an event that the test did not expect"
@@ -60,7 +60,7 @@ async def till(module_broker: Broker, service: Alone) -> AsyncIterator[Till]:
 # Events in, events out
 
 
-async def test_a_payment_is_approved(till: Till) -> None:
+async def test_a_payment_is_approved(till: PaymentDriver) -> None:
     asked = request("sim:approve", event_id=uuid4().hex, correlation_id="saga-of-another-name")
     await till.tell(asked)
     completed = await till.order.receive_a(PaymentCompleted, asked.order_id)
@@ -90,7 +90,7 @@ async def test_a_payment_is_approved(till: Till) -> None:
 
 
 @pytest.mark.parametrize(("method", "amount"), [("sim:decline", "25.00"), (None, "1000.01")])
-async def test_a_payment_is_declined(till: Till, method: str | None, amount: str) -> None:
+async def test_a_payment_is_declined(till: PaymentDriver, method: str | None, amount: str) -> None:
     asked = request(method, amount=amount, event_id=uuid4().hex)
     await till.tell(asked)
     failed = await till.order.receive_a(PaymentFailed, asked.order_id)
@@ -102,11 +102,11 @@ async def test_a_payment_is_declined(till: Till, method: str | None, amount: str
     assert till.payment(asked.order_id)["status"] == "declined"
 
 
-async def test_the_highest_amount_is_not_declined(till: Till) -> None:
+async def test_the_highest_amount_is_not_declined(till: PaymentDriver) -> None:
     await till.charge(amount=DECLINE_ABOVE, currency="XTS")
 
 
-async def test_a_charged_payment_is_refunded(till: Till) -> None:
+async def test_a_charged_payment_is_refunded(till: PaymentDriver) -> None:
     order_id = await till.charge(currency="CHF")
     assert till.books("CHF") == ("25.00", "0.00")
     asked = refund(order_id, uuid4().hex, "CHF")
@@ -122,7 +122,7 @@ async def test_a_charged_payment_is_refunded(till: Till) -> None:
     assert till.books("CHF") == ("25.00", "25.00")
 
 
-async def test_a_refund_that_comes_before_its_request_voids_the_payment(till: Till) -> None:
+async def test_a_refund_that_comes_before_its_request_voids_the_payment(till: PaymentDriver) -> None:
     order_id = uuid4().hex
     await till.tell(refund(order_id, currency="NOK"))
     refunded = await till.order.receive_a(PaymentRefunded, order_id)
@@ -141,7 +141,7 @@ async def test_a_refund_that_comes_before_its_request_voids_the_payment(till: Ti
 # The provider misbehaves
 
 
-async def test_a_slow_provider_holds_up_nobody_and_is_asked_again(till: Till) -> None:
+async def test_a_slow_provider_holds_up_nobody_and_is_asked_again(till: PaymentDriver) -> None:
     silent = request("sim:timeout:1")
     slow = request("sim:delay:2", currency="SEK")
     undone = request("sim:delay:2", currency="SEK")
@@ -178,7 +178,7 @@ async def test_a_slow_provider_holds_up_nobody_and_is_asked_again(till: Till) ->
 
 
 async def test_a_refund_asked_for_while_the_charge_is_under_way_is_answered_once_it_is_made(
-    till: Till,
+    till: PaymentDriver,
 ) -> None:
     asked = request("sim:delay:0.2", event_id=uuid4().hex, currency="DKK")
     undo = refund(asked.order_id, uuid4().hex, currency="DKK")
@@ -192,7 +192,7 @@ async def test_a_refund_asked_for_while_the_charge_is_under_way_is_answered_once
 
 
 async def test_during_an_outage_nothing_is_read_and_afterwards_all_is_done(
-    till: Till, service: Alone
+    till: PaymentDriver, service: Alone
 ) -> None:
     first = request("sim:outage:1")
     await till.tell(first)
@@ -208,7 +208,9 @@ async def test_during_an_outage_nothing_is_read_and_afterwards_all_is_done(
     assert service.ready
 
 
-async def test_a_refund_that_the_provider_refuses_is_tried_again_until_it_does_not(till: Till) -> None:
+async def test_a_refund_that_the_provider_refuses_is_tried_again_until_it_does_not(
+    till: PaymentDriver,
+) -> None:
     order_id = await till.charge(method="sim:refuse-refund:4", currency="PLN")
     asked = refund(order_id, uuid4().hex, currency="PLN")
     await till.tell(asked)
@@ -224,7 +226,9 @@ async def test_a_refund_that_the_provider_refuses_is_tried_again_until_it_does_n
     assert [await till.order.receive() for _ in range(2)] == [failed, refunded]
 
 
-async def test_a_refund_that_the_provider_refuses_is_settled_by_hand_and_never_twice(till: Till) -> None:
+async def test_a_refund_that_the_provider_refuses_is_settled_by_hand_and_never_twice(
+    till: PaymentDriver,
+) -> None:
     order_id = await till.charge(method="sim:refuse-refund:14")
     await till.tell(refund(order_id))
     await till.order.receive_a(PaymentRefundFailed, order_id)
@@ -242,7 +246,7 @@ async def test_a_refund_that_the_provider_refuses_is_settled_by_hand_and_never_t
 
 
 @pytest.mark.parametrize("heard", ["", ":unheard"], ids=["told", "asked"])
-async def test_a_pending_payment_is_decided_later(till: Till, heard: str) -> None:
+async def test_a_pending_payment_is_decided_later(till: PaymentDriver, heard: str) -> None:
     asked = request(f"sim:pending:2{heard}", event_id=uuid4().hex)
     await till.tell(asked)
     await until(lambda: bool(till.payment(asked.order_id).get("actions")), "the customer can act")
@@ -257,7 +261,7 @@ async def test_a_pending_payment_is_decided_later(till: Till, heard: str) -> Non
     assert (payment["status"], payment["pending"], payment["actions"]) == ("charged", None, [])
 
 
-async def test_a_pending_payment_that_is_cancelled_is_never_charged(till: Till) -> None:
+async def test_a_pending_payment_that_is_cancelled_is_never_charged(till: PaymentDriver) -> None:
     asked = request("sim:pending:3600", currency="THB")
     await till.tell(asked)
     await until(lambda: bool(till.payment(asked.order_id).get("pending")), "it is pending")
@@ -268,13 +272,13 @@ async def test_a_pending_payment_that_is_cancelled_is_never_charged(till: Till) 
     assert till.books("THB") == ("0.00", "0.00")
 
 
-async def test_a_payment_that_expires_fails(till: Till) -> None:
+async def test_a_payment_that_expires_fails(till: PaymentDriver) -> None:
     asked = request("sim:expire:0.2")
     await till.tell(asked)
     assert (await till.order.receive_a(PaymentFailed, asked.order_id)).reason == "expired"
 
 
-async def test_a_pending_refund_is_decided_later(till: Till) -> None:
+async def test_a_pending_refund_is_decided_later(till: PaymentDriver) -> None:
     order_id = await till.charge(method="sim:pending-refund:0.5:unheard")
     await till.tell(refund(order_id))
     await until(lambda: bool(till.payment(order_id)["pending"]), "the refund is pending")
@@ -287,7 +291,7 @@ def notices_ignored(service: Alone) -> set[str]:
     return {line["key"] for line in lines}
 
 
-async def test_a_provider_that_answers_twice_charges_once(till: Till, service: Alone) -> None:
+async def test_a_provider_that_answers_twice_charges_once(till: PaymentDriver, service: Alone) -> None:
     at_once = await till.charge(method="sim:twice", currency="VND")
     later = await till.charge(method="sim:pending:0.5:twice", currency="VND")
     await until(lambda: f"order-{later}" in notices_ignored(service), "it is told once more")
@@ -297,7 +301,7 @@ async def test_a_provider_that_answers_twice_charges_once(till: Till, service: A
     assert "charged_twice" not in service.log
 
 
-async def test_an_answer_that_cannot_be_published_yet_is_published_later(till: Till) -> None:
+async def test_an_answer_that_cannot_be_published_yet_is_published_later(till: PaymentDriver) -> None:
     asked = request("sim:delay:0.2")
     await till.close_order()
     await till.tell(asked)
@@ -307,7 +311,7 @@ async def test_an_answer_that_cannot_be_published_yet_is_published_later(till: T
 
 
 async def test_a_refund_made_for_another_message_is_published_whatever_becomes_of_that_one(
-    till: Till,
+    till: PaymentDriver,
 ) -> None:
     asked = request("sim:delay:0.2", event_id=uuid4().hex)
     undo = refund(asked.order_id, uuid4().hex)
@@ -322,7 +326,7 @@ async def test_a_refund_made_for_another_message_is_published_whatever_becomes_o
 # Repetitions
 
 
-async def test_a_payment_requested_twice_is_charged_once(till: Till) -> None:
+async def test_a_payment_requested_twice_is_charged_once(till: PaymentDriver) -> None:
     first = request(event_id=uuid4().hex, currency="HUF")
     await till.tell(first)
     completed = await till.order.receive_a(PaymentCompleted, first.order_id)
@@ -340,7 +344,7 @@ async def test_a_payment_requested_twice_is_charged_once(till: Till) -> None:
     assert till.statement.charges(first.order_id) == {f"order-{first.order_id}"}
 
 
-async def test_a_payment_requested_twice_at_once_is_charged_once(till: Till) -> None:
+async def test_a_payment_requested_twice_at_once_is_charged_once(till: PaymentDriver) -> None:
     first = request("sim:delay:0.1", event_id=uuid4().hex, currency="RON")
     other = first.model_copy(update={"event_id": uuid4().hex})
     await asyncio.gather(till.tell(first), till.tell(other))
@@ -352,7 +356,9 @@ async def test_a_payment_requested_twice_at_once_is_charged_once(till: Till) -> 
     assert till.statement.charges(first.order_id) == {f"order-{first.order_id}"}
 
 
-async def test_a_request_published_twice_by_hand_is_charged_once(till: Till, module_broker: Broker) -> None:
+async def test_a_request_published_twice_by_hand_is_charged_once(
+    till: PaymentDriver, module_broker: Broker
+) -> None:
     order_id = uuid4().hex
     payload = json.dumps(
         {
@@ -374,7 +380,7 @@ async def test_a_request_published_twice_by_hand_is_charged_once(till: Till, mod
     assert till.statement.charges(order_id) == {f"order-{order_id}"}
 
 
-async def test_a_refund_requested_twice_is_made_once(till: Till) -> None:
+async def test_a_refund_requested_twice_is_made_once(till: PaymentDriver) -> None:
     order_id = await till.charge(currency="BGN")
     answers = []
     for event_id in ("a-" + order_id, "a-" + order_id, "b-" + order_id):
@@ -386,7 +392,7 @@ async def test_a_refund_requested_twice_is_made_once(till: Till) -> None:
     assert till.statement.refunds(order_id) == {f"refund-{order_id}-1"}
 
 
-async def test_a_bad_message_is_put_away_and_the_service_goes_on(till: Till) -> None:
+async def test_a_bad_message_is_put_away_and_the_service_goes_on(till: PaymentDriver) -> None:
     bad = b'{"type":"PaymentRequested","orderId":"o-1","userId":"u-1","amount":"-1","idempotencyKey":"k"}'
     await till.publish("order.events", "PaymentRequested", bad)
     dead = await till.get("payment_service.dead")
@@ -410,7 +416,7 @@ def body(**fields: object) -> dict[str, object]:
     }
 
 
-async def test_a_payment_made_over_http_is_charged_once(till: Till) -> None:
+async def test_a_payment_made_over_http_is_charged_once(till: PaymentDriver) -> None:
     asked = body(amount=10.5, currency="ISK")
     order_id = asked["orderId"]
     first = till.http.post("/payments", json=asked)
@@ -428,7 +434,7 @@ async def test_a_payment_made_over_http_is_charged_once(till: Till) -> None:
     await till.nothing_came()
 
 
-async def test_the_same_payment_asked_for_many_times_at_once_is_charged_once(till: Till) -> None:
+async def test_the_same_payment_asked_for_many_times_at_once_is_charged_once(till: PaymentDriver) -> None:
     asked = body(currency="NOK", paymentMethod="sim:delay:0.1")
     order_id = str(asked["orderId"])
     answers = await asyncio.gather(
@@ -447,14 +453,14 @@ async def test_the_same_payment_asked_for_many_times_at_once_is_charged_once(til
     await till.nothing_came()
 
 
-async def test_a_payment_made_over_http_is_declined(till: Till) -> None:
+async def test_a_payment_made_over_http_is_declined(till: PaymentDriver) -> None:
     answer = till.http.post("/payments", json=body(paymentMethod="sim:decline"))
     assert (answer.status_code, answer.json()["status"]) == (202, "declined")
     check_problem(till.http.post(f"/payments/{answer.json()['orderId']}/refund"), 409)
     await till.nothing_came()
 
 
-async def test_a_payment_made_over_http_is_refunded_once(till: Till) -> None:
+async def test_a_payment_made_over_http_is_refunded_once(till: PaymentDriver) -> None:
     order_id = till.http.post("/payments", json=body(currency="TRY")).json()["orderId"]
     answers = [till.http.post(f"/payments/{order_id}/refund") for _ in range(2)]
     assert [answer.status_code for answer in answers] == [202, 202]
@@ -464,7 +470,7 @@ async def test_a_payment_made_over_http_is_refunded_once(till: Till) -> None:
     await till.nothing_came()
 
 
-async def test_a_payment_made_over_http_without_an_answer_is_asked_for_again(till: Till) -> None:
+async def test_a_payment_made_over_http_without_an_answer_is_asked_for_again(till: PaymentDriver) -> None:
     asked = body(paymentMethod="sim:timeout:1")
     first = till.http.post("/payments", json=asked)
     assert (first.status_code, first.json()["status"]) == (202, "charging")
@@ -474,7 +480,9 @@ async def test_a_payment_made_over_http_without_an_answer_is_asked_for_again(til
     await till.nothing_came()
 
 
-async def test_two_orders_with_the_same_idempotency_key_are_not_paid_by_one_charge(till: Till) -> None:
+async def test_two_orders_with_the_same_idempotency_key_are_not_paid_by_one_charge(
+    till: PaymentDriver,
+) -> None:
     first, second = body(), body()
     till.http.post("/payments", json=first).raise_for_status()
     answer = till.http.post("/payments", json={**second, "idempotencyKey": first["idempotencyKey"]})
@@ -483,7 +491,7 @@ async def test_two_orders_with_the_same_idempotency_key_are_not_paid_by_one_char
     await till.nothing_came()
 
 
-async def test_the_payment_of_a_saga_is_not_refunded_over_http(till: Till) -> None:
+async def test_the_payment_of_a_saga_is_not_refunded_over_http(till: PaymentDriver) -> None:
     by_event = await till.charge(currency="MXN")
     joined = till.http.post("/payments", json=body(currency="MXN")).json()["orderId"]
     await till.charge(order_id=joined, currency="MXN")
@@ -493,7 +501,7 @@ async def test_the_payment_of_a_saga_is_not_refunded_over_http(till: Till) -> No
     assert till.books("MXN") == ("50.00", "0.00")
 
 
-async def test_the_books_are_exact(till: Till) -> None:
+async def test_the_books_are_exact(till: PaymentDriver) -> None:
     amounts = ["0.1", "0.2", "0.0001", "999.99"]
     orders = [await till.charge(amount=amount, currency="JPY") for amount in amounts]
     await till.charge(amount="3.33", currency="KRW")
@@ -549,7 +557,7 @@ def test_the_api_describes_itself(service: Alone) -> None:
 
 
 async def test_while_the_database_is_away_nothing_is_charged_and_afterwards_all_is_done(
-    till: Till, service: Alone, database: DatabaseNode
+    till: PaymentDriver, service: Alone, database: DatabaseNode
 ) -> None:
     settled = till.http.post("/payments", json=body(currency="ZAR")).json()["orderId"]
     in_hand = [request(currency="ZAR") for _ in range(20)]

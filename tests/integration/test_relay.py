@@ -12,17 +12,17 @@ import pytest
 
 from events.catalogue import ORDER, PAYMENT, Event, PaymentCompleted
 from events.codec import to_json
-from events.identity import stamped
+from events.identity import with_identity
 from local_stack.proxy import proxy_to
 from payment_service.mongo_store import PaymentStore
 from payment_service.payment import Payment
 from saga.clock import utc_now
-from saga.messaging.consumer import Intake
-from saga.messaging.results import Unavailable, Verdict
+from saga.messaging.consumer import BatchConsumer
+from saga.messaging.results import Result, Unavailable
 from saga.messaging.topology import Topology
 from saga.mongodb.aggregates import connect, database
 from saga.rabbitmq.link import Rabbit
-from saga.reactions.step import Entry, Record
+from saga.reactions.step import JournalEntry, LoadedAggregate
 from saga.timers.relay import Relay
 from tests.support.broker import Broker, Client, Neighbour, until
 
@@ -74,7 +74,7 @@ async def listener(client: Client) -> Neighbour:
 async def sending(url: str) -> AsyncIterator[Rabbit]:
     """A service's link to the broker, by which nothing comes in."""
     rabbit = Rabbit(url, SERVICE, publish_timeout=5)
-    running = asyncio.create_task(rabbit.run([Intake(SERVICE, handle_nothing, nothing_is_away)]))
+    running = asyncio.create_task(rabbit.run([BatchConsumer(SERVICE, handle_nothing, nothing_is_away)]))
     try:
         await until(lambda: rabbit.reading, "the service is connected")
         yield rabbit
@@ -95,7 +95,7 @@ async def working(relay: Relay) -> AsyncIterator[Relay]:
             await running
 
 
-async def handle_nothing(events: Sequence[Event]) -> Sequence[Verdict]:
+async def handle_nothing(events: Sequence[Event]) -> Sequence[Result]:
     raise AssertionError(events)
 
 
@@ -111,9 +111,9 @@ async def save(store: PaymentStore, count: int = 1) -> list[Event]:
     return events
 
 
-def completed(order_id: str) -> tuple[Entry[Payment], Event]:
+def completed(order_id: str) -> tuple[LoadedAggregate[Payment], Event]:
     """Return a payment that was made by hand, and the event that says so."""
-    [event] = stamped(
+    [event] = with_identity(
         [PaymentCompleted(order_id=order_id, payment_id=order_id, amount=Decimal(1), currency="USD")],
         recorded_under=f"made-{order_id}",
         caused_by=None,
@@ -129,8 +129,8 @@ def completed(order_id: str) -> tuple[Entry[Payment], Event]:
         idempotency_key=f"order-{order_id}",
         refunded_amount=Decimal(0),
     )
-    record = Record("made", utc_now(), [to_json(event)])
-    entry = Entry(
+    record = JournalEntry("made", utc_now(), [to_json(event)])
+    entry = LoadedAggregate(
         order_id, state=payment, journal={"made": record}, touched=["made"], queued=[str(event.event_id)]
     )
     return entry, event

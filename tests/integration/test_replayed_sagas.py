@@ -19,7 +19,7 @@ from events.catalogue import (
     PaymentRefundRequested,
     PaymentRequested,
 )
-from events.identity import introduced
+from events.identity import with_defaults
 from saga.clock import utc_now
 from tests.support.broker import Broker, until
 from tests.support.dead_letters import Commands, put_away, until_dead
@@ -30,7 +30,7 @@ E = TypeVar("E", bound=Event)
 
 
 def about(order_id: str, kind: type[E], **fields: Any) -> E:
-    return introduced(kind.model_validate({"order_id": order_id, **fields}), utc_now())
+    return with_defaults(kind.model_validate({"order_id": order_id, **fields}), utc_now())
 
 
 def reserved(order_id: str) -> InventoryReserved:

@@ -21,10 +21,10 @@ from events.catalogue import (
 )
 from events.codec import to_json
 from events.fields import Item, Location, Money, Timestamp
-from events.identity import stamped
-from inventory_service.application import InventoryWorker
-from inventory_service.mongo_store import InventoryStore, InventoryUnit
-from inventory_service.reactions import World
+from events.identity import with_identity
+from inventory_service.application import InventoryApplication
+from inventory_service.mongo_store import InventoryStore, ReservationUnitOfWork
+from inventory_service.reactions import ReservationContext
 from inventory_service.reservation import Reservation
 from inventory_service.stock import Move, Stock, Warehouse
 from order_service.mongo_store import OrderStore
@@ -33,10 +33,10 @@ from payment_service.mongo_store import PaymentStore
 from payment_service.payment import Payment
 from saga.clock import utc_now
 from saga.messaging.message import Message
-from saga.messaging.results import Done, Later, Unavailable
+from saga.messaging.results import Deferred, Handled, Unavailable
 from saga.mongodb.aggregates import Aggregates, Database, PlainStore, connect, database
 from saga.reactions.aggregate import Aggregate
-from saga.reactions.step import Entry, Record, Step
+from saga.reactions.step import JournalEntry, LoadedAggregate, Step
 from saga.reactions.store import Document
 from saga.timers.relay import Relay
 from tests.support.broker import until
@@ -47,7 +47,7 @@ HOLD = timedelta(minutes=10)
 NOBODY = "mongodb://127.0.0.1:9/?directConnection=true"
 
 
-class Thing(Aggregate):
+class SampleAggregate(Aggregate):
     """An aggregate with everything that is hard to store."""
 
     amount: Money = Decimal(0)
@@ -92,19 +92,27 @@ def db(client: AsyncIOMotorClient[Document]) -> Database:
 
 
 @pytest.fixture
-async def things(db: Database, clock: Clock) -> PlainStore[Thing]:
-    store = PlainStore(db["things"], Thing, clock)
+async def things(db: Database, clock: Clock) -> PlainStore[SampleAggregate]:
+    store = PlainStore(db["things"], SampleAggregate, clock)
     await store.prepare()
     return store
 
 
-def thing(key: str, status: str = "new", **fields: object) -> Thing:
-    return Thing.model_validate({"order_id": key, "correlation_id": key, "status": status, **fields})
+def thing(key: str, status: str = "new", **fields: object) -> SampleAggregate:
+    return SampleAggregate.model_validate(
+        {"order_id": key, "correlation_id": key, "status": status, **fields}
+    )
 
 
-def change(entry: Entry[Thing], status: str, *drafts: Event, relayed: bool = False, **fields: object) -> None:
+def change(
+    entry: LoadedAggregate[SampleAggregate],
+    status: str,
+    *drafts: Event,
+    relayed: bool = False,
+    **fields: object,
+) -> None:
     """Change an entry as the engine does, recorded under the new status."""
-    events = stamped(
+    events = with_identity(
         drafts,
         recorded_under=f"{entry.key}-{status}",
         caused_by=None,
@@ -112,14 +120,14 @@ def change(entry: Entry[Thing], status: str, *drafts: Event, relayed: bool = Fal
         occurred_at=START,
     )
     entry.state = thing(entry.key, status, **fields)
-    entry.journal[status] = Record(status, START, [to_json(event) for event in events])
+    entry.journal[status] = JournalEntry(status, START, [to_json(event) for event in events])
     entry.touched.append(status)
     if relayed:
         entry.queued += [str(event.event_id) for event in events]
 
 
 async def saved(
-    store: Aggregates[Thing], key: str, status: str, *drafts: Event, relayed: bool = False
+    store: Aggregates[SampleAggregate], key: str, status: str, *drafts: Event, relayed: bool = False
 ) -> list[str]:
     """Load, change and save one thing; return the ids of what it emitted."""
     entry = (await store.fetch([key]))[key]
@@ -131,8 +139,8 @@ async def saved(
 # Aggregates
 
 
-async def test_a_state_comes_back_exactly(things: PlainStore[Thing]) -> None:
-    entry: Entry[Thing] = Entry("a")
+async def test_a_state_comes_back_exactly(things: PlainStore[SampleAggregate]) -> None:
+    entry: LoadedAggregate[SampleAggregate] = LoadedAggregate("a")
     items = (Item(product_id="tea", quantity=2), Item(product_id="cup", quantity=1, warehouse_id="berlin"))
     moment = datetime(2026, 3, 1, 14, 0, 0, 999_000, tzinfo=UTC)
     change(entry, "new", amount="0.10", moment=moment, items=items)
@@ -147,8 +155,8 @@ async def test_a_state_comes_back_exactly(things: PlainStore[Thing]) -> None:
 
 
 @pytest.mark.parametrize("amount", ["0", "0.0001", "25.00", "999999999999.9999"])
-async def test_an_amount_comes_back_exactly(things: PlainStore[Thing], amount: str) -> None:
-    entry: Entry[Thing] = Entry("a")
+async def test_an_amount_comes_back_exactly(things: PlainStore[SampleAggregate], amount: str) -> None:
+    entry: LoadedAggregate[SampleAggregate] = LoadedAggregate("a")
     change(entry, "new", amount=amount)
     await things.write([entry])
     state = await things.get("a")
@@ -156,7 +164,7 @@ async def test_an_amount_comes_back_exactly(things: PlainStore[Thing], amount: s
     assert str(state.amount) == amount
 
 
-async def test_the_journal_grows_and_keeps_whole_events(things: PlainStore[Thing]) -> None:
+async def test_the_journal_grows_and_keeps_whole_events(things: PlainStore[SampleAggregate]) -> None:
     asked = PaymentRequested(
         order_id="a", user_id="u-1", amount=Decimal("0.1"), idempotency_key="order-a", payment_method="m"
     )
@@ -173,7 +181,7 @@ async def test_the_journal_grows_and_keeps_whole_events(things: PlainStore[Thing
     assert entry.journal["later"].emitted == []
 
 
-async def test_many_writers_of_one_document_all_get_their_turn(things: PlainStore[Thing]) -> None:
+async def test_many_writers_of_one_document_all_get_their_turn(things: PlainStore[SampleAggregate]) -> None:
     async def add(name: str) -> None:
         while True:
             entry = (await things.fetch(["hot"]))["hot"]
@@ -188,9 +196,9 @@ async def test_many_writers_of_one_document_all_get_their_turn(things: PlainStor
     assert (entry.state.amount, entry.version, len(entry.journal)) == (Decimal(10), 10, 10)
 
 
-async def test_a_store_loads_what_its_steps_touch_with_the_time(things: PlainStore[Thing]) -> None:
+async def test_a_store_loads_what_its_steps_touch_with_the_time(things: PlainStore[SampleAggregate]) -> None:
     await saved(things, "a", "new")
-    steps: list[Step[Thing, datetime]] = [
+    steps: list[Step[SampleAggregate, datetime]] = [
         Step(key, "step", "r", key, react=lambda state, now: NotImplemented) for key in ("a", "a", "b")
     ]
     unit = await things.load(steps)
@@ -210,12 +218,14 @@ def emission(key: str) -> InventoryConfirmed:
     return InventoryConfirmed(order_id=key)
 
 
-async def waiting(store: Aggregates[Thing], clock: Clock, limit: int = 100) -> list[str]:
+async def waiting(store: Aggregates[SampleAggregate], clock: Clock, limit: int = 100) -> list[str]:
     """Return the ids of the events that have waited until now."""
     return [str(event.event_id) for event in await store.unpublished(clock.now, limit)]
 
 
-async def test_only_what_waits_is_picked_from_a_document(things: PlainStore[Thing], clock: Clock) -> None:
+async def test_only_what_waits_is_picked_from_a_document(
+    things: PlainStore[SampleAggregate], clock: Clock
+) -> None:
     await saved(things, "a", "answered", emission("a"))
     waits = await saved(things, "a", "cancelled", emission("a"), emission("a"), relayed=True)
     clock.advance(5)
@@ -226,7 +236,7 @@ async def test_only_what_waits_is_picked_from_a_document(things: PlainStore[Thin
 
 
 async def test_published_forgets_only_what_it_is_told(
-    db: Database, things: PlainStore[Thing], clock: Clock
+    db: Database, things: PlainStore[SampleAggregate], clock: Clock
 ) -> None:
     first, second = await saved(things, "a", "placed", emission("a"), emission("a"), relayed=True)
     [other] = await saved(things, "b", "placed", emission("b"), relayed=True)
@@ -241,7 +251,7 @@ async def test_published_forgets_only_what_it_is_told(
     await things.published({"a": [second, third]})
     for _ in range(3):
         assert await waiting(things, clock) == []
-    another_process = Aggregates(db["things"], Thing, clock)
+    another_process = Aggregates(db["things"], SampleAggregate, clock)
     assert await waiting(another_process, clock) == []
     entry = (await things.fetch(["a"]))["a"]
     assert entry.state == thing("a", "released")
@@ -250,7 +260,7 @@ async def test_published_forgets_only_what_it_is_told(
 
 
 async def test_what_is_published_between_load_and_write_is_forgotten_all_the_same(
-    db: Database, things: PlainStore[Thing], clock: Clock
+    db: Database, things: PlainStore[SampleAggregate], clock: Clock
 ) -> None:
     ids = await saved(things, "a", "placed", emission("a"), relayed=True)
     entry = (await things.fetch(["a"]))["a"]
@@ -261,7 +271,7 @@ async def test_what_is_published_between_load_and_write_is_forgotten_all_the_sam
     cancelled = [event["eventId"] for event in entry.journal["cancelled"].emitted]
     for _ in range(3):
         assert await waiting(things, clock) == cancelled
-    assert await waiting(Aggregates(db["things"], Thing, clock), clock) == cancelled
+    assert await waiting(Aggregates(db["things"], SampleAggregate, clock), clock) == cancelled
 
 
 # Inventory
@@ -301,16 +311,16 @@ class Nowhere:
         """Find nothing wrong."""
 
 
-def worker(store: InventoryStore) -> InventoryWorker:
-    return InventoryWorker(store, Relay(INVENTORY, Nowhere(), store, utc_now), utc_now)
+def worker(store: InventoryStore) -> InventoryApplication:
+    return InventoryApplication(store, Relay(INVENTORY, Nowhere(), store, utc_now), utc_now)
 
 
 async def answers(store: InventoryStore, requests: Sequence[Event]) -> list[Event]:
     """Have a batch handled; return what is to be published."""
     published: list[Event] = []
     for verdict in await worker(store).handle(requests):
-        settled = await verdict.verdict if isinstance(verdict, Later) else verdict
-        assert isinstance(settled, Done), settled
+        settled = await verdict.verdict if isinstance(verdict, Deferred) else verdict
+        assert isinstance(settled, Handled), settled
         published += settled.publish
     return published
 
@@ -333,7 +343,7 @@ async def level(store: InventoryStore, product: str, warehouse: str = "berlin") 
     return found.available, found.reserved, found.allocated
 
 
-def hold_step(event: InventoryReservationRequested) -> Step[Reservation, World]:
+def hold_step(event: InventoryReservationRequested) -> Step[Reservation, ReservationContext]:
     return Step(
         event.order_id,
         event.type,
@@ -344,12 +354,12 @@ def hold_step(event: InventoryReservationRequested) -> Step[Reservation, World]:
     )
 
 
-def move_into(entry: Entry[Reservation], request: InventoryReservationRequested) -> None:
+def move_into(entry: LoadedAggregate[Reservation], request: InventoryReservationRequested) -> None:
     """Make an entry a hold, as a reaction would."""
     entry.state = Reservation(
         order_id=request.order_id, correlation_id=request.order_id, status="held", items=request.items
     )
-    entry.journal["held"] = Record("held", START)
+    entry.journal["held"] = JournalEntry("held", START)
     entry.touched.append("held")
 
 
@@ -418,17 +428,17 @@ Call = Callable[[], Awaitable[object]]
 def calls(client: AsyncIOMotorClient[Document]) -> dict[str, Call]:
     """Every method of every store that speaks to the database."""
     db = database(client, f"test_{uuid4().hex[:12]}")
-    things = PlainStore(db["things"], Thing, utc_now)
+    things = PlainStore(db["things"], SampleAggregate, utc_now)
     inventory = replica(client, db)
     orders = OrderStore(db["orders"], Order, utc_now)
     payments = PaymentStore(db["payments"], Payment, utc_now)
-    entry: Entry[Thing] = Entry("a")
+    entry: LoadedAggregate[SampleAggregate] = LoadedAggregate("a")
     change(entry, "new", emission("a"), relayed=True)
     request = ask("tea")
 
-    hold: Entry[Reservation] = Entry(request.order_id)
+    hold: LoadedAggregate[Reservation] = LoadedAggregate(request.order_id)
     move_into(hold, request)
-    unit = InventoryUnit({hold.key: hold}, World(Stock(), START, HOLD))
+    unit = ReservationUnitOfWork({hold.key: hold}, ReservationContext(Stock(), START, HOLD))
     unit.context.stock.apply([Move(("berlin", "tea"), available=-1, reserved=1)])
 
     async def publish() -> None:

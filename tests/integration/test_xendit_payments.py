@@ -15,9 +15,9 @@ from events.catalogue import (
     PaymentRefundFailed,
 )
 from tests.support.broker import Broker, until
-from tests.support.payment_driver import PRICE, Till, refund, request
+from tests.support.payment_driver import PRICE, PaymentDriver, refund, request
 from tests.support.services import Alone, alone, check_problem, stand_in_for_others
-from tests.support.xendit import KEY, TOKEN, Json, StandIn, Trouble, send, stand_in
+from tests.support.xendit import KEY, TOKEN, Json, StandIn, XenditError, send, stand_in
 
 CALL_TIMEOUT = 6.0
 
@@ -57,11 +57,11 @@ def xendit(server: StandIn) -> StandIn:
 
 
 @pytest.fixture
-async def till(module_broker: Broker, service: Alone, xendit: StandIn) -> AsyncIterator[Till]:
+async def till(module_broker: Broker, service: Alone, xendit: StandIn) -> AsyncIterator[PaymentDriver]:
     async with module_broker.connected() as client:
         neighbours = await stand_in_for_others(client, PAYMENT)
         service.wait_ready()
-        till = Till(service, client, neighbours[ORDER])
+        till = PaymentDriver(service, client, neighbours[ORDER])
         yield till
         assert await client.depth(ORDER) == 0, "an event that the test did not expect"
 
@@ -71,7 +71,7 @@ def asked(method: str = "GCASH") -> Any:
     return request(method, currency="PHP", event_id=uuid4().hex)
 
 
-async def pending(till: Till, xendit: StandIn, event: Any) -> Json:
+async def pending(till: PaymentDriver, xendit: StandIn, event: Any) -> Json:
     """Have a payment asked for that Xendit puts off; return its payment request."""
     await till.tell(event)
     await until(lambda: bool(till.payment(event.order_id).get("pending")), "it is pending")
@@ -79,7 +79,7 @@ async def pending(till: Till, xendit: StandIn, event: Any) -> Json:
     return made
 
 
-async def charged(till: Till) -> str:
+async def charged(till: PaymentDriver) -> str:
     """Have a payment charged at once; return its order's id."""
     event = asked("pt-good-1")
     await till.tell(event)
@@ -87,12 +87,14 @@ async def charged(till: Till) -> str:
     return str(event.order_id)
 
 
-def tell(till: Till, event: Json) -> None:
+def tell(till: PaymentDriver, event: Json) -> None:
     """Send a webhook, which is heard."""
     assert send(str(till.http.base_url), event).status_code == 200
 
 
-async def test_a_payment_is_paid_by_the_customer_and_told_by_a_webhook(till: Till, xendit: StandIn) -> None:
+async def test_a_payment_is_paid_by_the_customer_and_told_by_a_webhook(
+    till: PaymentDriver, xendit: StandIn
+) -> None:
     event = asked()
     made = await pending(till, xendit, event)
     payment = till.payment(event.order_id)
@@ -111,7 +113,7 @@ async def test_a_payment_is_paid_by_the_customer_and_told_by_a_webhook(till: Til
     assert till.payment(event.order_id)["chargeId"] == made["payment_request_id"]
 
 
-async def test_webhooks_may_come_repeatedly_and_in_any_order(till: Till, xendit: StandIn) -> None:
+async def test_webhooks_may_come_repeatedly_and_in_any_order(till: PaymentDriver, xendit: StandIn) -> None:
     event = asked()
     made = await pending(till, xendit, event)
     tell(till, xendit.payment_event(made, "payment.authorization"))
@@ -127,17 +129,17 @@ async def test_webhooks_may_come_repeatedly_and_in_any_order(till: Till, xendit:
     assert till.payment(event.order_id)["status"] == "charged"
 
 
-async def test_without_any_webhook_xendit_is_asked(till: Till, xendit: StandIn) -> None:
+async def test_without_any_webhook_xendit_is_asked(till: PaymentDriver, xendit: StandIn) -> None:
     event = asked()
     made = await pending(till, xendit, event)
     xendit.pay(made["payment_request_id"])
     await till.order.receive_a(PaymentCompleted, event.order_id)
 
 
-async def test_a_webhook_may_come_before_our_own_write(till: Till, xendit: StandIn) -> None:
+async def test_a_webhook_may_come_before_our_own_write(till: PaymentDriver, xendit: StandIn) -> None:
     # Nobody here has heard that the charge was made, and asking again is refused.
     xendit.idempotent = False
-    xendit.trouble = [Trouble(silent=3 * CALL_TIMEOUT, after=True)]
+    xendit.trouble = [XenditError(silent=3 * CALL_TIMEOUT, after=True)]
     event = asked()
     await till.tell(event)
     await until(lambda: bool(xendit.requests), "the charge is made")
@@ -149,7 +151,7 @@ async def test_a_webhook_may_come_before_our_own_write(till: Till, xendit: Stand
     assert xendit.only() == made
 
 
-async def test_an_expired_payment_fails(till: Till, xendit: StandIn) -> None:
+async def test_an_expired_payment_fails(till: PaymentDriver, xendit: StandIn) -> None:
     event = asked()
     made = await pending(till, xendit, event)
     xendit.expire(made["payment_request_id"])
@@ -158,7 +160,7 @@ async def test_an_expired_payment_fails(till: Till, xendit: StandIn) -> None:
 
 
 async def test_a_payment_that_was_declined_and_is_paid_after_all_is_paid_back(
-    till: Till, xendit: StandIn
+    till: PaymentDriver, xendit: StandIn
 ) -> None:
     event = asked()
     made = await pending(till, xendit, event)
@@ -171,7 +173,9 @@ async def test_a_payment_that_was_declined_and_is_paid_after_all_is_paid_back(
     assert len(xendit.refunds_made) == 1
 
 
-async def test_a_payment_that_is_cancelled_cannot_be_paid_any_more(till: Till, xendit: StandIn) -> None:
+async def test_a_payment_that_is_cancelled_cannot_be_paid_any_more(
+    till: PaymentDriver, xendit: StandIn
+) -> None:
     event = asked()
     made = await pending(till, xendit, event)
     await till.tell(refund(event.order_id, currency="PHP"))
@@ -179,13 +183,13 @@ async def test_a_payment_that_is_cancelled_cannot_be_paid_any_more(till: Till, x
     assert made["status"] == "CANCELED"
 
 
-async def test_a_card_that_is_declined(till: Till) -> None:
+async def test_a_card_that_is_declined(till: PaymentDriver) -> None:
     event = asked("pt-poor-1")
     await till.tell(event)
     assert (await till.order.receive_a(PaymentFailed, event.order_id)).reason == "card_declined"
 
 
-async def test_a_pending_refund_is_told_by_a_webhook(till: Till, xendit: StandIn) -> None:
+async def test_a_pending_refund_is_told_by_a_webhook(till: PaymentDriver, xendit: StandIn) -> None:
     order_id = await charged(till)
     await till.tell(refund(order_id, currency="PHP"))
     await until(lambda: bool(till.payment(order_id)["pending"]), "the refund is pending")
@@ -196,7 +200,9 @@ async def test_a_pending_refund_is_told_by_a_webhook(till: Till, xendit: StandIn
     assert (refunded.amount, refunded.refund_id) == (PRICE, made["id"])
 
 
-async def test_a_refund_that_fails_is_made_again_under_another_key(till: Till, xendit: StandIn) -> None:
+async def test_a_refund_that_fails_is_made_again_under_another_key(
+    till: PaymentDriver, xendit: StandIn
+) -> None:
     order_id = await charged(till)
     xendit.refunds = "INSUFFICIENT_BALANCE"
     await till.tell(refund(order_id, currency="PHP"))
@@ -212,9 +218,9 @@ async def test_a_refund_that_fails_is_made_again_under_another_key(till: Till, x
 
 
 async def test_while_xendit_is_down_payments_wait_and_afterwards_all_are_made_once(
-    till: Till, xendit: StandIn, service: Alone
+    till: PaymentDriver, xendit: StandIn, service: Alone
 ) -> None:
-    xendit.trouble = [Trouble(503, "SERVER_ERROR")] * 12
+    xendit.trouble = [XenditError(503, "SERVER_ERROR")] * 12
     events = [asked("pt-good-1") for _ in range(8)]
     for event in events:
         await till.tell(event)
@@ -224,11 +230,13 @@ async def test_while_xendit_is_down_payments_wait_and_afterwards_all_are_made_on
     assert await till.depth("payment_service.dead") == 0
 
 
-async def test_a_webhook_that_cannot_be_followed_is_asked_for_again(till: Till, xendit: StandIn) -> None:
+async def test_a_webhook_that_cannot_be_followed_is_asked_for_again(
+    till: PaymentDriver, xendit: StandIn
+) -> None:
     event = asked()
     made = await pending(till, xendit, event)
     xendit.pay(made["payment_request_id"])
-    xendit.trouble = [Trouble(503, "CHANNEL_UNAVAILABLE")]
+    xendit.trouble = [XenditError(503, "CHANNEL_UNAVAILABLE")]
     webhook = xendit.payment_event(made)
     check_problem(send(str(till.http.base_url), webhook), 503)
     tell(till, webhook)
@@ -236,7 +244,9 @@ async def test_a_webhook_that_cannot_be_followed_is_asked_for_again(till: Till, 
 
 
 @pytest.mark.parametrize("token", [None, "", "token", TOKEN + "x", TOKEN.upper()])
-async def test_a_webhook_of_somebody_else_is_refused(till: Till, xendit: StandIn, token: str | None) -> None:
+async def test_a_webhook_of_somebody_else_is_refused(
+    till: PaymentDriver, xendit: StandIn, token: str | None
+) -> None:
     event = asked()
     made = await pending(till, xendit, event)
     calls = len(xendit.calls)
@@ -248,7 +258,7 @@ async def test_a_webhook_of_somebody_else_is_refused(till: Till, xendit: StandIn
     await till.order.receive_a(PaymentRefunded, event.order_id)
 
 
-async def test_what_a_webhook_claims_is_not_believed(till: Till, xendit: StandIn) -> None:
+async def test_what_a_webhook_claims_is_not_believed(till: PaymentDriver, xendit: StandIn) -> None:
     event = asked()
     made = await pending(till, xendit, event)
     tell(till, {**xendit.payment_event(made), "data": {**made, "status": "SUCCEEDED"}})
@@ -269,12 +279,14 @@ async def test_what_a_webhook_claims_is_not_believed(till: Till, xendit: StandIn
     ],
     ids=str,
 )
-async def test_what_is_not_ours_is_heard_and_left_alone(till: Till, xendit: StandIn, event: Json) -> None:
+async def test_what_is_not_ours_is_heard_and_left_alone(
+    till: PaymentDriver, xendit: StandIn, event: Json
+) -> None:
     tell(till, event)
     assert xendit.calls == []
 
 
-async def test_the_webhook_of_another_payment_settles_nothing(till: Till, xendit: StandIn) -> None:
+async def test_the_webhook_of_another_payment_settles_nothing(till: PaymentDriver, xendit: StandIn) -> None:
     mine, other = asked(), asked()
     await pending(till, xendit, mine)
     paid = await pending(till, xendit, other)
@@ -289,7 +301,7 @@ async def test_the_webhook_of_another_payment_settles_nothing(till: Till, xendit
 
 
 async def test_a_second_payment_under_the_same_key_is_paid_back_and_told_in_the_log(
-    till: Till, xendit: StandIn, service: Alone
+    till: PaymentDriver, xendit: StandIn, service: Alone
 ) -> None:
     order_id = await charged(till)
     made = xendit.only()

@@ -29,26 +29,26 @@ from events.catalogue import (
     PaymentRequested,
 )
 from events.codec import from_json
-from events.identity import stamped
+from events.identity import with_identity
 from inventory_service.reservation import Reservation
 from order_service.order import Order
-from payment_service.application import PaymentWorker
+from payment_service.application import PaymentApplication
 from payment_service.payment import Payment
 from payment_service.providers.base import ChargeAnswer, Declined, Pending, RefundAnswer, RefundRefused
-from saga.messaging.bus import Inbox, Outlet
-from saga.messaging.consumer import Intake
+from saga.messaging.bus import Publisher, Subscription
+from saga.messaging.consumer import BatchConsumer
 from saga.messaging.message import Delivery, Message
 from saga.messaging.results import Unavailable
-from saga.reactions.step import Entry, Reaction, Record, Rule
+from saga.reactions.step import JournalEntry, LoadedAggregate, Reaction, Rule
 from saga.timers.nudge import Nudge
 from saga.timers.relay import Relay
-from verification.simulation.broker import Connection, MemoryInbox
+from verification.simulation.broker import Connection, MemorySubscription
 from verification.simulation.stock import MemoryInventory
 from verification.simulation.store import MemoryAggregates, Row
 
 Patch = pytest.MonkeyPatch
 ANYTHING = EVENT_TYPES.values()
-PURSUE = PaymentWorker._pursue
+PURSUE = PaymentApplication._pursue
 
 
 def put(patch: Patch, table: dict[Any, Rule], key: object, react: Callable[..., Any]) -> None:
@@ -116,7 +116,7 @@ def repeat_an_adopted_request(patch: Patch) -> None:
         return Reaction(orders.adopt(order, request, now).state, [] if order else [request])
 
     def as_it_was(drafts: Sequence[Event], **record: Any) -> list[Event]:
-        events = stamped(drafts, **record)
+        events = with_identity(drafts, **record)
         return [draft if draft.event_id else event for draft, event in zip(drafts, events, strict=True)]
 
     put(patch, orders.REACTIONS, InventoryReservationRequested, adopt)
@@ -124,13 +124,13 @@ def repeat_an_adopted_request(patch: Patch) -> None:
 
 
 def nudge_only_one_request(patch: Patch) -> None:
-    owed: Any = vars(Order)["owed"]
-    patch.setattr(Order, "owed", property(lambda order: owed.fget(order)[:1]))
+    unanswered_requests: Any = vars(Order)["owed"]
+    patch.setattr(Order, "owed", property(lambda order: unanswered_requests.fget(order)[:1]))
 
 
 def leave_no_tombstone(patch: Patch) -> None:
     def release(
-        reservation: Reservation | None, event: InventoryReleaseRequested, world: inventory.World
+        reservation: Reservation | None, event: InventoryReleaseRequested, world: inventory.ReservationContext
     ) -> Reaction[Reservation]:
         return inventory.release(reservation, event, world) if reservation else Reaction(None)
 
@@ -139,7 +139,7 @@ def leave_no_tombstone(patch: Patch) -> None:
 
 def release_what_is_allocated(patch: Patch) -> None:
     def release(
-        reservation: Reservation | None, event: InventoryReleaseRequested, world: inventory.World
+        reservation: Reservation | None, event: InventoryReleaseRequested, world: inventory.ReservationContext
     ) -> Reaction[Reservation]:
         if reservation is None or reservation.status != "allocated":
             return inventory.release(reservation, event, world)
@@ -162,7 +162,7 @@ def hold_again_for_every_request(patch: Patch) -> None:
 
 
 def expire_and_keep_the_stock(patch: Patch) -> None:
-    def expire(reservation: Reservation | None, world: inventory.World) -> Reaction[Reservation]:
+    def expire(reservation: Reservation | None, world: inventory.ReservationContext) -> Reaction[Reservation]:
         reaction = inventory.expire(reservation, world)
         return Reaction(reaction.state, reaction.emits)
 
@@ -242,10 +242,10 @@ def take_pending_for_declined(patch: Patch) -> None:
 
 
 def never_ask_about_what_is_pending(patch: Patch) -> None:
-    async def pursue(self: PaymentWorker, payment: Payment) -> Payment:
+    async def pursue(self: PaymentApplication, payment: Payment) -> Payment:
         return payment if payment.pending else await PURSUE(self, payment)
 
-    patch.setattr(PaymentWorker, "_pursue", pursue)
+    patch.setattr(PaymentApplication, "_pursue", pursue)
 
 
 def refund_what_is_pending_with_another_key(patch: Patch) -> None:
@@ -268,28 +268,30 @@ def as_reserved(order: Order | None) -> Order | None:
 
 
 def acknowledge_at_once(patch: Patch) -> None:
-    take = MemoryInbox.take
+    take = MemorySubscription.take
 
-    async def taken(self: MemoryInbox, limit: int) -> list[Delivery]:
+    async def taken(self: MemorySubscription, limit: int) -> list[Delivery]:
         deliveries = await take(self, limit)
         for delivery in deliveries:
             self._settle(delivery)
         return deliveries
 
-    patch.setattr(MemoryInbox, "take", taken)
+    patch.setattr(MemorySubscription, "take", taken)
 
 
 def acknowledge_before_publishing(patch: Patch) -> None:
-    process = Intake._process
+    process = BatchConsumer._process
 
-    async def processed(self: Intake, batch: Sequence[Delivery], inbox: Inbox, outlet: Outlet) -> None:
+    async def processed(
+        self: BatchConsumer, batch: Sequence[Delivery], inbox: Subscription, outlet: Publisher
+    ) -> None:
         held: list[Message] = []
         patient = SimpleNamespace(check=outlet.check, send=AsyncMock(side_effect=held.extend))
         await process(self, batch, inbox, patient)
         patient.send = outlet.send
         await outlet.send(held)
 
-    patch.setattr(Intake, "_process", processed)
+    patch.setattr(BatchConsumer, "_process", processed)
 
 
 def publish_without_confirms(patch: Patch) -> None:
@@ -315,7 +317,7 @@ def guard_no_stock(patch: Patch) -> None:
 def repeat_under_other_ids(patch: Patch) -> None:
     numbers = count()
 
-    def repeated(record: Record | None) -> list[Event]:
+    def repeated(record: JournalEntry | None) -> list[Event]:
         known = [from_json(fields) for fields in record.emitted] if record else []
         return [one.model_copy(update={"event_id": f"drawn-{next(numbers)}"}) for one in known]
 
@@ -325,8 +327,8 @@ def repeat_under_other_ids(patch: Patch) -> None:
 def forget_what_was_handled(patch: Patch) -> None:
     entry = MemoryAggregates.entry
 
-    def forgetful(self: MemoryAggregates[Any], key: str, row: Row) -> Entry[Any]:
-        found: Entry[Any] = entry(self, key, row)
+    def forgetful(self: MemoryAggregates[Any], key: str, row: Row) -> LoadedAggregate[Any]:
+        found: LoadedAggregate[Any] = entry(self, key, row)
         found.journal.clear()
         return found
 
@@ -365,7 +367,9 @@ def never_nudge(patch: Patch) -> None:
 
 def confirm_what_is_not_held(patch: Patch) -> None:
     def confirm(
-        reservation: Reservation | None, event: InventoryConfirmationRequested, world: inventory.World
+        reservation: Reservation | None,
+        event: InventoryConfirmationRequested,
+        world: inventory.ReservationContext,
     ) -> Reaction[Reservation]:
         if reservation is None or reservation.status in ("held", "allocated"):
             return inventory.confirm(reservation, event, world)

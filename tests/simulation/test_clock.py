@@ -7,7 +7,7 @@ from time import monotonic
 
 import pytest
 
-from verification.simulation.clock import EPOCH, Deadlock, Nap, VirtualLoop, utc_clock
+from verification.simulation.clock import EPOCH, Deadlock, Sleep, VirtualLoop, utc_clock
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_a_nap_ends_in_its_turn(loop: VirtualLoop) -> None:
     woken: list[float] = []
 
     async def after(seconds: float) -> None:
-        await Nap(loop, seconds)
+        await Sleep(loop, seconds)
         woken.append(loop.time())
 
     async def main() -> None:
@@ -68,7 +68,7 @@ def test_a_nap_can_be_interrupted(loop: VirtualLoop, later: float) -> None:
 
     async def nap() -> None:
         try:
-            await Nap(loop, 10)
+            await Sleep(loop, 10)
         finally:
             ended.append(f"at {loop.time():g}")
 
@@ -86,7 +86,7 @@ def test_a_nap_can_be_interrupted(loop: VirtualLoop, later: float) -> None:
 def test_a_timeout_ends_a_nap(loop: VirtualLoop) -> None:
     async def main() -> None:
         async with asyncio.timeout(5):
-            await Nap(loop, 10)
+            await Sleep(loop, 10)
 
     with pytest.raises(TimeoutError):
         loop.run_until_complete(main())

@@ -6,7 +6,7 @@ from typing import Any
 
 from events.catalogue import EVENT_TYPES, Event
 from events.fields import HeldLine, Item, Location
-from inventory_service.reactions import World
+from inventory_service.reactions import ReservationContext
 from inventory_service.reservation import Reservation
 from inventory_service.stock import Stock, Warehouse
 from order_service.order import Order
@@ -143,9 +143,9 @@ def stock(**tea: int) -> Stock:
     return Stock(free={(name, "tea"): units for name, units in tea.items()}, warehouses=WAREHOUSES)
 
 
-def world(now: datetime = NOW, **tea: int) -> World:
+def world(now: datetime = NOW, **tea: int) -> ReservationContext:
     """Return what inventory's reactions look at, with so much tea at each warehouse (10 in Berlin)."""
-    return World(stock=stock(**(tea or {"berlin": 10})), now=now, default_hold=HOLD)
+    return ReservationContext(stock=stock(**(tea or {"berlin": 10})), now=now, default_hold=HOLD)
 
 
 def types(reaction: Reaction[Any]) -> list[str]:

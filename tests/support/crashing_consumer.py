@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from events.catalogue import INVENTORY, Event, InventoryConfirmed
 from events.identity import derived_id
 from saga.clock import utc_now
-from saga.messaging.consumer import Intake
-from saga.messaging.results import Done, Verdict
+from saga.messaging.consumer import BatchConsumer
+from saga.messaging.results import Handled, Result
 from saga.messaging.topology import Topology
 from saga.rabbitmq.link import Rabbit
 
@@ -22,16 +22,16 @@ SERVICE = Topology(
 async def main(url: str, killer: str) -> None:
     """Confirm every order but the one that kills."""
 
-    async def handle(events: Sequence[Event]) -> Sequence[Verdict]:
+    async def handle(events: Sequence[Event]) -> Sequence[Result]:
         if any(event.order_id == killer for event in events):
             os.kill(os.getpid(), signal.SIGKILL)
-        return [Done([_confirmed(event)]) for event in events]
+        return [Handled([_confirmed(event)]) for event in events]
 
     async def available() -> None:
         return None
 
     await Rabbit(url, SERVICE).run(
-        [Intake(SERVICE, handle, available, alone=alone) for alone in (False, True)]
+        [BatchConsumer(SERVICE, handle, available, alone=alone) for alone in (False, True)]
     )
 
 

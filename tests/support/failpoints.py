@@ -27,11 +27,11 @@ from motor.motor_asyncio import AsyncIOMotorClientSession
 
 import saga.clock
 from payment_service.providers.simulated import SimulatedProvider
-from saga.messaging.bus import Inbox, Outlet
-from saga.messaging.consumer import Intake
+from saga.messaging.bus import Publisher, Subscription
+from saga.messaging.consumer import BatchConsumer
 from saga.messaging.message import Message
 from saga.rabbitmq.link import Rabbit
-from saga.rabbitmq.subscription import RabbitInbox
+from saga.rabbitmq.subscription import RabbitSubscription
 
 FAILPOINT = "SAGA_FAILPOINT"
 CLOCK_AHEAD = "SAGA_CLOCK_AHEAD"
@@ -44,7 +44,7 @@ Method = Callable[..., Awaitable[Any]]
 class Reply:
     """The way out of those who read messages; the relay has another."""
 
-    def __init__(self, outlet: Outlet) -> None:
+    def __init__(self, outlet: Publisher) -> None:
         self._outlet = outlet
 
     async def send(self, messages: Sequence[Message]) -> None:
@@ -52,7 +52,7 @@ class Reply:
         await self._outlet.send(messages)
 
     async def check(self) -> None:
-        """See `saga.messaging.bus.Outlet`."""
+        """See `saga.messaging.bus.Publisher`."""
         await self._outlet.check()
 
 
@@ -68,7 +68,7 @@ class Point:
 POINTS = {
     "saved": Point(Reply, "send", "before"),
     "published": Point(Reply, "send", "after"),
-    "acking": Point(RabbitInbox, "ack", "before"),
+    "acking": Point(RabbitSubscription, "ack", "before"),
     "charging": Point(SimulatedProvider, "charge", "before"),
     "charged": Point(SimulatedProvider, "charge", "after"),
     "committing": Point(AsyncIOMotorClientSession, "commit_transaction", "before"),
@@ -98,7 +98,7 @@ def fail_at(failpoint: str) -> None:
     if name not in POINTS or not (nth or "1").isdecimal() or nth == "0":
         raise ValueError(f"{failpoint!r} is not NAME[:NTH] with one of the names {', '.join(POINTS)}")
     point, count = POINTS[name], _Count(int(nth or 1))
-    _replace(Intake, "run", _replying)
+    _replace(BatchConsumer, "run", _replying)
     if name == "draining":
         _replace(Reply, "send", functools.partial(_terminated_at, count))
         count = _Count(1)
@@ -160,7 +160,7 @@ def _terminated_at(count: _Count, method: Method) -> Method:
 
 def _replying(run: Method) -> Method:
     @functools.wraps(run)
-    async def rigged(self: Intake, inbox: Inbox, outlet: Outlet) -> None:
+    async def rigged(self: BatchConsumer, inbox: Subscription, outlet: Publisher) -> None:
         await run(self, inbox, Reply(outlet))
 
     return rigged

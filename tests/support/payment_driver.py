@@ -11,7 +11,7 @@ from tests.support.statement import Statement
 PRICE = Decimal("25.00")
 
 
-class Till:
+class PaymentDriver:
     """The order service, and what it sees of the payments."""
 
     def __init__(self, service: Alone, client: Client, order: Neighbour) -> None:

@@ -44,7 +44,7 @@ class RefusedError(Exception):
 
 
 @dataclass
-class Trouble:
+class XenditError:
     """What goes wrong with a call: an answer with this status and code, or none for so many seconds; before
     the call has had its effect, or after."""
 
@@ -68,7 +68,7 @@ class StandIn:
         """Begin anew."""
         self.requests: dict[str, Json] = {}
         self.refunds_made: dict[str, Json] = {}
-        self.trouble: list[Trouble] = []
+        self.trouble: list[XenditError] = []
         """What goes wrong with the next calls, one each."""
         self.refunds = "PENDING"
         """What a refund is at first; or the code that it is refused with."""
@@ -125,7 +125,7 @@ class StandIn:
     async def _serve(self, request: Request, path: str) -> Response:
         self.calls.append((request.method, f"/{path}"))
         body = await request.body()
-        trouble = self.trouble.pop(0) if self.trouble else Trouble()
+        trouble = self.trouble.pop(0) if self.trouble else XenditError()
         if not trouble.after and (spoilt := await self._spoil(trouble)):
             return spoilt
         try:
@@ -136,7 +136,7 @@ class StandIn:
             return spoilt
         return JSONResponse(answer, status)
 
-    async def _spoil(self, trouble: Trouble) -> Response | None:
+    async def _spoil(self, trouble: XenditError) -> Response | None:
         if trouble.silent:
             await asyncio.sleep(trouble.silent)
             return Response(status_code=500)

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from time import monotonic, sleep
 
-from inventory_service.stock import Place
+from inventory_service.stock import StockKey
 from verification.audit.reading import Databases, Reader, Row, Scope, reading
-from verification.invariants.books import Money, MoneyBook, Shelf, StockBook, moved
+from verification.invariants.books import Money, MoneyBook, StockBook, StockLevel, moved
 from verification.invariants.case import Json
 from verification.invariants.rules import Finding, When, findings, forgotten, resting, settled
 
@@ -33,7 +33,7 @@ STRIDE = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Offender:
+class Violation:
     """An order, a place or a currency that breaks a promise; for an order, the events recorded for it."""
 
     about: str
@@ -54,7 +54,7 @@ class Report:
     places: int = 0
     places_moving: int = 0
     """Levels of stock that were compared, and those that would not stand still for it."""
-    offenders: list[Offender] = field(default_factory=list)
+    offenders: list[Violation] = field(default_factory=list)
     broken: Counter[str] = field(default_factory=Counter)
     """How often each rule was broken, by all offenders, even those that are not listed."""
     resting: list[str] = field(default_factory=list)
@@ -81,7 +81,7 @@ class Report:
         if found:
             self.broken.update(one.rule for one in found)
             if len(self.offenders) < TOLD_LIMIT:
-                self.offenders.append(Offender(about, found, events))
+                self.offenders.append(Violation(about, found, events))
 
 
 def audit(
@@ -180,7 +180,7 @@ def _judge_rows(
 def _stock_findings(
     reader: Reader,
     book: StockBook,
-    before: Mapping[Place, Shelf],
+    before: Mapping[StockKey, StockLevel],
     products: Collection[str] | None,
     when: When,
     report: Report,

@@ -18,12 +18,12 @@ from typing import Any, get_args
 from events.catalogue import INVENTORY, ORDER, PAYMENT
 from inventory_service.mongo_store import LEVEL_NUMBERS
 from inventory_service.reservation import Reservation
-from inventory_service.stock import Place
+from inventory_service.stock import StockKey
 from order_service.order import TERMINAL, Order, Status
 from payment_service.payment import Payment
 from saga.mongodb.aggregates import connect, database
 from saga.reactions.store import Document
-from verification.invariants.books import Shelf, StockBook
+from verification.invariants.books import StockBook, StockLevel
 from verification.invariants.case import Case, Kept, Unreadable, kept
 from verification.invariants.rules import Finding
 
@@ -112,11 +112,11 @@ class Reader:
             ]
             yield from (_row(key, *(documents.get(key) for documents in found)) for key in batch)
 
-    def shelves(self, products: Collection[str] | None = None) -> dict[Place, Shelf]:
+    def shelves(self, products: Collection[str] | None = None) -> dict[StockKey, StockLevel]:
         """Return the stock, of these products or of all."""
         chosen = {} if products is None else {"productId": {"$in": list(products)}}
         return {
-            (one["warehouseId"], one["productId"]): Shelf(
+            (one["warehouseId"], one["productId"]): StockLevel(
                 **{name: one.get(name, 0) for name in LEVEL_NUMBERS}
             )
             for one in self._inventory["stock"].find(chosen)

@@ -22,7 +22,7 @@ SCARCE = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class OrderProfile:
     """A way to order: how often in proportion, what, and what comes with it."""
 
     name: str
@@ -38,26 +38,28 @@ def _item(product: str, quantity: int, warehouse: str | None = None) -> Json:
 
 
 WAYS = (
-    Way("plain", 40, (_item("tea", 1),)),
-    Way("two warehouses", 8, (_item("tea", 1, "berlin"), _item("tea", 2, "madrid"))),
-    Way("out of stock", 6, (_item("tea", 4 * PLENTY),)),
-    Way("scarce", 6, (_item("lamp", 1),)),
-    Way("declined", 8, (_item("tea", 1), _item("coffee", 1)), {"paymentMethod": "sim:decline"}),
-    Way("cancelled", 10, (_item("coffee", 1),), {"paymentMethod": "sim:delay:1.5"}, cancelled=True),
-    Way("expiring", 6, (_item("coffee", 2),), {"paymentMethod": "sim:delay:3", "expiresIn": 2}),
-    Way("slow provider", 4, (_item("tea", 1),), {"paymentMethod": "sim:delay:2"}),
-    Way("silent provider", 2, (_item("tea", 1),), {"paymentMethod": "sim:timeout:1"}),
-    Way("paid later", 4, (_item("tea", 1),), {"paymentMethod": "sim:pending:1.5"}),
-    Way("paid later, unheard", 2, (_item("tea", 1),), {"paymentMethod": "sim:pending:1:unheard"}),
-    Way("never paid", 2, (_item("coffee", 1),), {"paymentMethod": "sim:expire:1"}),
-    Way("cancelled unpaid", 3, (_item("tea", 2),), {"paymentMethod": "sim:pending:3600"}, cancelled=True),
-    Way(
+    OrderProfile("plain", 40, (_item("tea", 1),)),
+    OrderProfile("two warehouses", 8, (_item("tea", 1, "berlin"), _item("tea", 2, "madrid"))),
+    OrderProfile("out of stock", 6, (_item("tea", 4 * PLENTY),)),
+    OrderProfile("scarce", 6, (_item("lamp", 1),)),
+    OrderProfile("declined", 8, (_item("tea", 1), _item("coffee", 1)), {"paymentMethod": "sim:decline"}),
+    OrderProfile("cancelled", 10, (_item("coffee", 1),), {"paymentMethod": "sim:delay:1.5"}, cancelled=True),
+    OrderProfile("expiring", 6, (_item("coffee", 2),), {"paymentMethod": "sim:delay:3", "expiresIn": 2}),
+    OrderProfile("slow provider", 4, (_item("tea", 1),), {"paymentMethod": "sim:delay:2"}),
+    OrderProfile("silent provider", 2, (_item("tea", 1),), {"paymentMethod": "sim:timeout:1"}),
+    OrderProfile("paid later", 4, (_item("tea", 1),), {"paymentMethod": "sim:pending:1.5"}),
+    OrderProfile("paid later, unheard", 2, (_item("tea", 1),), {"paymentMethod": "sim:pending:1:unheard"}),
+    OrderProfile("never paid", 2, (_item("coffee", 1),), {"paymentMethod": "sim:expire:1"}),
+    OrderProfile(
+        "cancelled unpaid", 3, (_item("tea", 2),), {"paymentMethod": "sim:pending:3600"}, cancelled=True
+    ),
+    OrderProfile(
         "refund refused",
         2,
         (_item("coffee", 1),),
         {"paymentMethod": "sim:delay:3:refuse-refund:1:pending-refund:1", "expiresIn": 2},
     ),
-    Way("by hand", 10, (_item("coffee", 1),), by_hand=True),
+    OrderProfile("by hand", 10, (_item("coffee", 1),), by_hand=True),
 )
 
 
@@ -67,7 +69,7 @@ def stock() -> list[Level]:
     return [*plenty, ("berlin", "lamp", SCARCE)]
 
 
-class Load:
+class Workload:
     """So many orders in so many seconds; which comes when in which way is drawn from the seed."""
 
     def __init__(self, services: Services, at: Endpoints, orders: int, seconds: float, seed: int) -> None:
@@ -97,7 +99,7 @@ class Load:
             customer.result()
         self.refused += [f"a customer was not heard for {patience:g} s" for _ in waiting]
 
-    async def _customer(self, number: int, way: Way, accepted: Callable[[], None]) -> None:
+    async def _customer(self, number: int, way: OrderProfile, accepted: Callable[[], None]) -> None:
         key = f"chaos-{self._seed}-{number}"
         order_id = key if way.by_hand else order_id_for(key)
         body: Json = {"userId": "chaos", "items": list(way.items), "totalAmount": "12.50", **way.options}
@@ -108,7 +110,7 @@ class Load:
             await asyncio.sleep(CANCEL_AFTER)
             await _insist(lambda: self._cancelled(order_id))
 
-    async def _heard(self, way: Way, key: str, order_id: str, body: Json) -> bool:
+    async def _heard(self, way: OrderProfile, key: str, order_id: str, body: Json) -> bool:
         try:
             if way.by_hand:
                 await post_by_hand(self._at, {"orderId": order_id, **body})

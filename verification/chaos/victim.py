@@ -34,21 +34,21 @@ LOOK_EVERY = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Strike:
+class InjectedFault:
     """A fault that was carried out, and the seconds from its end until all it concerns worked again."""
 
     fault: Fault
     recovery: float
 
 
-class Victim:
+class SystemUnderTest:
     """The parts of a running stack, and how each is struck. See `victim`."""
 
     def __init__(
         self, stack: Stack, broker: BrokerNode, database: DatabaseNode, proxies: dict[str, Proxy]
     ) -> None:
         self.stack = stack
-        self.strikes: list[Strike] = []
+        self.strikes: list[InjectedFault] = []
         self.problems: list[str] = []
         """What a part did that no fault accounts for."""
         self._nodes: dict[str, BrokerNode | DatabaseNode] = {BROKER: broker, DATABASE: database}
@@ -71,7 +71,7 @@ class Victim:
             await self._carry_out(fault)
             started = monotonic()
             await self._recovered(fault)
-            self.strikes.append(Strike(fault, monotonic() - started))
+            self.strikes.append(InjectedFault(fault, monotonic() - started))
             if fault.part == BROKER and fault.kind in ("kill", "stop"):
                 await asyncio.sleep(BROKER_REST)
 
@@ -160,7 +160,7 @@ class Victim:
 
 
 @asynccontextmanager
-async def victim(directory: Path, report: Callable[[str], None]) -> AsyncIterator[Victim]:
+async def victim(directory: Path, report: Callable[[str], None]) -> AsyncIterator[SystemUnderTest]:
     """Start a stack of its own below a directory, whose services reach broker and database through proxies.
 
     Raises:
@@ -201,7 +201,7 @@ async def victim(directory: Path, report: Callable[[str], None]) -> AsyncIterato
             stack = Stack(directory, env=env)
             try:
                 await asyncio.to_thread(stack.start, report)
-                yield Victim(stack, broker, database, {BROKER: to_broker, DATABASE: to_database})
+                yield SystemUnderTest(stack, broker, database, {BROKER: to_broker, DATABASE: to_database})
             finally:
                 report("stopping")
                 await asyncio.to_thread(stack.stop)

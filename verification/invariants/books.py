@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from events.fields import format_money
 from inventory_service.reservation import Reservation
-from inventory_service.stock import Place
+from inventory_service.stock import StockKey
 from verification.invariants.case import Case, by_hand
 from verification.invariants.rules import Finding, When, resting, taken
 
@@ -56,12 +56,12 @@ class MoneyBook:
         """Say where money was taken for nothing, or not taken for something."""
         for currency, book in sorted(self.by_currency.items()):
             kept = book.charged - book.refunded
-            owed = book.confirmed + book.resting + book.under_way
-            if kept != owed:
+            unanswered_requests = book.confirmed + book.resting + book.under_way
+            if kept != unanswered_requests:
                 yield Finding(
                     "money adds up",
                     currency,
-                    f"{format_money(kept)} were kept, for orders of {format_money(owed)}",
+                    f"{format_money(kept)} were kept, for orders of {format_money(unanswered_requests)}",
                 )
 
 
@@ -72,7 +72,7 @@ def _unfinished(case: Case, when: When) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class StockLevel:
     """The level of one product at one warehouse, as it is, even where it should not be."""
 
     available: int
@@ -86,9 +86,9 @@ class Shelf:
 class StockBook:
     """The units that reservations hold and have allocated, by warehouse and product."""
 
-    held: Counter[Place] = field(default_factory=Counter)
-    allocated: Counter[Place] = field(default_factory=Counter)
-    by_hand: Counter[Place] = field(default_factory=Counter)
+    held: Counter[StockKey] = field(default_factory=Counter)
+    allocated: Counter[StockKey] = field(default_factory=Counter)
+    by_hand: Counter[StockKey] = field(default_factory=Counter)
     """Units among these that belong to no saga."""
 
     def add(self, reservation: Reservation) -> None:
@@ -103,11 +103,13 @@ class StockBook:
                 self.by_hand[place] += line.quantity
 
     @property
-    def places(self) -> set[Place]:
+    def places(self) -> set[StockKey]:
         """Wherever there is something."""
         return {*self.held, *self.allocated}
 
-    def findings(self, shelves: Mapping[Place, Shelf], places: Collection[Place]) -> Iterator[Finding]:
+    def findings(
+        self, shelves: Mapping[StockKey, StockLevel], places: Collection[StockKey]
+    ) -> Iterator[Finding]:
         """Compare with the levels at these places."""
         for place in sorted(places):
             about, shelf = "/".join(place), shelves.get(place)
@@ -135,6 +137,6 @@ class StockBook:
                 )
 
 
-def moved(before: Mapping[Place, Shelf], after: Mapping[Place, Shelf]) -> set[Place]:
+def moved(before: Mapping[StockKey, StockLevel], after: Mapping[StockKey, StockLevel]) -> set[StockKey]:
     """Return the places whose level has changed: every change of stock makes a new version of it."""
     return {place for place in {*before, *after} if before.get(place) != after.get(place)}

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T", bound=Hashable)
 
 
-class Numbered(Generic[T]):
+class Interner(Generic[T]):
     """Things by number, each of them once."""
 
     def __init__(self) -> None:

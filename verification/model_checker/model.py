@@ -21,17 +21,17 @@ from events.catalogue import (
     PaymentRequested,
 )
 from events.fields import Item
-from events.identity import introduced, transition_id
-from inventory_service.application import InventoryWorker
+from events.identity import transition_id, with_defaults
+from inventory_service.application import InventoryApplication
 from inventory_service.reactions import Hold
 from inventory_service.reservation import Reservation
-from order_service.application import OrderWorker
+from order_service.application import OrderApplication
 from order_service.order import Order
-from payment_service.application import PaymentWorker
+from payment_service.application import PaymentApplication
 from payment_service.payment import Payment
 from payment_service.reactions import Retries
-from verification.model_checker.interner import Numbered
-from verification.model_checker.services import NOON, ORDER_ID, Effect, Levels, Solo
+from verification.model_checker.interner import Interner
+from verification.model_checker.services import NOON, ORDER_ID, Effect, Levels, MemoizedService
 
 FAULTS = {
     "duplicate": "any message is delivered once more",
@@ -94,15 +94,21 @@ class Services:
     """The three services. What they have worked out once, any number of searches may use."""
 
     def __init__(self) -> None:
-        self.events: Numbered[Event] = Numbered()
-        self.levels: Numbered[Levels] = Numbered()
+        self.events: Interner[Event] = Interner()
+        self.levels: Interner[Levels] = Interner()
         self.levels.number(())
         nobody: Any = None
-        self.orders: Solo[Order] = Solo(ORDER, OrderWorker, self.events, self.levels)
-        self.reservations: Solo[Reservation] = Solo(INVENTORY, InventoryWorker, self.events, self.levels)
-        self.payments: Solo[Payment] = Solo(
+        self.orders: MemoizedService[Order] = MemoizedService(
+            ORDER, OrderApplication, self.events, self.levels
+        )
+        self.reservations: MemoizedService[Reservation] = MemoizedService(
+            INVENTORY, InventoryApplication, self.events, self.levels
+        )
+        self.payments: MemoizedService[Payment] = MemoizedService(
             PAYMENT,
-            lambda store, relay, clock: PaymentWorker(store, relay, nobody, clock, CALL_TIMEOUT, RETRIES),
+            lambda store, relay, clock: PaymentApplication(
+                store, relay, nobody, clock, CALL_TIMEOUT, RETRIES
+            ),
             self.events,
             self.levels,
         )
@@ -121,10 +127,10 @@ class Ground:
             services.reservations,
             services.payments,
         )
-        self.services: tuple[Solo[Any], ...] = (self.orders, self.reservations, self.payments)
-        self.providers: Numbered[tuple[Verdict, ...]] = Numbered()
-        self.ends: Numbered[tuple[int, ...]] = Numbered()
-        self.messages: Numbered[tuple[int, int]] = Numbered()
+        self.services: tuple[MemoizedService[Any], ...] = (self.orders, self.reservations, self.payments)
+        self.providers: Interner[tuple[Verdict, ...]] = Interner()
+        self.ends: Interner[tuple[int, ...]] = Interner()
+        self.messages: Interner[tuple[int, int]] = Interner()
         self._fan_out: dict[int, tuple[int, ...]] = {}
         self._flights: dict[tuple[int, ...], tuple[int, ...]] = {}
         self.wanted = _request("tea", 2)
@@ -238,7 +244,7 @@ class Ground:
         return self._flights.setdefault(together, together)
 
     def _published_by_hand(self, event_id: str, event: Event) -> int:
-        return self.events.number(introduced(event.model_copy(update={"event_id": event_id}), NOON))
+        return self.events.number(with_defaults(event.model_copy(update={"event_id": event_id}), NOON))
 
 
 def without(flight: tuple[int, ...], message: int) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from itertools import combinations
 from typing import Any, cast
 
 from events.catalogue import SERVICES, PaymentRefundRequested, PaymentRequested
-from payment_service.application import PaymentWorker
+from payment_service.application import PaymentApplication
 from payment_service.payment import Payment
 from payment_service.providers.base import Answer, Approved, Declined, Pending, Refunded, RefundRefused
 from saga.reactions.step import Step
@@ -21,12 +21,12 @@ ANSWERS: dict[str, Answer] = {
 }
 
 
-class OneOrder(Ground):
+class SingleOrderModel(Ground):
     """All that can happen to one order, with these faults, each as often as it is named."""
 
     @property
-    def _worker(self) -> PaymentWorker:
-        return cast(PaymentWorker, self.payments.worker)
+    def _worker(self) -> PaymentApplication:
+        return cast(PaymentApplication, self.payments.worker)
 
     def moves(self, state: State) -> Iterator[Move]:
         """Return everything that may happen next."""

@@ -11,7 +11,7 @@ from time import monotonic
 
 from verification.model_checker.judge import Judge
 from verification.model_checker.model import Services, State
-from verification.model_checker.moves import OneOrder
+from verification.model_checker.moves import SingleOrderModel
 from verification.model_checker.paths import longest_path
 from verification.model_checker.services import BrokenReaction
 
@@ -48,7 +48,7 @@ class Search:
 
     def __init__(self, faults: Sequence[str], limit: int, services: Services) -> None:
         self._faults = tuple(faults)
-        self._world = OneOrder(faults, services)
+        self._world = SingleOrderModel(faults, services)
         self._judge = Judge(self._world)
         self._limit = limit
         self._states: list[State] = []

@@ -11,17 +11,17 @@ from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from events.catalogue import Event
 from events.codec import from_json, to_json
-from inventory_service.mongo_store import InventoryUnit
-from inventory_service.reactions import World
+from inventory_service.mongo_store import ReservationUnitOfWork
+from inventory_service.reactions import ReservationContext
 from inventory_service.stock import Stock, Warehouse
 from saga.reactions.aggregate import Aggregate
-from saga.reactions.application import Worker, reaction
+from saga.reactions.application import Application, reaction
 from saga.reactions.engine import Engine
-from saga.reactions.step import Entry, NotYet, Record, Refused, Step
-from saga.reactions.store import Unit
+from saga.reactions.step import JournalEntry, LoadedAggregate, OutOfOrder, Refused, Step
+from saga.reactions.store import UnitOfWork
 from saga.timers.nudge import unanswered
 from saga.timers.relay import Relay
-from verification.model_checker.interner import Numbered
+from verification.model_checker.interner import Interner
 from verification.simulation.world import WAREHOUSES
 
 A = TypeVar("A", bound=Aggregate)
@@ -69,39 +69,39 @@ class Slot:
 
     def __init__(self) -> None:
         self.now = NOON
-        self.entry: Entry[Any] = Entry(ORDER_ID)
+        self.entry: LoadedAggregate[Any] = LoadedAggregate(ORDER_ID)
         self.levels: Levels = ()
 
-    async def load(self, steps: Sequence[Step[Any, Any]]) -> Unit[Any, Any]:
+    async def load(self, steps: Sequence[Step[Any, Any]]) -> UnitOfWork[Any, Any]:
         """Return the aggregate, with the stock for an inventory service and the time for the others."""
         if not self.levels:
-            return Unit({ORDER_ID: self.entry}, self.now)
+            return UnitOfWork({ORDER_ID: self.entry}, self.now)
         stock = Stock(
             free={(WAREHOUSE, product): available for product, available, *_ in self.levels},
             warehouses={WAREHOUSE: Warehouse(warehouse_id=WAREHOUSE, location=WAREHOUSES[WAREHOUSE])},
         )
-        return InventoryUnit({ORDER_ID: self.entry}, World(stock, self.now, HOLD))
+        return ReservationUnitOfWork({ORDER_ID: self.entry}, ReservationContext(stock, self.now, HOLD))
 
-    async def save(self, unit: Unit[Any, Any]) -> set[str]:
+    async def save(self, unit: UnitOfWork[Any, Any]) -> set[str]:
         """Move the stock; the entry was changed in place."""
         if self.levels:
             self.levels = tuple(_moved(level, unit.context.stock) for level in self.levels)
         return set()
 
 
-class Solo(Generic[A]):
+class MemoizedService(Generic[A]):
     """A service with one order. Cell 0 is empty, and so are levels 0, which the order and payment services
     have."""
 
     def __init__(
         self,
         name: str,
-        assemble: Callable[[Any, Relay, Clock], Worker[A, Any]],
-        events: Numbered[Event],
-        levels: Numbered[Levels],
+        assemble: Callable[[Any, Relay, Clock], Application[A, Any]],
+        events: Interner[Event],
+        levels: Interner[Levels],
     ) -> None:
         self.name = name
-        self.cells: Numbered[Cell[A]] = Numbered()
+        self.cells: Interner[Cell[A]] = Interner()
         self.cells.number(Cell())
         self._events = events
         self._levels = levels
@@ -169,29 +169,29 @@ class Solo(Generic[A]):
         slot = self._slot
         slot.now, slot.entry, slot.levels = now, self._entry(self.cells[cell]), self._levels[levels]
         outcome = _finished(self._engine.run([step]))[0]
-        if outcome.error is not None and not isinstance(outcome.error, NotYet | Refused):
+        if outcome.error is not None and not isinstance(outcome.error, OutOfOrder | Refused):
             raise BrokenReaction(f"{step.name} breaks {self.name}: {outcome.error!r}") from outcome.error
         return Effect(
             self.cells.number(self._cell(self.cells[cell], slot.entry)),
             self._levels.number(slot.levels),
             tuple(map(self._events.number, outcome.emitted)),
             tuple(map(self._events.number, outcome.relayed)),
-            isinstance(outcome.error, NotYet),
+            isinstance(outcome.error, OutOfOrder),
         )
 
-    def _entry(self, cell: Cell[A]) -> Entry[A]:
+    def _entry(self, cell: Cell[A]) -> LoadedAggregate[A]:
         journal = {
-            key: Record(name, NOON, [self._json(event) for event in emitted])
+            key: JournalEntry(name, NOON, [self._json(event) for event in emitted])
             for key, name, emitted in cell.journal
         }
-        return Entry(ORDER_ID, version=1, state=cell.state, journal=journal)
+        return LoadedAggregate(ORDER_ID, version=1, state=cell.state, journal=journal)
 
     def _json(self, event: int) -> dict[str, Any]:
         if event not in self._jsons:
             self._jsons[event] = to_json(self._events[event])
         return self._jsons[event]
 
-    def _cell(self, before: Cell[A], entry: Entry[A]) -> Cell[A]:
+    def _cell(self, before: Cell[A], entry: LoadedAggregate[A]) -> Cell[A]:
         """Return the cell that an entry is saved as: a store writes the records that were touched."""
         records = {key: (key, name, emitted) for key, name, emitted in before.journal}
         for key in entry.touched:

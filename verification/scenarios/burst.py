@@ -12,14 +12,14 @@ from rich.progress import Progress
 
 from operations.errors import CommandError
 from operations.event_tap import LAST_EVENTS, Recorder, recording
-from verification.scenarios.stories import ONE_OF_MANY, Stage
+from verification.scenarios.stories import ONE_OF_MANY, DemoRun
 
 AT_ONCE = 32
 """HTTP requests under way at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
-class Burst:
+class LoadTest:
     """How many of the orders ended how, in how many seconds, which were refused and why, the others' ids."""
 
     orders: int
@@ -55,7 +55,7 @@ class Burst:
         return self.ended.total() / self.seconds
 
 
-async def play_at_once(stage: Stage, count: int, console: Console) -> Burst:
+async def play_at_once(stage: DemoRun, count: int, console: Console) -> LoadTest:
     """Place many orders at once, show how many have ended, and return how."""
     gate = asyncio.Semaphore(AT_ONCE)
     async with recording(stage.endpoints.rabbitmq, *(f"{kind}.#" for kind in LAST_EVENTS)) as recorder:
@@ -67,11 +67,11 @@ async def play_at_once(stage: Stage, count: int, console: Console) -> Burst:
     order_ids = [one for one in placed if isinstance(one, str)]
     statuses = await _statuses(stage, gate, order_ids)
     refusals = [str(one) for one in placed if isinstance(one, CommandError)]
-    return Burst(count, statuses, seconds, refusals, order_ids)
+    return LoadTest(count, statuses, seconds, refusals, order_ids)
 
 
 async def _order(
-    stage: Stage, gate: asyncio.Semaphore, recorder: Recorder, ended: Callable[[], None]
+    stage: DemoRun, gate: asyncio.Semaphore, recorder: Recorder, ended: Callable[[], None]
 ) -> str | CommandError:
     """Place one order and wait for its last event; return its id, or why it was refused."""
     try:
@@ -84,7 +84,7 @@ async def _order(
     return order_id
 
 
-async def _statuses(stage: Stage, gate: asyncio.Semaphore, order_ids: Collection[str]) -> Counter[str]:
+async def _statuses(stage: DemoRun, gate: asyncio.Semaphore, order_ids: Collection[str]) -> Counter[str]:
     async def status(order_id: str) -> str:
         async with gate:
             return str((await stage.services.order(order_id))["status"])

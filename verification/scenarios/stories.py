@@ -49,7 +49,7 @@ EXPIRED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class DemoRun:
     """Where the stories are played: against which services, with whose products, with how much patience.
 
     `prefix` goes before the products' names, so that the books of one run are its own.
@@ -64,14 +64,14 @@ class Stage:
         """Return the product id of a name."""
         return f"{self.prefix}-{name}"
 
-    def body(self, story: "Story") -> Json:
+    def body(self, story: "Scenario") -> Json:
         """Return the order of a story, as it is posted."""
         items = [{"productId": self.product(name), "quantity": units} for name, units in story.takes.items()]
         return {"userId": self.prefix, "items": items, "totalAmount": str(story.total), **story.options}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Story:
+class Scenario:
     """What is ordered, how, and what has to come of it.
 
     `takes` are units by product; `events` must all happen; `warehouses`, if not 0, must hold the stock
@@ -83,7 +83,7 @@ class Story:
     takes: Mapping[str, int]
     total: Decimal
     options: Json = field(default_factory=dict)
-    start: Callable[[Stage, "Story"], Awaitable[str]]
+    start: Callable[[DemoRun, "Scenario"], Awaitable[str]]
     status: str
     reason: str = ""
     events: Collection[str]
@@ -99,7 +99,7 @@ class Story:
 class Outcome:
     """How a story ended, its timeline, and what differs from what was expected."""
 
-    story: Story
+    story: Scenario
     order_id: str
     status: str
     reason: str
@@ -112,13 +112,13 @@ class Outcome:
         return _end(self.status, self.reason)
 
 
-async def place(stage: Stage, story: Story) -> str:
+async def place(stage: DemoRun, story: Scenario) -> str:
     """Place the story's order; return its id."""
     order = await stage.services.place(stage.body(story))
     return str(order["orderId"])
 
 
-async def place_and_cancel(stage: Stage, story: Story) -> str:
+async def place_and_cancel(stage: DemoRun, story: Scenario) -> str:
     """Place the order, and cancel it while its payment is under way; return its id."""
     order_id = await place(stage, story)
     await stage.services.reached({"reserved", *TERMINAL}, order_id, stage.timeout)
@@ -126,7 +126,7 @@ async def place_and_cancel(stage: Stage, story: Story) -> str:
     return order_id
 
 
-async def publish_by_hand(stage: Stage, story: Story) -> str:
+async def publish_by_hand(stage: DemoRun, story: Scenario) -> str:
     """Publish the request as an operator would in the management UI, with nothing but the fields."""
     order_id = f"{stage.prefix}-by-hand"
     await post_by_hand(stage.endpoints, {"orderId": order_id, **stage.body(story)})
@@ -158,7 +158,7 @@ async def post_by_hand(at: Endpoints, request: Json) -> None:
 
 
 STORIES = (
-    Story(
+    Scenario(
         name="confirmed",
         about="two boxes of tea for a customer near Berlin",
         takes={"tea": 2},
@@ -169,7 +169,7 @@ STORIES = (
         events=CONFIRMED,
         warehouses=1,
     ),
-    Story(
+    Scenario(
         name="confirmed from two warehouses",
         about="four kettles, and no warehouse has more than three",
         takes={"kettle": 4},
@@ -179,7 +179,7 @@ STORIES = (
         events=CONFIRMED,
         warehouses=2,
     ),
-    Story(
+    Scenario(
         name="out of stock",
         about="three lamps, and there is one",
         takes={"lamp": 3},
@@ -189,7 +189,7 @@ STORIES = (
         reason="insufficient_stock",
         events=OUT_OF_STOCK,
     ),
-    Story(
+    Scenario(
         name="declined and released",
         about="the payment is declined, so the stock is given back",
         takes={"tea": 1},
@@ -199,7 +199,7 @@ STORIES = (
         status="failed",
         events=DECLINED,
     ),
-    Story(
+    Scenario(
         name="cancelled while in flight",
         about="the customer cancels while the provider takes 2 s for the payment",
         takes={"tea": 1},
@@ -209,7 +209,7 @@ STORIES = (
         status="cancelled",
         events=CANCELLED,
     ),
-    Story(
+    Scenario(
         name="expired and refunded",
         about="the hold lasts 2 s, the payment takes 3.5 s: it comes too late and is refunded",
         takes={"tea": 1},
@@ -220,7 +220,7 @@ STORIES = (
         reason="expired",
         events=EXPIRED,
     ),
-    Story(
+    Scenario(
         name="published by hand",
         about="a bare InventoryReservationRequested through the broker's management API starts an order",
         takes={"tea": 2},
@@ -230,7 +230,7 @@ STORIES = (
         events=CONFIRMED,
         warehouses=1,
     ),
-    Story(
+    Scenario(
         name="paid later",
         about="the provider waits 2 s for the customer, and gives notice once the payment is made",
         takes={"tea": 1},
@@ -242,7 +242,7 @@ STORIES = (
     ),
 )
 
-ONE_OF_MANY = Story(
+ONE_OF_MANY = Scenario(
     name="at once",
     about="one cup of coffee each",
     takes={"coffee": 1},
@@ -254,7 +254,7 @@ ONE_OF_MANY = Story(
 """The order that is placed many times at once."""
 
 
-def stock_for(stage: Stage, orders_at_once: int) -> list[Level]:
+def stock_for(stage: DemoRun, orders_at_once: int) -> list[Level]:
     """Return the stock that lets every story end as it should."""
     tea = [(warehouse, stage.product("tea"), 20) for warehouse in ("berlin", "amsterdam", "madrid")]
     coffee = [(warehouse, stage.product("coffee"), orders_at_once) for warehouse in ("berlin", "amsterdam")]
@@ -262,7 +262,7 @@ def stock_for(stage: Stage, orders_at_once: int) -> list[Level]:
     return [*tea, *coffee, *kettles, ("madrid", stage.product("lamp"), 1)]
 
 
-async def play(stage: Stage, story: Story, recorder: Recorder) -> Outcome:
+async def play(stage: DemoRun, story: Scenario, recorder: Recorder) -> Outcome:
     """Play a story to its end, or until the stage's patience ends."""
     order_id = ""
     try:
@@ -278,7 +278,7 @@ async def play(stage: Stage, story: Story, recorder: Recorder) -> Outcome:
     )
 
 
-def differences(story: Story, status: str, reason: str, steps: Collection[Step]) -> list[str]:
+def differences(story: Scenario, status: str, reason: str, steps: Collection[Step]) -> list[str]:
     """Compare how an order ended, and its events, with the story; return what differs."""
     found = []
     if status != story.status or story.reason not in reason:

@@ -6,7 +6,7 @@ from random import Random
 from typing import TypeVar
 
 from saga.messaging.results import Unavailable
-from verification.simulation.clock import Nap
+from verification.simulation.clock import Sleep
 from verification.simulation.trace import Trace
 
 T = TypeVar("T")
@@ -147,7 +147,7 @@ class Process:
     async def reach(self, point: str) -> None:
         """Come to a point between two effects: time passes, and the process may die here."""
         if delay := self.adversary.latency():
-            await Nap(self._loop, delay)
+            await Sleep(self._loop, delay)
         if self.strikes("kill"):
             self.kill(point)
         if self.died.done():

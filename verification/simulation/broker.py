@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from saga.messaging.message import Delivery, Message
 from saga.messaging.results import Unavailable
-from saga.messaging.topology import GUILTY_AFTER, Arguments, Topology
+from saga.messaging.topology import POISON_AFTER, Arguments, Topology
 from verification.simulation.adversary import Adversary, Process
 
 PREFETCH = 200
@@ -27,7 +27,7 @@ class Queue:
     def __init__(self, name: str, arguments: Arguments) -> None:
         self.name = name
         self.waiting: deque[Stored] = deque()
-        self.readers: list[MemoryInbox] = []
+        self.readers: list[MemorySubscription] = []
         self.under_way = 0
         self.held = 0
         ttl = arguments.get("x-message-ttl")
@@ -152,16 +152,16 @@ class Connection:
         self.broker = broker
         self.process = process
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._inboxes: list[MemoryInbox] = []
+        self._inboxes: list[MemorySubscription] = []
         broker.connections.append(self)
 
     @property
     def closed(self) -> bool:
         return self.lost.done()
 
-    def read(self, queue: str, prefetch: int = PREFETCH) -> "MemoryInbox":
+    def read(self, queue: str, prefetch: int = PREFETCH) -> "MemorySubscription":
         """Return a reader of a queue."""
-        inbox = MemoryInbox(self, self.broker.queues[queue], prefetch)
+        inbox = MemorySubscription(self, self.broker.queues[queue], prefetch)
         self._inboxes.append(inbox)
         return inbox
 
@@ -181,7 +181,7 @@ class Connection:
             await inbox.close()
 
     async def send(self, messages: Sequence[Message]) -> None:
-        """See `saga.messaging.bus.Outlet`."""
+        """See `saga.messaging.bus.Publisher`."""
         adversary, process = self.broker.adversary, self.process
         if not messages:
             return
@@ -204,7 +204,7 @@ class Connection:
         self._check()
 
     async def check(self) -> None:
-        """See `saga.messaging.bus.Outlet`."""
+        """See `saga.messaging.bus.Publisher`."""
         await self.process.live()
         self._check()
 
@@ -218,8 +218,8 @@ class Connection:
             raise Unavailable("not connected to the broker")
 
 
-class MemoryInbox:
-    """See `saga.messaging.bus.Inbox`."""
+class MemorySubscription:
+    """See `saga.messaging.bus.Subscription`."""
 
     def __init__(self, connection: Connection, queue: Queue, prefetch: int) -> None:
         self._connection = connection
@@ -338,7 +338,7 @@ class MemoryInbox:
         return stored
 
     def _is_accused(self, stored: Stored) -> bool:
-        return self._queue.name.endswith(".suspects") and stored.redeliveries >= GUILTY_AFTER - 1
+        return self._queue.name.endswith(".quarantine") and stored.redeliveries >= POISON_AFTER - 1
 
 
 def _matches(kind: str, pattern: str, key: str) -> bool:

@@ -37,7 +37,7 @@ class Call(asyncio.TimerHandle):
         self._cancelled = True
 
 
-class Nap:
+class Sleep:
     """Something to await that ends after so many seconds: `asyncio.sleep` in half as many calls of the loop.
 
     The timer calls the task that awaits it. It is what a task needs of a future, and no more.
@@ -50,7 +50,7 @@ class Nap:
         self._loop = loop
         self._delay = delay
 
-    def __await__(self) -> Generator["Nap", None, None]:
+    def __await__(self) -> Generator["Sleep", None, None]:
         self._asyncio_future_blocking = True
         yield self
 
@@ -58,7 +58,7 @@ class Nap:
         """Return the loop, which the task compares with its own."""
         return self._loop
 
-    def add_done_callback(self, wake_up: Callable[["Nap"], object], *, context: Context) -> None:
+    def add_done_callback(self, wake_up: Callable[["Sleep"], object], *, context: Context) -> None:
         """Have the task called when the time has come."""
         self._wake_up, self._context = wake_up, context
         self._call = self._loop.call_later(self._delay, wake_up, self, context=context)

@@ -10,15 +10,15 @@ from events.catalogue import DEFAULT_CURRENCY, INVENTORY, ORDER, PAYMENT, Paymen
 from events.fields import Item
 from events.identity import transition_id
 from inventory_service.reactions import Hold
-from inventory_service.stock import Place
-from payment_service.providers.base import Charge, ChargeAnswer, Notice, Refund
+from inventory_service.stock import StockKey
+from payment_service.providers.base import Charge, ChargeAnswer, Notification, Refund
 from saga.messaging.message import Message
 from saga.messaging.results import Unavailable
 from saga.messaging.topology import exchange_of
-from saga.reactions.step import NotYet, Refused
+from saga.reactions.step import OutOfOrder, Refused
 from verification.simulation.adversary import LONG
-from verification.simulation.people import LONG_HOLDS, TRIES, People
-from verification.simulation.services import Outside, Replica
+from verification.simulation.people import LONG_HOLDS, TRIES, Clients
+from verification.simulation.services import Environment, Replica
 
 POISON = (
     (ORDER, "InventoryReservationRequested", "{{not JSON, {tag}"),
@@ -31,10 +31,10 @@ POISON = (
 """Whose exchange, the routing key, and a body that no reader of it understands."""
 
 
-class Hands:
+class ManualOperations:
     """Everybody who reaches in; each comes at a moment of their own."""
 
-    def __init__(self, outside: Outside, people: People) -> None:
+    def __init__(self, outside: Environment, people: Clients) -> None:
         self._outside = outside
         self._people = people
         self._dice = outside.adversary.dice
@@ -132,7 +132,7 @@ class Hands:
         ]
         if times:
             times.append(wait)
-        notices = (self._give_notice(Notice(key, reference), after) for after in times)
+        notices = (self._give_notice(Notification(key, reference), after) for after in times)
         await asyncio.gather(self._decide(asked, reference, wait), *notices)
 
     async def _decide(self, asked: Charge | Refund, reference: str, after: float) -> None:
@@ -140,7 +140,7 @@ class Hands:
         answer = self._outside.ledger.decide(asked, reference)
         self._people.note(f"the provider decides on {asked.key}: {answer}")
 
-    async def _give_notice(self, notice: Notice, after: float) -> None:
+    async def _give_notice(self, notice: Notification, after: float) -> None:
         await asyncio.sleep(after)
         self._outside.adversary.count("notice")
         await self._insist(PAYMENT, lambda replica: replica.payments.hear(notice))
@@ -154,7 +154,7 @@ class Hands:
         if outcome.name == "conflict":
             raise Unavailable(str(outcome.error))
 
-    async def _restock(self, replica: Replica, place: Place, units: int, guarded: bool) -> None:
+    async def _restock(self, replica: Replica, place: StockKey, units: int, guarded: bool) -> None:
         warehouse, product = place
         version = None
         if guarded:
@@ -174,7 +174,7 @@ class Hands:
         for _ in count() if for_ever else range(TRIES):
             try:
                 await self._people.ask(service, question)
-            except (NotYet, Refused):
+            except (OutOfOrder, Refused):
                 return False
             except (Unavailable, ConnectionError):
                 await asyncio.sleep(self._dice.uniform(0.1, 2))

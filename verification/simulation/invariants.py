@@ -7,11 +7,11 @@ from typing import TypeVar
 
 from events.catalogue import INVENTORY, ORDER, PAYMENT
 from inventory_service.reservation import Reservation
-from inventory_service.stock import Place
+from inventory_service.stock import StockKey
 from order_service.order import Order
 from payment_service.payment import Payment
 from saga.reactions.aggregate import Aggregate
-from verification.simulation.services import TOPOLOGIES, Outside
+from verification.simulation.services import TOPOLOGIES, Environment
 from verification.simulation.store import Table
 
 M = TypeVar("M", bound=Aggregate)
@@ -21,7 +21,7 @@ TWICE = {"kill", "cut", "confirm lost", "duplicate", "drain", "killer", "wipe"}
 """Faults after which a copy may be published again, and so be there twice."""
 
 
-def violations(outside: Outside, promised: Collection[str]) -> list[str]:
+def violations(outside: Environment, promised: Collection[str]) -> list[str]:
     """Return everything that is not as it must be."""
     orders = _states(outside.tables[ORDER], Order)
     reservations = _states(outside.tables[INVENTORY], Reservation)
@@ -50,7 +50,7 @@ def _every_order_ends(orders: Mapping[str, Order], promised: Collection[str]) ->
             yield f"{order.order_id} is {order.status} for ever, awaiting {order.awaiting}"
 
 
-def _one_last_event(outside: Outside, orders: Mapping[str, Order]) -> Iterator[str]:
+def _one_last_event(outside: Environment, orders: Mapping[str, Order]) -> Iterator[str]:
     last: dict[str, set[tuple[str | None, str | None]]] = defaultdict(set)
     for message in outside.broker.published:
         if message.type in ENDS.values():
@@ -67,16 +67,16 @@ def _one_last_event(outside: Outside, orders: Mapping[str, Order]) -> Iterator[s
         yield f"{order_id} has a last event, and the order service knows nothing of it"
 
 
-def _one_body_an_id(outside: Outside) -> Iterator[str]:
+def _one_body_an_id(outside: Environment) -> Iterator[str]:
     bodies: dict[str, bytes] = {}
     for message in outside.broker.published:
         if message.message_id and bodies.setdefault(message.message_id, message.body) != message.body:
             yield f"two events with the id {message.message_id}: {message.body!r}"
 
 
-def _stock_adds_up(outside: Outside, reservations: Mapping[str, Reservation]) -> Iterator[str]:
-    held: Counter[Place] = Counter()
-    sold: Counter[Place] = Counter()
+def _stock_adds_up(outside: Environment, reservations: Mapping[str, Reservation]) -> Iterator[str]:
+    held: Counter[StockKey] = Counter()
+    sold: Counter[StockKey] = Counter()
     for reservation in reservations.values():
         for line in reservation.lines:
             place = (line.warehouse_id, line.product_id)
@@ -93,7 +93,7 @@ def _stock_adds_up(outside: Outside, reservations: Mapping[str, Reservation]) ->
 
 
 def _stock_goes_with_orders(
-    outside: Outside, orders: Mapping[str, Order], reservations: Mapping[str, Reservation]
+    outside: Environment, orders: Mapping[str, Order], reservations: Mapping[str, Reservation]
 ) -> Iterator[str]:
     for key, order in orders.items():
         reservation = reservations.get(key)
@@ -133,7 +133,7 @@ def _lines(reservation: Reservation) -> Counter[str]:
 
 
 def _money_adds_up(
-    outside: Outside, orders: Mapping[str, Order], payments: Mapping[str, Payment]
+    outside: Environment, orders: Mapping[str, Order], payments: Mapping[str, Payment]
 ) -> Iterator[str]:
     ledger = outside.ledger
     yield from ledger.broken
@@ -167,7 +167,7 @@ def _to_be_kept(order: Order | None, payment: Payment | None, beside_the_saga: b
     return Decimal(0)
 
 
-def _nothing_is_put_away(outside: Outside) -> Iterator[str]:
+def _nothing_is_put_away(outside: Environment) -> Iterator[str]:
     expected = outside.to_be_put_away | outside.may_be_put_away
     found: Counter[tuple[str, bytes]] = Counter()
     for topology in TOPOLOGIES.values():

@@ -12,9 +12,9 @@ from events.fields import Item
 from saga.messaging.message import Message
 from saga.messaging.results import Unavailable
 from saga.messaging.topology import exchange_of
-from saga.reactions.step import NotYet, Refused
+from saga.reactions.step import OutOfOrder, Refused
 from verification.simulation.adversary import Adversary
-from verification.simulation.services import Outside, Replica
+from verification.simulation.services import Environment, Replica
 
 T = TypeVar("T")
 
@@ -30,14 +30,14 @@ class HungUpError(ConnectionError):
     """The process died while it was asked."""
 
 
-class People:
+class Clients:
     """Everybody outside; `replica` returns a running replica of a service, if there is one.
 
     `wanted`: the products that they order.
     """
 
     def __init__(
-        self, outside: Outside, replica: Callable[[str], Replica | None], wanted: Sequence[str]
+        self, outside: Environment, replica: Callable[[str], Replica | None], wanted: Sequence[str]
     ) -> None:
         self._outside = outside
         self._adversary: Adversary = outside.adversary
@@ -105,7 +105,7 @@ class People:
         """Have a refund that was refused tried again."""
         await asyncio.sleep(at)
         for _ in range(TRIES):
-            with suppress(Unavailable, HungUpError, NotYet, Refused):
+            with suppress(Unavailable, HungUpError, OutOfOrder, Refused):
                 await self.ask(PAYMENT, lambda replica: replica.payments.refund_by_hand(order_id))
                 self.note(f"has {order_id} refunded")
                 return

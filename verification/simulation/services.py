@@ -9,28 +9,28 @@ from typing import Any, cast
 
 from events.catalogue import INVENTORY, ORDER, PAYMENT, SERVICES, Event
 from inventory_service import reactions as inventory_reactions
-from inventory_service.application import InventoryWorker
+from inventory_service.application import InventoryApplication
 from inventory_service.mongo_store import InventoryStore
 from inventory_service.reservation import Reservation
 from order_service import reactions as order_reactions
-from order_service.application import OrderWorker
+from order_service.application import OrderApplication
 from order_service.mongo_store import OrderStore
 from order_service.order import Order
 from payment_service import reactions as payment_reactions
-from payment_service.application import PaymentWorker
+from payment_service.application import PaymentApplication
 from payment_service.mongo_store import PaymentStore
 from payment_service.payment import Payment
 from payment_service.reactions import Retries
-from saga.messaging.consumer import Intake
+from saga.messaging.consumer import BatchConsumer
 from saga.messaging.message import Message
-from saga.messaging.results import Unavailable, Verdict
+from saga.messaging.results import Result, Unavailable
 from saga.messaging.topology import Topology
-from saga.reactions.application import Worker, topology
+from saga.reactions.application import Application, topology
 from saga.timers.nudge import Nudge
 from saga.timers.relay import Relay
 from verification.simulation.adversary import Adversary, Process
 from verification.simulation.broker import PREFETCH, Connection, MemoryBroker
-from verification.simulation.clock import Nap, utc_clock
+from verification.simulation.clock import Sleep, utc_clock
 from verification.simulation.provider import Ledger, ProviderDoor
 from verification.simulation.stock import MemoryInventory, Shelves
 from verification.simulation.store import MemoryStore, Table
@@ -53,7 +53,7 @@ TOPOLOGIES = {
 
 
 @dataclass
-class Pace:
+class RateLimit:
     """How often the clocks of the services strike, in seconds."""
 
     sweep: float
@@ -64,13 +64,13 @@ class Pace:
 
 
 @dataclass
-class Outside:
+class Environment:
     """What outlives every process: databases, broker, provider."""
 
     adversary: Adversary
     broker: MemoryBroker
     ledger: Ledger
-    pace: Pace
+    pace: RateLimit
     tables: dict[str, Table] = field(default_factory=lambda: {service: {} for service in SERVICES})
     shelves: Shelves = field(default_factory=Shelves)
     paid_by_hand: set[str] = field(default_factory=set)
@@ -100,7 +100,7 @@ class Outside:
 class Link:
     """Keeps a process connected to the broker, as `saga.rabbitmq.link.Rabbit` does."""
 
-    def __init__(self, outside: Outside, process: Process, declared: Topology) -> None:
+    def __init__(self, outside: Environment, process: Process, declared: Topology) -> None:
         self._outside = outside
         self._process = process
         self._topology = declared
@@ -137,7 +137,7 @@ class Link:
         if self._connection is not None:
             await self._connection.stop_reading()
 
-    async def run(self, intakes: Sequence[Intake]) -> None:
+    async def run(self, intakes: Sequence[BatchConsumer]) -> None:
         """Read with these intakes until `stop`; connect again whenever the connection is lost."""
         while not self._stopping.is_set():
             await self._process.reach("connecting")
@@ -146,7 +146,7 @@ class Link:
             self._connection = None
             await asyncio.sleep(FIRST_PAUSE)
 
-    async def _read(self, intakes: Sequence[Intake], connection: Connection) -> None:
+    async def _read(self, intakes: Sequence[BatchConsumer], connection: Connection) -> None:
         readers = [
             asyncio.create_task(
                 intake.run(connection.read(intake.queue, 1 if intake.alone else PREFETCH), connection)
@@ -176,7 +176,12 @@ class Replica:
     """One run of one service process."""
 
     def __init__(
-        self, outside: Outside, service: str, name: str, skew: float, on_death: Callable[["Replica"], None]
+        self,
+        outside: Environment,
+        service: str,
+        name: str,
+        skew: float,
+        on_death: Callable[["Replica"], None],
     ) -> None:
         self.service = service
         self.name = name
@@ -194,19 +199,19 @@ class Replica:
         task.add_done_callback(self._ended)
 
     @property
-    def orders(self) -> OrderWorker:
+    def orders(self) -> OrderApplication:
         """The worker of an order service."""
-        return cast(OrderWorker, self.worker)
+        return cast(OrderApplication, self.worker)
 
     @property
-    def inventory(self) -> InventoryWorker:
+    def inventory(self) -> InventoryApplication:
         """The worker of an inventory service."""
-        return cast(InventoryWorker, self.worker)
+        return cast(InventoryApplication, self.worker)
 
     @property
-    def payments(self) -> PaymentWorker:
+    def payments(self) -> PaymentApplication:
         """The worker of a payment service."""
-        return cast(PaymentWorker, self.worker)
+        return cast(PaymentApplication, self.worker)
 
     async def drain(self) -> None:
         """Stop as on SIGTERM: finish what is in hand, then end."""
@@ -216,36 +221,36 @@ class Replica:
         if not self.process.dead:
             self.process.end("stopped")
 
-    def _assemble(self) -> Worker[Any, Any]:
+    def _assemble(self) -> Application[Any, Any]:
         outside, clock, process = self._outside, self._clock, self.process
         table = outside.tables[self.service]
-        worker: OrderWorker | InventoryWorker | PaymentWorker
+        worker: OrderApplication | InventoryApplication | PaymentApplication
         if self.service == ORDER:
             orders = cast(OrderStore, MemoryStore(table, Order, clock, process))
             self._relay = Relay(ORDER, self._link, orders, clock, outside.pace.patience)
-            worker = OrderWorker(orders, self._relay, clock)
+            worker = OrderApplication(orders, self._relay, clock)
             self._nudge = Nudge(ORDER, self._link, orders, clock)
             self._sweep, self._available = worker.give_up_overdue, orders.ping
         elif self.service == INVENTORY:
             memory = MemoryInventory(table, outside.shelves, clock, DEFAULT_HOLD, process)
             stock = cast(InventoryStore, memory)
             self._relay = Relay(INVENTORY, self._link, stock, clock, outside.pace.patience)
-            worker = InventoryWorker(stock, self._relay, clock)
+            worker = InventoryApplication(stock, self._relay, clock)
             self._nudge = Nudge(INVENTORY, self._link, stock, clock)
             self._sweep, self._available = worker.expire_due, stock.ping
         else:
             payments = cast(PaymentStore, MemoryStore(table, Payment, clock, process))
             self._relay = Relay(PAYMENT, self._link, payments, clock, outside.pace.patience)
             provider = ProviderDoor(outside.ledger, process)
-            worker = PaymentWorker(
+            worker = PaymentApplication(
                 payments, self._relay, provider, clock, CALL_TIMEOUT, Retries(outside.pace.refund_attempts)
             )
             self._sweep, self._available = worker.finish_left_over, worker.available
         return worker
 
-    def _intakes(self) -> list[Intake]:
+    def _intakes(self) -> list[BatchConsumer]:
         return [
-            Intake(
+            BatchConsumer(
                 TOPOLOGIES[self.service],
                 partial(self._handle, alone),
                 self._available,
@@ -255,7 +260,7 @@ class Replica:
             for alone in (False, True)
         ]
 
-    async def _handle(self, alone: bool, events: Sequence[Event]) -> Sequence[Verdict]:
+    async def _handle(self, alone: bool, events: Sequence[Event]) -> Sequence[Result]:
         deadly = self._outside.deadly
         if deadly and any(deadly.get(str(event.event_id)) == self.service for event in events):
             await self.process.reach("handling what kills it")
@@ -269,7 +274,7 @@ class Replica:
 
     async def _sweeping(self) -> None:
         while not self.process.dead:
-            await Nap(self._loop, self._outside.pace.sweep * (CALM if self._outside.adversary.calm else 1))
+            await Sleep(self._loop, self._outside.pace.sweep * (CALM if self._outside.adversary.calm else 1))
             if not self._has_something_to_do():
                 continue
             try:

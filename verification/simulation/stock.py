@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from events.catalogue import InventoryReservationRequested
-from inventory_service.mongo_store import InventoryUnit
-from inventory_service.reactions import Hold, World
+from inventory_service.mongo_store import ReservationUnitOfWork
+from inventory_service.reactions import Hold, ReservationContext
 from inventory_service.reservation import Reservation
-from inventory_service.stock import Level, Place, Stock, Warehouse
+from inventory_service.stock import Level, Stock, StockKey, Warehouse
 from saga.reactions.step import Step
-from saga.reactions.store import Unit
+from saga.reactions.store import UnitOfWork
 from verification.simulation.adversary import Process
 from verification.simulation.store import MemoryAggregates, Table
 
@@ -20,10 +20,10 @@ from verification.simulation.store import MemoryAggregates, Table
 class Shelves:
     """What the inventory service's database has beside the reservations."""
 
-    levels: dict[Place, Level] = field(default_factory=dict)
+    levels: dict[StockKey, Level] = field(default_factory=dict)
     warehouses: dict[str, Warehouse] = field(default_factory=dict)
 
-    def put(self, place: Place, units: int) -> None:
+    def put(self, place: StockKey, units: int) -> None:
         """Have so many units available at a place, whatever was before."""
         level = self.levels.get(place) or Level(warehouse_id=place[0], product_id=place[1])
         self.levels[place] = level.model_copy(
@@ -50,7 +50,9 @@ class MemoryInventory(MemoryAggregates[Reservation]):
         self._shelves = shelves
         self._default_hold = default_hold
 
-    async def load(self, steps: Sequence[Step[Reservation, World]]) -> Unit[Reservation, World]:
+    async def load(
+        self, steps: Sequence[Step[Reservation, ReservationContext]]
+    ) -> UnitOfWork[Reservation, ReservationContext]:
         """Load the reservations that the steps touch, then every level they may draw on."""
         entries = await self.fetch({step.key for step in steps})
         products = {
@@ -67,9 +69,9 @@ class MemoryInventory(MemoryAggregates[Reservation]):
             free={level.place: level.available for level in levels},
             warehouses=dict(self._shelves.warehouses),
         )
-        return InventoryUnit(entries, World(stock, self._clock(), self._default_hold))
+        return ReservationUnitOfWork(entries, ReservationContext(stock, self._clock(), self._default_hold))
 
-    async def save(self, unit: Unit[Reservation, World]) -> Collection[str]:
+    async def save(self, unit: UnitOfWork[Reservation, ReservationContext]) -> Collection[str]:
         """Write reservations and stock together, all or nothing; return the keys to react for anew."""
         moved = {place: total for place, total in unit.context.stock.moved.items() if any(total.values())}
         if not unit.context.stock.moved:
@@ -108,13 +110,13 @@ class MemoryInventory(MemoryAggregates[Reservation]):
         await self._process.leave_store("setting a level")
         return self._shelves.levels[place]
 
-    def _fits(self, place: Place, total: Counter[str]) -> bool:
+    def _fits(self, place: StockKey, total: Counter[str]) -> bool:
         level = self._shelves.levels.get(place)
         return level is not None and all(
             getattr(level, name) >= -units for name, units in total.items() if units < 0
         )
 
-    def _move(self, place: Place, total: Counter[str]) -> None:
+    def _move(self, place: StockKey, total: Counter[str]) -> None:
         level = self._shelves.levels[place]
         values = {name: getattr(level, name) + units for name, units in total.items()}
         self._shelves.levels[place] = level.model_copy(update={**values, "version": level.version + 1})

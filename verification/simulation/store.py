@@ -14,8 +14,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from events.catalogue import Event
 from events.codec import from_json
 from saga.reactions.aggregate import Aggregate
-from saga.reactions.step import Entry, Record, Step
-from saga.reactions.store import Unit
+from saga.reactions.step import JournalEntry, LoadedAggregate, Step
+from saga.reactions.store import UnitOfWork
 from saga.timers.nudge import pause
 from verification.simulation.adversary import Process
 
@@ -58,15 +58,15 @@ class MemoryAggregates(Generic[M]):
         self._published: dict[str, set[str]] = {}
         self._overdue: set[str] = set()
 
-    async def fetch(self, keys: Collection[str]) -> dict[str, Entry[M]]:
+    async def fetch(self, keys: Collection[str]) -> dict[str, LoadedAggregate[M]]:
         """Return an entry for each key, an empty one for what does not exist."""
         await self._process.reach_store("load")
         return {
-            key: self.entry(key, self._table[key]) if key in self._table else Entry(key)
+            key: self.entry(key, self._table[key]) if key in self._table else LoadedAggregate(key)
             for key in sorted(keys)
         }
 
-    async def write(self, entries: Collection[Entry[M]]) -> set[str]:
+    async def write(self, entries: Collection[LoadedAggregate[M]]) -> set[str]:
         """Write the changed entries, each only if nobody wrote it since; return the keys that were stale."""
         changed = [entry for entry in entries if entry.touched]
         if not changed:
@@ -96,7 +96,9 @@ class MemoryAggregates(Generic[M]):
         await self._process.reach_store("looking for what is due")
         return self._due()[:limit]
 
-    async def waiting(self, before: datetime, limit: int, after: str | None = None) -> list[Entry[M]]:
+    async def waiting(
+        self, before: datetime, limit: int, after: str | None = None
+    ) -> list[LoadedAggregate[M]]:
         """See `saga.reactions.store.Waiting`."""
         if not self._waiting(before):
             return []
@@ -105,7 +107,7 @@ class MemoryAggregates(Generic[M]):
         keys = longest_first if after is None else sorted(key for key in longest_first if key > after)
         return [self.entry(key, self._table[key]) for key in keys[:limit]]
 
-    async def nudged(self, entries: Collection[Entry[M]]) -> None:
+    async def nudged(self, entries: Collection[LoadedAggregate[M]]) -> None:
         """See `saga.reactions.store.Waiting`."""
         await self._process.reach_store("remembering nudges")
         for entry in entries:
@@ -146,9 +148,9 @@ class MemoryAggregates(Generic[M]):
         """Return if the store answers."""
         await self._process.reach_store("ping")
 
-    def entry(self, key: str, row: Row) -> Entry[M]:
+    def entry(self, key: str, row: Row) -> LoadedAggregate[M]:
         """Return the entry that a row holds."""
-        return Entry(
+        return LoadedAggregate(
             key=key,
             version=row.version,
             state=row.state,
@@ -156,12 +158,12 @@ class MemoryAggregates(Generic[M]):
             nudges=row.nudges,
         )
 
-    def is_stale(self, entry: Entry[M]) -> bool:
+    def is_stale(self, entry: LoadedAggregate[M]) -> bool:
         """Return whether somebody has written it since it was loaded."""
         row = self._table.get(entry.key)
         return (row.version if row else 0) != entry.version
 
-    def put(self, entry: Entry[M]) -> None:
+    def put(self, entry: LoadedAggregate[M]) -> None:
         """Write one entry that is not stale."""
         if entry.state is None:
             raise ValueError(f"{entry.key} has a record but no state")
@@ -181,7 +183,7 @@ class MemoryAggregates(Generic[M]):
                 **{name: _kept(entry.journal[name]) for name in entry.touched},
             },
             outbox=outbox,
-            nudge_at=now + NUDGE_AFTER if entry.state.owed else None,
+            nudge_at=now + NUDGE_AFTER if entry.state.unanswered_requests else None,
         )
         self._process.note(f"saves {entry.key} {entry.state.status} v{entry.version + 1}")
 
@@ -212,18 +214,18 @@ class MemoryAggregates(Generic[M]):
 class MemoryStore(MemoryAggregates[M]):
     """The store of a service whose reactions need only the time beside the aggregate (a `Store`)."""
 
-    async def load(self, steps: Sequence[Step[M, datetime]]) -> Unit[M, datetime]:
+    async def load(self, steps: Sequence[Step[M, datetime]]) -> UnitOfWork[M, datetime]:
         """Load the aggregates that the steps touch."""
-        return Unit(await self.fetch({step.key for step in steps}), self._clock())
+        return UnitOfWork(await self.fetch({step.key for step in steps}), self._clock())
 
-    async def save(self, unit: Unit[M, datetime]) -> set[str]:
+    async def save(self, unit: UnitOfWork[M, datetime]) -> set[str]:
         """Write what changed; return the stale keys."""
         return await self.write(unit.entries.values())
 
 
-def _kept(record: Record) -> Kept:
+def _kept(record: JournalEntry) -> Kept:
     return Kept(record.name, record.at, marshal.dumps(record.emitted))
 
 
-def _read(kept: Kept) -> Record:
-    return Record(kept.name, kept.at, marshal.loads(kept.emitted))  # noqa: S302 (written by ourselves)
+def _read(kept: Kept) -> JournalEntry:
+    return JournalEntry(kept.name, kept.at, marshal.loads(kept.emitted))  # noqa: S302 (written by ourselves)

@@ -16,11 +16,11 @@ from payment_service.providers.base import Charge, Refund
 from verification.simulation.adversary import Adversary
 from verification.simulation.broker import MemoryBroker
 from verification.simulation.clock import VirtualLoop
-from verification.simulation.hands import Hands
+from verification.simulation.hands import ManualOperations
 from verification.simulation.invariants import violations
-from verification.simulation.people import PRODUCTS, People
+from verification.simulation.people import PRODUCTS, Clients
 from verification.simulation.provider import Ledger
-from verification.simulation.services import TOPOLOGIES, Outside, Pace, Replica
+from verification.simulation.services import TOPOLOGIES, Environment, RateLimit, Replica
 from verification.simulation.trace import Trace, described
 
 LONGEST_CALM = 4000.0
@@ -81,9 +81,9 @@ class World:
         """Everybody wants the same at once, of which there is too little, and there is room for races."""
         if self._rush:
             self._span, self._adversary.hurry = 0.01, 0.0
-        self._pace = Pace(sweep=dice.choice((1.0, 3.0)), patience=dice.choice((3.0, 8.0, 20.0)))
+        self._pace = RateLimit(sweep=dice.choice((1.0, 3.0)), patience=dice.choice((3.0, 8.0, 20.0)))
         if self._adversary.patient:
-            self._pace = Pace(sweep=15.0, patience=30.0)
+            self._pace = RateLimit(sweep=15.0, patience=30.0)
         self._skews = {service: dice.choice((0.0, 0.0, dice.uniform(-2, 2))) for service in SERVICES}
         self._pace.nudge = dice.random() < 0.1
         self._pace.refund_attempts = dice.choice((1, 1, 2, 3))
@@ -95,14 +95,14 @@ class World:
         broker = MemoryBroker(self._adversary)
         broker.declare(list(TOPOLOGIES.values()))
         ledger = Ledger(self._adversary, self._loop.time, self._regret, self._put_off)
-        self._outside = Outside(self._adversary, broker, ledger, self._pace)
+        self._outside = Environment(self._adversary, broker, ledger, self._pace)
         self._fill_shelves()
         for service in SERVICES:
             for number in range(4 if self._rush else self._dice.choice((1, 1, 2, 2, 3))):
                 self._start(service, f"{service.removesuffix('_service')}-{number + 1}")
         wanted = 1 if self._rush else self._dice.choice((1, 1, 2, 3))
-        people = self._people = People(self._outside, self._replica, PRODUCTS[:wanted])
-        self._hands = Hands(self._outside, people)
+        people = self._people = Clients(self._outside, self._replica, PRODUCTS[:wanted])
+        self._hands = ManualOperations(self._outside, people)
         for act in (*self._orders(), *self._by_hand(), *self._operated()):
             self._play(act)
         await self._until_the_storm_is_over()

@@ -31,8 +31,8 @@ from payment_service.providers.base import (
 )
 from payment_service.providers.xendit.messages import (
     Json,
-    Shop,
-    Trouble,
+    MerchantSettings,
+    XenditError,
     amount_of,
     charge_answer,
     charge_body,
@@ -61,7 +61,7 @@ class XenditProvider:
     def __init__(
         self,
         client: httpx.AsyncClient,
-        shop: Shop,
+        shop: MerchantSettings,
         time: Callable[[], float],
         dice: random.Random | None = None,
     ) -> None:
@@ -84,7 +84,7 @@ class XenditProvider:
         if isinstance(body, Declined):
             return body
         answer = await self._call("POST", "/v3/payment_requests", body, charge.key)
-        if not isinstance(answer, Trouble):
+        if not isinstance(answer, XenditError):
             return self._charged(charge, answer)
         if answer.kind == "refused":
             return Declined(answer.reason)
@@ -94,7 +94,7 @@ class XenditProvider:
     async def refund(self, refund: Refund) -> RefundAnswer:
         """See `Provider`."""
         answer = await self._call("POST", "/refunds", refund_body(refund), refund.key)
-        if not isinstance(answer, Trouble):
+        if not isinstance(answer, XenditError):
             return _read(refund_answer, answer)
         if answer.kind == "earlier":
             return await self._earlier(refund, answer)
@@ -104,11 +104,11 @@ class XenditProvider:
         """See `Provider`."""
         if isinstance(asked, Charge):
             request = await self._call("GET", f"/v3/payment_requests/{quote(reference, safe='')}")
-            if not isinstance(request, Trouble):
+            if not isinstance(request, XenditError):
                 return self._charged(asked, request)
             raise NoAnswer(request.reason)
         refund = await self._call("GET", f"/refunds/{quote(reference, safe='')}")
-        if isinstance(refund, Trouble):
+        if isinstance(refund, XenditError):
             raise NoAnswer(refund.reason)
         if refund.get("reference_id") != asked.key:
             log.error("another_refund", key=asked.key, reference=reference)
@@ -118,14 +118,14 @@ class XenditProvider:
     async def cancel(self, charge: Charge, reference: str) -> ChargeAnswer:
         """See `Provider`."""
         answer = await self._call("POST", f"/v3/payment_requests/{quote(reference, safe='')}/cancel", "{}")
-        if not isinstance(answer, Trouble):
+        if not isinstance(answer, XenditError):
             return self._charged(charge, answer)
         state = await self.fetch(charge, reference)
         if isinstance(state, Refunded | RefundRefused):
             raise NoAnswer("a charge cannot be refunded yet")
         return state
 
-    async def _earlier(self, refund: Refund, answer: Trouble) -> RefundAnswer:
+    async def _earlier(self, refund: Refund, answer: XenditError) -> RefundAnswer:
         """Return what an earlier call has made of a refund: of this attempt, or of one taken for refused."""
         path = f"/refunds?payment_request_id={quote(refund.charge_id, safe='')}"
         listed = await self._call("GET", path)
@@ -149,7 +149,9 @@ class XenditProvider:
             raise NoAnswer("this is another payment")
         return _read(charge_answer, request)
 
-    async def _call(self, method: str, path: str, body: str | None = None, key: str = "") -> Json | Trouble:
+    async def _call(
+        self, method: str, path: str, body: str | None = None, key: str = ""
+    ) -> Json | XenditError:
         """Make a call; return what it says, or why it was refused.
 
         Raises:
@@ -168,7 +170,7 @@ class XenditProvider:
                 raise self._failed(NoAnswer(type(error).__name__)) from error
             else:
                 said = self._understood(response)
-                if not isinstance(said, Trouble) or said.kind in ("refused", "earlier"):
+                if not isinstance(said, XenditError) or said.kind in ("refused", "earlier"):
                     self._in_vain, self._rest_until = 0, 0.0
                     return said
                 if said.kind == "channel":
@@ -183,7 +185,7 @@ class XenditProvider:
                 await asyncio.sleep(FIRST_PAUSE * 2 ** (attempt - 1) * self._dice.uniform(0.5, 1))
         raise self._failed(last)
 
-    def _understood(self, response: httpx.Response) -> Json | Trouble:
+    def _understood(self, response: httpx.Response) -> Json | XenditError:
         try:
             body = parse_json(response.content)
         except InvalidEvent:
@@ -195,7 +197,7 @@ class XenditProvider:
             said = body.get("message") if isinstance(body, Mapping) else None
             log.warning("xendit_error", status=response.status_code, reason=found.reason, message=said)
             return found
-        return Trouble("again", "not_json")
+        return XenditError("again", "not_json")
 
     def _failed(self, error: NoAnswer) -> NoAnswer:
         """Remember that a call was in vain; after some, or at once where all must be, Xendit gets a rest."""

@@ -24,7 +24,7 @@ from payment_service.providers.base import (
     Charge,
     ChargeAnswer,
     Declined,
-    Notice,
+    Notification,
     Pending,
     Refund,
     RefundAnswer,
@@ -64,7 +64,7 @@ REFERENCE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
-class Shop:
+class MerchantSettings:
     """What Xendit is told of whoever sells: the page that customers return to (https), the name on a bank
     transfer, and the country of payments in currencies of many countries."""
 
@@ -74,7 +74,7 @@ class Shop:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class XenditError:
     """An answer that is an error. `refused`: this request never has an effect. `again`, `channel`: nothing is
     known, and all requests, or those of one channel, may fare the same. `earlier`: an earlier call may have
     had the effect. `fatal`: no request of ours is served."""
@@ -83,7 +83,7 @@ class Trouble:
     reason: str
 
 
-def charge_body(charge: Charge, shop: Shop) -> str | Declined:
+def charge_body(charge: Charge, shop: MerchantSettings) -> str | Declined:
     """Return the body that asks for a charge, or why Xendit cannot make it.
 
     The payment method is `CHANNEL`, `pt-TOKEN`, or `CHANNEL:pt-TOKEN`.
@@ -178,22 +178,22 @@ def is_same(charge: Charge, request: Json) -> bool:
     return said == (charge.key, charge.amount, charge.currency)
 
 
-def trouble(status: int, body: object) -> Trouble:
+def trouble(status: int, body: object) -> XenditError:
     """Return what an answer other than 2xx means."""
     code = str(body.get("error_code") or "") if isinstance(body, Mapping) else ""
     reason = _word(code or f"http_{status}")
     if code in FATAL or status == 401 or (status in (403, 404, 405) and not code):
-        return Trouble("fatal", reason)
+        return XenditError("fatal", reason)
     if code in EARLIER or status == 409:
-        return Trouble("earlier", reason)
+        return XenditError("earlier", reason)
     if code in CHANNEL:
-        return Trouble("channel", reason)
+        return XenditError("channel", reason)
     if code in AGAIN or status in (408, 425, 429) or status >= 500 or status < 400:
-        return Trouble("again", reason)
-    return Trouble("refused", reason)
+        return XenditError("again", reason)
+    return XenditError("refused", reason)
 
 
-def read_notice(event: object) -> Notice | None:
+def read_notice(event: object) -> Notification | None:
     """Return what a webhook gives notice of; None where that is nothing we wait for."""
     name = event.get("event") if isinstance(event, Mapping) else None
     data = event.get("data") if isinstance(event, Mapping) else None
@@ -208,7 +208,7 @@ def read_notice(event: object) -> Notice | None:
     key, reference = data.get("reference_id"), data.get("id" if refund else "payment_request_id")
     if not isinstance(key, str) or not isinstance(reference, str) or not REFERENCE.fullmatch(reference):
         return None
-    return Notice(key, reference)
+    return Notification(key, reference)
 
 
 def _method(reference: str | None) -> tuple[str | None, str | None]:

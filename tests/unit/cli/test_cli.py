@@ -29,13 +29,13 @@ from operations.timeline import Step, detail, lines, timeline
 from verification.audit.judge import Report as Audit
 from verification.invariants.rules import Finding
 from verification.scenarios.books import Books, Level, money_problems, stock_problems
-from verification.scenarios.burst import Burst
+from verification.scenarios.burst import LoadTest
 from verification.scenarios.stories import (
     CONFIRMED,
     ONE_OF_MANY,
     STORIES,
+    DemoRun,
     Outcome,
-    Stage,
     differences,
     stock_for,
 )
@@ -736,13 +736,13 @@ class TestStories:
         assert "instead of failed (insufficient_stock)" in differences(story, "failed", "declined", steps)[0]
 
     def test_every_story_has_stock_set_for_its_products(self) -> None:
-        stage = Stage(Services(endpoints.DEFAULTS), endpoints.DEFAULTS, "demo-1", 1)
+        stage = DemoRun(Services(endpoints.DEFAULTS), endpoints.DEFAULTS, "demo-1", 1)
         stocked = {product for _, product, _ in stock_for(stage, 10)}
         ordered = {stage.product(name) for story in (*STORIES, ONE_OF_MANY) for name in story.takes}
         assert stocked == ordered
 
     def test_every_order_is_valid(self) -> None:
-        stage = Stage(Services(endpoints.DEFAULTS), endpoints.DEFAULTS, "demo-1", 1)
+        stage = DemoRun(Services(endpoints.DEFAULTS), endpoints.DEFAULTS, "demo-1", 1)
         for story in (*STORIES, ONE_OF_MANY):
             body = json.loads(json.dumps(stage.body(story)))
             from_json({"type": CONFIRMED[0], "orderId": "o-1", **body}, forbid_unknown=True)
@@ -780,13 +780,13 @@ class TestBooks:
 
 class TestDemo:
     def report(self, problems: list[str], audit: Audit | None = None) -> Report:
-        stage = Stage(Services(endpoints.DEFAULTS), endpoints.DEFAULTS, "demo-1", 1)
+        stage = DemoRun(Services(endpoints.DEFAULTS), endpoints.DEFAULTS, "demo-1", 1)
         steps = timeline(seen(requested()))
         outcome = Outcome(STORIES[0], "o-1", "confirmed", "", steps, problems)
         key = ("berlin", "demo-1-tea")
         before = Books({key: Level(10, 0, 0)}, Decimal(0), Decimal(0), Decimal(0))
         after = Books({key: Level(8, 0, 2)}, Decimal(25), Decimal(0), Decimal(25))
-        return Report(stage, [outcome], Burst(0, Counter(), 0.5, [], []), before, after, audit)
+        return Report(stage, [outcome], LoadTest(0, Counter(), 0.5, [], []), before, after, audit)
 
     @pytest.mark.parametrize(("problems", "exit_code"), [([], 0), (["never seen: OrderCreated"], 1)])
     def test_the_exit_code_tells_whether_all_was_as_expected(

@@ -22,7 +22,7 @@ from events.catalogue import (
 )
 from events.codec import MAX_BYTES, InvalidEvent, decode, encode, from_json, parse_json, to_json
 from events.fields import Money, Price
-from events.identity import content_id, derived_id, introduced, stamped, transition_id
+from events.identity import content_id, derived_id, transition_id, with_defaults, with_identity
 from tests.support.builders import FIELDS, LATER, NOW, event, every_event
 
 REQUEST: dict[str, Any] = {
@@ -187,12 +187,12 @@ class TestMoney:
     def test_amounts_are_written_with_two_places_at_least_and_no_exponent(
         self, amount: str, written: str
     ) -> None:
-        refunded = introduced(from_json({**REFUNDED, "amount": amount}), NOW)
+        refunded = with_defaults(from_json({**REFUNDED, "amount": amount}), NOW)
         assert to_json(refunded)["amount"] == written
 
     @pytest.mark.parametrize("zero", ["0", "-0", "0.00000000", "0e2"])
     def test_every_spelling_of_nothing_is_written_alike(self, zero: str) -> None:
-        refunded = introduced(from_json({**REFUNDED, "amount": zero}), NOW)
+        refunded = with_defaults(from_json({**REFUNDED, "amount": zero}), NOW)
         assert to_json(refunded)["amount"] == "0.00"
 
     def test_countless_places_are_not_kept(self) -> None:
@@ -245,7 +245,7 @@ class TestNumbers:
 
     @pytest.mark.parametrize("seconds", [1, 2_592_000])
     def test_a_hold_of_a_second_or_of_thirty_days_is_read(self, seconds: int) -> None:
-        assert to_json(introduced(from_json(changed(expiresIn=seconds)), NOW))["expiresIn"] == seconds
+        assert to_json(with_defaults(from_json(changed(expiresIn=seconds)), NOW))["expiresIn"] == seconds
 
     @pytest.mark.parametrize("number", ["-1", "1.0", '"1"', "true"])
     @pytest.mark.parametrize("field", ["requested", "available"])
@@ -489,7 +489,7 @@ def read_or_refuse(text: str) -> None:
         read = decode(text, forbid_unknown=True)
     except InvalidEvent:
         return
-    text_again = encode(introduced(read, NOW))
+    text_again = encode(with_defaults(read, NOW))
     assert encode(decode(text_again)) == text_again
 
 
@@ -581,12 +581,12 @@ class TestDerivedIds:
 class TestStamping:
     def test_what_a_publisher_left_out_is_filled_in(self) -> None:
         read = from_json(REQUEST)
-        known = introduced(read, NOW)
+        known = with_defaults(read, NOW)
         assert (known.event_id, known.correlation_id, known.occurred_at) == (content_id(read), "o-1", NOW)
 
     def test_what_a_publisher_set_is_kept(self) -> None:
         known = event(PaymentFailed)
-        assert introduced(known, LATER) == known
+        assert with_defaults(known, LATER) == known
 
     def test_everything_is_filled_in(self) -> None:
         drafts = [
@@ -594,7 +594,9 @@ class TestStamping:
             PaymentRequested(order_id="o-1", user_id="u-1", amount=1, idempotency_key="order-o-1"),
             InventoryReleaseRequested(order_id="o-1", reason="y"),
         ]
-        events = stamped(drafts, recorded_under="e-1", caused_by="e-0", correlation_id="c-1", occurred_at=NOW)
+        events = with_identity(
+            drafts, recorded_under="e-1", caused_by="e-0", correlation_id="c-1", occurred_at=NOW
+        )
         assert [one.event_id for one in events] == [
             derived_id("e-1", "InventoryReleaseRequested"),
             derived_id("e-1", "PaymentRequested"),
@@ -607,7 +609,7 @@ class TestStamping:
         assert all(encode(one) for one in events)
 
     def test_what_was_emitted_before_counts_for_the_index(self) -> None:
-        (again,) = stamped(
+        (again,) = with_identity(
             [PaymentFailed(order_id="o-1", reason="x")],
             recorded_under="e-1",
             caused_by=None,

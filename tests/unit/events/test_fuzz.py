@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from random import Random
 
 from events.codec import InvalidEvent, decode, encode
-from events.identity import introduced
+from events.identity import with_defaults
 from tests.support.builders import NOW, every_event
 
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
@@ -76,7 +76,7 @@ def test_whatever_the_bytes_they_are_an_event_or_refused() -> None:
     read, reasons = 0, []
     for body in mutants(SEED):
         try:
-            event = introduced(decode(body), NOW)
+            event = with_defaults(decode(body), NOW)
         except InvalidEvent as why:
             reasons.append(len(str(why)))
         else:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from events.fields import HeldLine, Item, Location, Shortage
 from inventory_service import allocation
 from inventory_service.allocation import BAND_KM, NoPlan, cost, distance_km, plan
-from inventory_service.stock import Move, Place, Stock, Warehouse
+from inventory_service.stock import Move, Stock, StockKey, Warehouse
 from tests.support.builders import BERLIN, PARIS, TOKYO, WAREHOUSES, stock
 
 POTSDAM = Location(latitude=52.39, longitude=13.06)
@@ -29,7 +29,7 @@ def mug(units: int, warehouse_id: str | None = None) -> Item:
     return Item(product_id="mug", quantity=units, warehouse_id=warehouse_id)
 
 
-def chosen(items: list[Item], near: Location | None, levels: Stock) -> dict[Place, int]:
+def chosen(items: list[Item], near: Location | None, levels: Stock) -> dict[StockKey, int]:
     """Return the units that a plan takes from each place; there must be a plan."""
     lines = plan("o-1", items, near, levels)
     assert not isinstance(lines, NoPlan)
@@ -187,9 +187,9 @@ ORDERS = st.dictionaries(
 PLACES = st.none() | st.sampled_from([BERLIN, PARIS, TOKYO, NEW_YORK])
 
 
-def fits(items: list[Item], free: dict[Place, int]) -> bool:
+def fits(items: list[Item], free: dict[StockKey, int]) -> bool:
     """Return whether the order can be filled at all."""
-    named: Counter[Place] = Counter()
+    named: Counter[StockKey] = Counter()
     wanted: Counter[str] = Counter()
     for item in items:
         wanted[item.product_id] += item.quantity
@@ -204,14 +204,14 @@ def fits(items: list[Item], free: dict[Place, int]) -> bool:
 class TestAnyOrderOnAnyStock:
     @given(LEVELS, ORDERS, PLACES)
     def test_there_is_a_plan_exactly_if_all_of_it_can_be_filled(
-        self, free: dict[Place, int], items: list[Item], near: Location | None
+        self, free: dict[StockKey, int], items: list[Item], near: Location | None
     ) -> None:
         found = plan("o-1", items, near, Stock(free=dict(free), warehouses=WAREHOUSES))
         assert isinstance(found, NoPlan) != fits(items, free)
 
     @given(AMPLE, ORDERS, PLACES)
     def test_a_plan_takes_all_and_never_more_than_there_is_and_as_the_lines_say(
-        self, free: dict[Place, int], items: list[Item], near: Location | None
+        self, free: dict[StockKey, int], items: list[Item], near: Location | None
     ) -> None:
         assume(fits(items, free))
         levels = Stock(free=dict(free), warehouses=WAREHOUSES)
@@ -227,7 +227,7 @@ class TestAnyOrderOnAnyStock:
                 assert item.warehouse_id is None or drawn[item.warehouse_id] >= item.quantity
 
     @given(LEVELS, ORDERS)
-    def test_no_plan_says_why(self, free: dict[Place, int], items: list[Item]) -> None:
+    def test_no_plan_says_why(self, free: dict[StockKey, int], items: list[Item]) -> None:
         assume(not fits(items, free))
         found = plan("o-1", items, None, Stock(free=dict(free), warehouses=WAREHOUSES))
         assert isinstance(found, NoPlan)
@@ -240,7 +240,7 @@ class TestAnyOrderOnAnyStock:
 
     @given(AMPLE, st.integers(1, 60), st.sampled_from([BERLIN, PARIS, TOKYO]))
     def test_no_unit_comes_from_farther_away_than_it_must(
-        self, free: dict[Place, int], units: int, near: Location
+        self, free: dict[StockKey, int], units: int, near: Location
     ) -> None:
         assume(fits([tea(units)], free))
         taken = by_warehouse([tea(units)], near, Stock(free=dict(free), warehouses=WAREHOUSES))
@@ -254,7 +254,7 @@ class TestAnyOrderOnAnyStock:
 
     @given(LEVELS, ORDERS, PLACES, st.randoms())
     def test_the_same_stock_gives_the_same_plan(
-        self, free: dict[Place, int], items: list[Item], near: Location | None, dice: Random
+        self, free: dict[StockKey, int], items: list[Item], near: Location | None, dice: Random
     ) -> None:
         shuffled = list(free.items())
         dice.shuffle(shuffled)
@@ -270,7 +270,7 @@ NEIGHBOURS = {
 """Three warehouses within one band, and two within another."""
 
 
-def ways(item: Item) -> Iterator[dict[Place, int]]:
+def ways(item: Item) -> Iterator[dict[StockKey, int]]:
     """Return every way to take one line."""
     names = [item.warehouse_id] if item.warehouse_id else sorted(NEIGHBOURS)
     for units in every(range(item.quantity + 1), repeat=len(names)):
@@ -278,7 +278,7 @@ def ways(item: Item) -> Iterator[dict[Place, int]]:
             yield {(name, item.product_id): count for name, count in zip(names, units, strict=True) if count}
 
 
-def held(taken: Counter[Place]) -> list[HeldLine]:
+def held(taken: Counter[StockKey]) -> list[HeldLine]:
     return [
         HeldLine(reservation_id="o-1", product_id=product, warehouse_id=warehouse, quantity=units)
         for (warehouse, product), units in taken.items()
@@ -289,7 +289,7 @@ def cheapest(items: list[Item], near: Location | None, levels: Stock) -> tuple[i
     """Return the least cost of all there are, found by trying everything; None where nothing fits."""
     costs = []
     for parts in every(*(list(ways(item)) for item in items)):
-        taken = sum((Counter(part) for part in parts), Counter[Place]())
+        taken = sum((Counter(part) for part in parts), Counter[StockKey]())
         if all(levels.free.get(place, 0) >= units for place, units in taken.items()):
             costs.append(cost(held(taken), near, levels))
     return min(costs, default=None)
@@ -315,7 +315,7 @@ class TestTheBestOfAllPlans:
     @settings(max_examples=300, deadline=None)
     @given(SMALL_STOCK, SMALL_ORDERS, st.none() | st.sampled_from([0.0, 3.0, 8.0]))
     def test_no_plan_costs_less(
-        self, free: dict[Place, int], items: list[Item], longitude: float | None
+        self, free: dict[StockKey, int], items: list[Item], longitude: float | None
     ) -> None:
         near = None if longitude is None else Location(latitude=50, longitude=longitude)
         levels = Stock(free=dict(free), warehouses=NEIGHBOURS)

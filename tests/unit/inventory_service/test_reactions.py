@@ -25,10 +25,17 @@ from events.catalogue import (
     InventoryReserved,
 )
 from events.fields import HeldLine, Item, Shortage
-from inventory_service.reactions import REACTIONS, TRANSITIONS, Hold, Short, StockReaction, World
+from inventory_service.reactions import (
+    REACTIONS,
+    TRANSITIONS,
+    Hold,
+    InsufficientStock,
+    ReservationContext,
+    StockReaction,
+)
 from inventory_service.reservation import Reservation
 from inventory_service.stock import Move
-from saga.reactions.step import NotYet, Reaction, Refused
+from saga.reactions.step import OutOfOrder, Reaction, Refused
 from tests.support.builders import (
     BERLIN,
     ITEMS,
@@ -75,7 +82,7 @@ GIVE_BACK = Move(PLACE, available=2, reserved=-2)
 
 
 def react(
-    before: Reservation | None, kind: type[Event], around: World | None = None, **changes: Any
+    before: Reservation | None, kind: type[Event], around: ReservationContext | None = None, **changes: Any
 ) -> Reaction[Reservation]:
     return REACTIONS[kind](before, event(kind, **changes), around or world())
 
@@ -233,7 +240,7 @@ class TestConfirmation:
         )
 
     def test_of_something_unknown_it_waits(self) -> None:
-        with pytest.raises(NotYet):
+        with pytest.raises(OutOfOrder):
             react(None, InventoryConfirmationRequested)
 
 
@@ -309,7 +316,7 @@ class TestByHand:
         assert moves(reaction) == [TAKE]
 
     def test_too_little_stock_is_refused_with_the_shortages(self) -> None:
-        with pytest.raises(Short, match="insufficient_stock") as refusal:
+        with pytest.raises(InsufficientStock, match="insufficient_stock") as refusal:
             TRANSITIONS["held_by_hand"](None, hold(), world(berlin=1))
         assert refusal.value.shortages == (Shortage(product_id="tea", requested=2, available=1),)
 
@@ -337,7 +344,7 @@ class TestByHand:
 
     @pytest.mark.parametrize("name", ["confirmed_by_hand", "released_by_hand"])
     def test_what_does_not_exist_is_not_changed_by_hand(self, name: str) -> None:
-        with pytest.raises(NotYet):
+        with pytest.raises(OutOfOrder):
             TRANSITIONS[name](None, world())
 
     @pytest.mark.parametrize(
@@ -474,7 +481,7 @@ def test_only_what_the_table_lists_changes_a_reservation(name: str, kind: type[E
 def test_every_event_a_rule_names_is_published_in_some_state(kind: type[Event]) -> None:
     told: set[type[Event]] = set()
     for before in (None, *SAGA_STATES.values()):
-        with suppress(NotYet):
+        with suppress(OutOfOrder):
             told |= {type(one) for one in react(before, kind).emits}
     assert told == set(REACTIONS[kind].emits)
 
@@ -489,30 +496,30 @@ def test_the_states_cover_every_status() -> None:
     }
 
 
-Deed = Callable[[Reservation | None, World], Reaction[Reservation]]
+Deed = Callable[[Reservation | None, ReservationContext], Reaction[Reservation]]
 
 
 def on(kind: type[Event]) -> Deed:
     return lambda before, around: react(before, kind, around)
 
 
-def expiry(before: Reservation | None, around: World) -> Reaction[Reservation]:
+def expiry(before: Reservation | None, around: ReservationContext) -> Reaction[Reservation]:
     return TRANSITIONS["expired"](before, replace(around, now=LATER + timedelta(days=1)))
 
 
-def rival(before: Reservation | None, around: World) -> Reaction[Reservation]:
+def rival(before: Reservation | None, around: ReservationContext) -> Reaction[Reservation]:
     """Take all that is free at the moment, for somebody else."""
     free = around.stock.free[PLACE]
     return StockReaction(before, moves=[Move(PLACE, available=-free, reserved=free)])
 
 
-def play(deeds: Iterable[Deed], around: World) -> tuple[Reservation | None, list[str]]:
+def play(deeds: Iterable[Deed], around: ReservationContext) -> tuple[Reservation | None, list[str]]:
     """Return the reservation after these deeds, and the types of all that was published."""
     state, published = None, list[str]()
     for deed in deeds:
         try:
             reaction = deed(state, around)
-        except NotYet:
+        except OutOfOrder:
             continue
         around.stock.apply(moves(reaction))
         state = reaction.state
@@ -520,7 +527,7 @@ def play(deeds: Iterable[Deed], around: World) -> tuple[Reservation | None, list
     return state, published
 
 
-def balance(around: World) -> Counter[str]:
+def balance(around: ReservationContext) -> Counter[str]:
     return around.stock.moved.get(PLACE, Counter())
 
 
@@ -566,7 +573,7 @@ def test_whatever_comes_the_stock_balances(names: list[str]) -> None:
     for name in names:
         try:
             reaction = DEEDS[name](state, around)
-        except NotYet:
+        except OutOfOrder:
             assert state is None
             continue
         around.stock.apply(moves(reaction))

@@ -20,8 +20,8 @@ from events.catalogue import (
 )
 from events.codec import MAX_BYTES, encode
 from operations.dead_letters.dead_letter import (
-    Letter,
-    Wanted,
+    DeadLetter,
+    DeadLetterFilter,
     body,
     cause,
     described,
@@ -30,8 +30,8 @@ from operations.dead_letters.dead_letter import (
     summary,
     whole,
 )
-from operations.dead_letters.dry_run import rehearse
-from operations.dead_letters.preview import Forecast, sentence
+from operations.dead_letters.dry_run import dry_run
+from operations.dead_letters.preview import ReplayPreview, sentence
 from saga.messaging.message import (
     ATTEMPTS,
     EVENT_ID,
@@ -48,7 +48,7 @@ from saga.messaging.message import (
 )
 from saga.messaging.topology import Topology
 from saga.reactions.application import Reactions
-from saga.reactions.step import NotYet, Reaction, Rule
+from saga.reactions.step import OutOfOrder, Reaction, Rule
 from tests.support.builders import NOW, event
 from tests.unit.saga.reactions.test_engine import Account, MemoryStore
 
@@ -77,13 +77,13 @@ def delivery(content: bytes | None = None, **fields: Any) -> Delivery:
     )
 
 
-def letter(content: bytes | None = None, reason: str = "not JSON", **fields: Any) -> Letter:
+def letter(content: bytes | None = None, reason: str = "not JSON", **fields: Any) -> DeadLetter:
     """Return the letter that a message becomes when the service puts it away."""
     return in_dead_queue(dead(delivery(content, **fields), SERVICE, reason, NOW))
 
 
-def in_dead_queue(message: Message) -> Letter:
-    return Letter(SERVICE, arrived(message))
+def in_dead_queue(message: Message) -> DeadLetter:
+    return DeadLetter(SERVICE, arrived(message))
 
 
 def arrived(message: Message) -> Delivery:
@@ -92,8 +92,10 @@ def arrived(message: Message) -> Delivery:
     return Delivery(tag=1, **fields)
 
 
-def put_away_by_broker(headers: Mapping[str, Any] | None = None, death: object = DEATH) -> Letter:
-    return Letter(SERVICE, delivery(exchange=SERVICE.dead, headers={**(headers or {}), "x-death": [death]}))
+def put_away_by_broker(headers: Mapping[str, Any] | None = None, death: object = DEATH) -> DeadLetter:
+    return DeadLetter(
+        SERVICE, delivery(exchange=SERVICE.dead, headers={**(headers or {}), "x-death": [death]})
+    )
 
 
 class TestWhatALetterIs:
@@ -132,7 +134,7 @@ class TestWhatALetterIs:
 
     def test_what_was_too_long_says_so_though_the_broker_put_it_away(self) -> None:
         headers = {"x-death": [{**DEATH, "reason": "rejected"}]}
-        one = Letter(SERVICE, delivery(b" " * (MAX_BYTES + 1), exchange=SERVICE.dead, headers=headers))
+        one = DeadLetter(SERVICE, delivery(b" " * (MAX_BYTES + 1), exchange=SERVICE.dead, headers=headers))
         assert one.reason == f"the broker put it away: rejected, longer than {MAX_BYTES} bytes"
 
     def test_what_came_to_its_death_by_the_services_own_exchange_has_its_first_way(self) -> None:
@@ -151,7 +153,7 @@ class TestWhatALetterIs:
         assert cause(one)
 
     def test_what_was_put_straight_into_the_queue_has_no_reason(self) -> None:
-        one = Letter(SERVICE, delivery(exchange=SERVICE.dead, routing_key="k"))
+        one = DeadLetter(SERVICE, delivery(exchange=SERVICE.dead, routing_key="k"))
         assert (one.reason, one.origin) == ("no reason given", (SERVICE.dead, "k"))
 
 
@@ -189,25 +191,25 @@ class TestWhatAReplayPublishes:
 
 class TestWhichAreMeant:
     def test_without_criteria_all(self) -> None:
-        assert Wanted().fits(letter())
+        assert DeadLetterFilter().fits(letter())
 
     @pytest.mark.parametrize(
         ("wanted", "fits"),
         [
-            (Wanted(type="PaymentFailed"), True),
-            (Wanted(type="PaymentCompleted"), False),
-            (Wanted(order="o-1"), True),
-            (Wanted(order="o-"), False),
-            (Wanted(reason="OUT of"), True),
-            (Wanted(reason="not JSON"), False),
-            (Wanted(id="m-1"), True),
-            (Wanted(id="m-11"), False),
-            (Wanted("PaymentFailed", "o-1", "NotYet", "m-1"), True),
-            (Wanted("PaymentFailed", "o-1", "NotYet", "m-2"), False),
+            (DeadLetterFilter(type="PaymentFailed"), True),
+            (DeadLetterFilter(type="PaymentCompleted"), False),
+            (DeadLetterFilter(order="o-1"), True),
+            (DeadLetterFilter(order="o-"), False),
+            (DeadLetterFilter(reason="OUT of"), True),
+            (DeadLetterFilter(reason="not JSON"), False),
+            (DeadLetterFilter(id="m-1"), True),
+            (DeadLetterFilter(id="m-11"), False),
+            (DeadLetterFilter("PaymentFailed", "o-1", "OutOfOrder", "m-1"), True),
+            (DeadLetterFilter("PaymentFailed", "o-1", "OutOfOrder", "m-2"), False),
         ],
     )
-    def test_every_criterion_has_to_fit(self, wanted: Wanted, fits: bool) -> None:
-        assert wanted.fits(letter(reason="out of attempts: NotYet: o-1")) is fits
+    def test_every_criterion_has_to_fit(self, wanted: DeadLetterFilter, fits: bool) -> None:
+        assert wanted.fits(letter(reason="out of attempts: OutOfOrder: o-1")) is fits
 
     def test_two_letters_with_one_id_are_told_apart_by_time_or_body(self) -> None:
         one = letter()
@@ -253,22 +255,28 @@ class TestHowTheyArePrinted:
         ("forecast", "said"),
         [
             (
-                Forecast("runs", None, "void", ["PaymentRefunded"]),
+                ReplayPreview("runs", None, "void", ["PaymentRefunded"]),
                 "would run: unknown -> void, publishes Pay",
             ),
-            (Forecast("runs", None, "charging", asks_provider=True), "-> charging, then asks the provider"),
-            (Forecast("repeats", "paid", "paid"), "handled already (paid): publishes again nothing"),
             (
-                Forecast("repeats", "charging", "charging", asks_provider=True),
+                ReplayPreview("runs", None, "charging", asks_provider=True),
+                "-> charging, then asks the provider",
+            ),
+            (ReplayPreview("repeats", "paid", "paid"), "handled already (paid): publishes again nothing"),
+            (
+                ReplayPreview("repeats", "charging", "charging", asks_provider=True),
                 "then goes on asking the provid",
             ),
-            (Forecast("ignored", "failed", "failed"), "would be ignored: nothing to do, it is failed"),
-            (Forecast("fails", reason="TypeError: x"), "would fail and be tried again, then put away once m"),
-            (Forecast("fails", reason="a\nb"), r"once more: a\nb"),
-            (Forecast("put_away", reason="not JSON"), "would be put away once more: not JSON"),
+            (ReplayPreview("ignored", "failed", "failed"), "would be ignored: nothing to do, it is failed"),
+            (
+                ReplayPreview("fails", reason="TypeError: x"),
+                "would fail and be tried again, then put away once m",
+            ),
+            (ReplayPreview("fails", reason="a\nb"), r"once more: a\nb"),
+            (ReplayPreview("put_away", reason="not JSON"), "would be put away once more: not JSON"),
         ],
     )
-    def test_a_forecast_is_a_line(self, forecast: Forecast, said: str) -> None:
+    def test_a_forecast_is_a_line(self, forecast: ReplayPreview, said: str) -> None:
         assert said in sentence(forecast)
         assert len(sentence(forecast).splitlines()) == 1
 
@@ -280,7 +288,7 @@ class TestRehearsal:
         return Reaction(Account((state or Account()).total + 1), [PaymentRefunded(**self.refund)])
 
     def refuse(self, state: Account | None, event: Event, context: object) -> Reaction[Account]:
-        raise NotYet("too early")
+        raise OutOfOrder("too early")
 
     refund: Mapping[str, Any] = {"order_id": "o-1", "amount": 0, "currency": "USD"}
 
@@ -291,7 +299,7 @@ class TestRehearsal:
             PaymentCompleted: Rule(self.refuse),
         }
         events = [FAILED, FAILED, event(PaymentFailed, "e-2"), event(PaymentCompleted)]
-        rehearsed = await rehearse("s", reactions, store, events, lambda: NOW)
+        rehearsed = await dry_run("s", reactions, store, events, lambda: NOW)
         assert [(before, outcome.name, outcome.state) for before, outcome in rehearsed] == [
             (None, "handled", Account(1)),
             (Account(1), "repeated", Account(1)),

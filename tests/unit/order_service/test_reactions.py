@@ -33,7 +33,7 @@ from events.catalogue import (
 from events.fields import Item
 from order_service.order import DEFAULT_HOLD, GRACE, TERMINAL, Order
 from order_service.reactions import REACTIONS, TRANSITIONS
-from saga.reactions.step import NotYet, Reaction, Refused
+from saga.reactions.step import OutOfOrder, Reaction, Refused
 from tests.support.builders import ITEMS, LATER, NOW, PRICE, event, order, types
 
 PENDING = order()
@@ -150,7 +150,7 @@ class TestIntroduction:
 
     @pytest.mark.parametrize("kind", [kind for kind in REACTIONS if kind not in INTRODUCE])
     def test_any_other_fact_about_an_unknown_order_waits(self, kind: type[Event]) -> None:
-        with pytest.raises(NotYet, match=kind.__name__):
+        with pytest.raises(OutOfOrder, match=kind.__name__):
             react(None, kind)
 
 
@@ -420,7 +420,7 @@ class TestPlace:
 
 class TestCancel:
     def test_an_unknown_order_cannot_be_cancelled(self) -> None:
-        with pytest.raises(NotYet):
+        with pytest.raises(OutOfOrder):
             transit("cancelled", None)
 
     @pytest.mark.parametrize(

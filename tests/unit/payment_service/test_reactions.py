@@ -30,21 +30,21 @@ from payment_service.providers.base import (
     RefundRefused,
 )
 from payment_service.reactions import (
+    FIRST_RETRY_AFTER,
     LONGEST_PATIENCE,
     LONGEST_REFUND_PAUSE,
-    PATIENCE,
     REACTIONS,
     TRANSITIONS,
     Retries,
 )
-from saga.reactions.step import NotYet, Reaction, Refused
+from saga.reactions.step import OutOfOrder, Reaction, Refused
 from tests.support.builders import NOW, PRICE, event, payment, types
 
 REDIRECT = Action(kind="redirect", name="web_url", value="https://pay.example/1")
 LATER = Pending("pr-1", (REDIRECT,))
 
 CHARGING = payment()
-PENDING = payment(pending_charge="pr-1", actions=(REDIRECT,), try_at=NOW + PATIENCE, silences=1)
+PENDING = payment(pending_charge="pr-1", actions=(REDIRECT,), try_at=NOW + FIRST_RETRY_AFTER, silences=1)
 TO_BE_UNDONE = payment(undo=True, refund_under="e-refund")
 PENDING_TO_BE_UNDONE = PENDING.model_copy(update={"undo": True, "refund_under": "e-refund"})
 CHARGED = payment(status="charged", charge_id="ch-1", try_at=None)
@@ -53,7 +53,11 @@ VOID = payment(
     status="void", user_id=None, requested_under=None, refund_under="e-PaymentRefundRequested", try_at=None
 )
 REFUNDING = payment(
-    status="refunding", charge_id="ch-1", refund_attempt=1, refund_under="e-refund", try_at=NOW + PATIENCE
+    status="refunding",
+    charge_id="ch-1",
+    refund_attempt=1,
+    refund_under="e-refund",
+    try_at=NOW + FIRST_RETRY_AFTER,
 )
 REFUNDED = REFUNDING.model_copy(
     update={"status": "refunded", "refund_id": "re-1", "refunded_amount": PRICE, "try_at": None}
@@ -83,7 +87,7 @@ STATES = {
 }
 
 CHARGING_STATES = {"charging", "pending", "to be undone", "pending to be undone"}
-RETRIES = Retries(attempts=3, first_pause=PATIENCE)
+RETRIES = Retries(attempts=3, first_pause=FIRST_RETRY_AFTER)
 
 APPROVED = Approved("ch-1")
 REFUSED = RefundRefused("refused")
@@ -130,7 +134,7 @@ class TestRequest:
                 payment_method="sim:approve",
                 expires_at=until,
                 requested_under="e-PaymentRequested",
-                try_at=NOW + PATIENCE,
+                try_at=NOW + FIRST_RETRY_AFTER,
             )
         )
         assert after(reaction).under_way
@@ -181,9 +185,9 @@ class TestChargeAnswered:
         for _ in range(12):
             pending = after(charge_answered(pending, LATER))
             assert pending.try_at is not None
-            pauses.append((pending.try_at - NOW) / PATIENCE)
+            pauses.append((pending.try_at - NOW) / FIRST_RETRY_AFTER)
         assert pauses[:4] == [1, 2, 4, 8]
-        assert pauses[-1] * PATIENCE == LONGEST_PATIENCE
+        assert pauses[-1] * FIRST_RETRY_AFTER == LONGEST_PATIENCE
 
     def test_when_its_time_is_over_it_is_asked_about_at_once(self) -> None:
         over = NOW + timedelta(seconds=12) + EXPIRY_MARGIN
@@ -221,16 +225,16 @@ class TestChargeAnswered:
         for _ in range(12):
             charging = after(TRANSITIONS["unanswered"](charging, NOW))
             assert charging.try_at is not None
-            pauses.append((charging.try_at - NOW) / PATIENCE)
+            pauses.append((charging.try_at - NOW) / FIRST_RETRY_AFTER)
         assert pauses[:4] == [1, 2, 4, 8]
-        assert pauses[-1] * PATIENCE == LONGEST_PATIENCE
+        assert pauses[-1] * FIRST_RETRY_AFTER == LONGEST_PATIENCE
 
     @pytest.mark.parametrize("before", [DECLINED, VOID], ids=["declined", "void"])
     def test_approved_late_is_refunded_by_itself(self, before: Payment) -> None:
         reaction = charge_answered(before, APPROVED)
         assert (after(reaction).status, after(reaction).charge_id) == ("refunding", "ch-1")
         assert after(reaction).refund_attempt == 1
-        assert after(reaction).try_at == NOW + PATIENCE
+        assert after(reaction).try_at == NOW + FIRST_RETRY_AFTER
         assert not reaction.emits
 
     @pytest.mark.parametrize("name", sorted(set(STATES) - CHARGING_STATES - {"declined", "void"}))
@@ -242,7 +246,7 @@ class TestChargeAnswered:
         assert charge_answered(STATES[name], Declined("late")) == Reaction(STATES[name])
 
     def test_of_an_unknown_payment_it_waits(self) -> None:
-        with pytest.raises(NotYet):
+        with pytest.raises(OutOfOrder):
             charge_answered(None, APPROVED)
 
 
@@ -255,13 +259,13 @@ class TestRefundRequest:
     def test_while_the_charge_is_under_way_it_is_kept_for_later(self) -> None:
         reaction = react(CHARGING, PaymentRefundRequested)
         assert reaction == Reaction(
-            payment(undo=True, refund_under="e-PaymentRefundRequested", try_at=NOW + PATIENCE)
+            payment(undo=True, refund_under="e-PaymentRefundRequested", try_at=NOW + FIRST_RETRY_AFTER)
         )
 
     def test_while_the_charge_is_pending_the_provider_is_soon_told(self) -> None:
         long_pending = PENDING.model_copy(update={"try_at": NOW + LONGEST_PATIENCE, "silences": 9})
         state = after(react(long_pending, PaymentRefundRequested))
-        assert (state.undo, state.try_at, state.silences) == (True, NOW + PATIENCE, 0)
+        assert (state.undo, state.try_at, state.silences) == (True, NOW + FIRST_RETRY_AFTER, 0)
         assert state.pending == "pr-1"
 
     def test_of_a_charge_begins_the_refund(self) -> None:
@@ -334,12 +338,12 @@ class TestRefundAnswered:
             told += reaction.emits
             assert state.try_at is not None
             assert (state.status == "refundFailed") == (state.refund_attempt > RETRIES.attempts) == bool(told)
-            pauses.append((state.try_at - NOW) / PATIENCE)
+            pauses.append((state.try_at - NOW) / FIRST_RETRY_AFTER)
         assert told == [
             PaymentRefundFailed(order_id="o-1", reason="refused", attempts=RETRIES.attempts, payment_id="o-1")
         ]
         assert pauses[:4] == [1, 2, 4, 8]
-        assert pauses[-1] * PATIENCE == LONGEST_REFUND_PAUSE
+        assert pauses[-1] * FIRST_RETRY_AFTER == LONGEST_REFUND_PAUSE
         assert types(refund_answered(state, PAID_BACK)) == ["PaymentRefunded"]
 
     def test_what_is_refunded_by_itself_answers_the_charge_request(self) -> None:
@@ -370,7 +374,7 @@ class TestRefundAnswered:
             assert late == Reaction(again)
 
     def test_of_an_unknown_payment_it_waits(self) -> None:
-        with pytest.raises(NotYet):
+        with pytest.raises(OutOfOrder):
             refund_answered(None, PAID_BACK)
 
 
@@ -379,7 +383,7 @@ class TestByHand:
         asked = event(PaymentRequested, event_id="t-hand", correlation_id=None)
         reaction = TRANSITIONS["charge_by_hand"](None, asked, NOW)
         assert reaction == Reaction(
-            by_hand(CHARGING).model_copy(update={"try_at": NOW + PATIENCE}),
+            by_hand(CHARGING).model_copy(update={"try_at": NOW + FIRST_RETRY_AFTER}),
         )
 
     @pytest.mark.parametrize("before", STATES.values(), ids=STATES)
@@ -422,14 +426,14 @@ class TestByHand:
             assert TRANSITIONS["refund_by_hand"](before, NOW) == Reaction(before)
 
     def test_what_does_not_exist_is_not_refunded(self) -> None:
-        with pytest.raises(NotYet):
+        with pytest.raises(OutOfOrder):
             TRANSITIONS["refund_by_hand"](None, NOW)
 
     @pytest.mark.parametrize("saga", [True, False])
     def test_a_refund_that_was_refused_is_tried_again_with_another_key(self, saga: bool) -> None:
         begun = after(TRANSITIONS["refund_by_hand"](REFUND_FAILED.model_copy(update={"saga": saga}), NOW))
         assert (begun.status, begun.refund_key) == ("refunding", "refund-o-1-2")
-        assert begun.try_at == NOW + PATIENCE
+        assert begun.try_at == NOW + FIRST_RETRY_AFTER
 
     def test_a_refund_that_a_person_settles_answers_the_saga(self) -> None:
         begun = after(TRANSITIONS["refund_by_hand"](REFUND_FAILED, NOW))
@@ -593,8 +597,8 @@ class TestAnyOrder:
         charged = after(charge_answered(charging, answer))
         refund_last, told_last = settle(react(charged, PaymentRefundRequested))
         for state in (refund_first, refund_between, refund_last):
-            owed = PRICE if state.charge_id else 0
-            assert state.refunded_amount == owed
+            unanswered_requests = PRICE if state.charge_id else 0
+            assert state.refunded_amount == unanswered_requests
         assert told_first == ["PaymentFailed"]
         assert told_between == told_last == ["PaymentRefunded"]
 
@@ -632,7 +636,7 @@ def test_whatever_comes_what_was_charged_and_not_kept_is_paid_back(names: list[s
             continue
         try:
             state = DEEDS[name](state).state
-        except (NotYet, Refused):
+        except (OutOfOrder, Refused):
             continue
         asked_back = asked_back or name.endswith("refund")
         amounts.add(after(Reaction(state)).amount)

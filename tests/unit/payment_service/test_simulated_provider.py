@@ -15,7 +15,7 @@ from payment_service.providers.base import (
     Charge,
     ChargeAnswer,
     Declined,
-    Notice,
+    Notification,
     Pending,
     ProviderDown,
     Refund,
@@ -180,11 +180,11 @@ class TestOutage:
             await simulated.check()
 
 
-async def notices(simulated: SimulatedProvider, call: Coroutine[Any, Any, object]) -> list[Notice]:
+async def notices(simulated: SimulatedProvider, call: Coroutine[Any, Any, object]) -> list[Notification]:
     """Make a call; return the notices that it leads to, whenever they are given."""
-    heard: list[Notice] = []
+    heard: list[Notification] = []
 
-    async def listener(notice: Notice) -> None:
+    async def listener(notice: Notification) -> None:
         heard.append(notice)
 
     simulated.listen(listener)

@@ -13,7 +13,7 @@ from inventory_service.reservation import Reservation
 from order_service.order import Order
 from payment_service.payment import Payment
 from tests.support.builders import ITEMS, LINES, NOW, PRICE
-from verification.invariants.books import MoneyBook, Shelf, StockBook, moved
+from verification.invariants.books import MoneyBook, StockBook, StockLevel, moved
 from verification.invariants.case import Case, Kept, Unreadable, kept
 from verification.invariants.rules import OVERDUE, RULES, When, findings, forgotten, resting, settled
 
@@ -332,32 +332,32 @@ class TestStock:
             reservation(status).state for status in ("held", "allocated", "allocated", "released", "expired")
         ]
         book = self.book(*states, reservation("held", saga=False).state)
-        assert list(book.findings({self.place: Shelf(5, 4, 4, 13, 1)}, [self.place])) == []
+        assert list(book.findings({self.place: StockLevel(5, 4, 4, 13, 1)}, [self.place])) == []
         assert book.by_hand == {self.place: 2}
 
     @pytest.mark.parametrize(
         ("shelf", "rule"),
         [
-            (Shelf(5, 1, 0, 6, 1), "stock adds up"),
-            (Shelf(5, 0, 1, 6, 1), "stock adds up"),
-            (Shelf(-1, 0, 2, 1, 1), "stock is not negative"),
-            (Shelf(5, 0, 2, 8, 1), "stock is conserved"),
-            (Shelf(5, 0, 2, 6, 1), "stock is conserved"),
+            (StockLevel(5, 1, 0, 6, 1), "stock adds up"),
+            (StockLevel(5, 0, 1, 6, 1), "stock adds up"),
+            (StockLevel(-1, 0, 2, 1, 1), "stock is not negative"),
+            (StockLevel(5, 0, 2, 8, 1), "stock is conserved"),
+            (StockLevel(5, 0, 2, 6, 1), "stock is conserved"),
             (None, "stock adds up"),
         ],
     )
-    def test_a_level_that_does_not_fit_is_named(self, shelf: Shelf | None, rule: str) -> None:
+    def test_a_level_that_does_not_fit_is_named(self, shelf: StockLevel | None, rule: str) -> None:
         book = self.book(reservation().state)
         shelves = {} if shelf is None else {self.place: shelf}
         found = list(book.findings(shelves, book.places))
         assert [(one.rule, one.about) for one in found] == [(rule, "berlin/tea")]
 
     def test_a_level_that_has_a_new_version_has_moved(self) -> None:
-        before = {("a", "tea"): Shelf(1, 0, 0, 1, 1), ("b", "tea"): Shelf(1, 0, 0, 1, 1)}
+        before = {("a", "tea"): StockLevel(1, 0, 0, 1, 1), ("b", "tea"): StockLevel(1, 0, 0, 1, 1)}
         after = {
-            ("a", "tea"): Shelf(1, 0, 0, 1, 3),
-            ("b", "tea"): Shelf(1, 0, 0, 1, 1),
-            ("c", "tea"): Shelf(1, 0, 0, 1, 1),
+            ("a", "tea"): StockLevel(1, 0, 0, 1, 3),
+            ("b", "tea"): StockLevel(1, 0, 0, 1, 1),
+            ("c", "tea"): StockLevel(1, 0, 0, 1, 1),
         }
         assert moved(before, after) == {("a", "tea"), ("c", "tea")}
 

@@ -10,8 +10,8 @@ from operations.client import Services
 from operations.endpoints import DEFAULTS
 from verification.audit.judge import Report
 from verification.chaos.faults import BROKER, BROKER_PAUSE, BROKER_SPARED, KINDS, PARTS, Fault, plan
-from verification.chaos.load import WAYS, Load
-from verification.chaos.victim import Strike
+from verification.chaos.load import WAYS, Workload
+from verification.chaos.victim import InjectedFault
 from verification.invariants.rules import Finding
 
 LONG = plan(7, 3000, 500)
@@ -44,14 +44,17 @@ async def test_the_same_seed_gives_the_same_orders() -> None:
     async with Services(DEFAULTS) as services:
 
         def drawn(seed: int) -> list[str]:
-            return [way.name for way in Load(services, DEFAULTS, 500, 60, seed).ways]
+            return [way.name for way in Workload(services, DEFAULTS, 500, 60, seed).ways]
 
         assert drawn(1) == drawn(1) != drawn(2)
         assert Counter(drawn(1)).keys() == {way.name for way in WAYS}
 
 
 class TestOutcome:
-    strikes = (Strike(Fault(1, "kill", "database"), 2.0), Strike(Fault(9, "cut", "broker"), 7.0))
+    strikes = (
+        InjectedFault(Fault(1, "kill", "database"), 2.0),
+        InjectedFault(Fault(9, "cut", "broker"), 7.0),
+    )
 
     def outcome(
         self, report: Report | None = None, letters: int = 0, planned: int = 2, problems: tuple[str, ...] = ()

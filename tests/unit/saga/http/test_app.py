@@ -11,7 +11,7 @@ from fastapi import Depends, FastAPI, Header, Request
 from events.fields import Model
 from saga.http.app import HEALTH, MAX_BODY, OPEN, Problem, caller_of, create_app, needs, own_token, protect
 from saga.http.auth import parse
-from saga.http.rate_limit import Pace
+from saga.http.rate_limit import RateLimit
 from tests.support.services import check_problem
 
 SHOP, WAREHOUSE, STRANGER = ("shop-" * 5, "warehouse-" * 3, "stranger-" * 3)
@@ -49,7 +49,9 @@ def api(tokens: str = TOKENS, prepared: asyncio.Event | None = None) -> FastAPI:
     async def orders() -> dict[str, str]:
         return {}
 
-    @app.post("/paced", openapi_extra=needs("orders"), dependencies=[Depends(Pace(1, 2, clock=lambda: 0))])
+    @app.post(
+        "/paced", openapi_extra=needs("orders"), dependencies=[Depends(RateLimit(1, 2, clock=lambda: 0))]
+    )
     async def paced() -> dict[str, str]:
         return {}
 

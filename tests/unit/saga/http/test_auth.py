@@ -7,7 +7,7 @@ import pytest
 
 from saga.http import auth as access
 from saga.http.auth import ANYBODY, SCOPES, Access, Caller, is_local, parse
-from saga.http.rate_limit import Pace
+from saga.http.rate_limit import RateLimit
 
 ONE, TWO, THREE = (name * 8 for name in ("one", "two", "three"))
 
@@ -115,11 +115,11 @@ def watch() -> Watch:
 
 
 @pytest.fixture
-def paced(watch: Watch) -> Callable[[float, int], Pace]:
-    return lambda rate, burst: Pace(rate, burst, watch)
+def paced(watch: Watch) -> Callable[[float, int], RateLimit]:
+    return lambda rate, burst: RateLimit(rate, burst, watch)
 
 
-Paced = Callable[[float, int], Pace]
+Paced = Callable[[float, int], RateLimit]
 SOMEBODY = Caller(b"digest", frozenset(SCOPES))
 
 

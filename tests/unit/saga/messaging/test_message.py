@@ -14,9 +14,9 @@ from saga.messaging.message import (
     Delivery,
     Message,
     dead,
+    for_quarantine,
     renewed,
     replayed,
-    suspected,
     to_message,
 )
 from tests.support.builders import NOW, event
@@ -37,7 +37,7 @@ def size(message: Message) -> int:
     "copy",
     [
         dead(Delivery(1, "e", "k", b"{", headers={"x-saga-reason": "r", TRACE: "t"}), SERVICE, "bad", NOW),
-        suspected(Delivery(1, "e", "k", b"{", headers={"x-saga-reason": "r", TRACE: "t"}), SERVICE, NOW),
+        for_quarantine(Delivery(1, "e", "k", b"{", headers={"x-saga-reason": "r", TRACE: "t"}), SERVICE, NOW),
         renewed(Delivery(1, "e", "k", b"{", headers={"x-saga-reason": "r", TRACE: "t"}), SERVICE),
         replayed(Delivery(1, "e", "k", b"{", headers={"x-saga-reason": "r", TRACE: "t"}), SERVICE),
     ],
@@ -55,7 +55,7 @@ def test_a_copy_of_a_message_whose_headers_fill_a_frame_fits_into_one() -> None:
     assert FRAME - 2 * MAX_HEADER < size(Message("e", "k", b"", headers=many)) <= FRAME
     for copy in (
         dead(delivery, SERVICE, "not JSON", NOW),
-        suspected(delivery, SERVICE, NOW),
+        for_quarantine(delivery, SERVICE, NOW),
         renewed(delivery, SERVICE),
         replayed(delivery, SERVICE),
     ):

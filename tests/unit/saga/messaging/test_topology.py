@@ -95,7 +95,7 @@ class TestNames:
     def test_the_queues_of_a_service(self) -> None:
         assert list(INVENTORYS.queues) == [
             "inventory_service",
-            "inventory_service.suspects",
+            "inventory_service.quarantine",
             "inventory_service.dead",
             "inventory_service.retry.250ms",
             "inventory_service.retry.1000ms",
@@ -125,7 +125,7 @@ class TestQueues:
             assert arguments["x-dead-letter-exchange"] in one.exchanges
 
     def test_what_cannot_be_read_goes_to_the_dead_letters_and_stays_there(self, one: Topology) -> None:
-        for queue in (one.queue, one.suspects):
+        for queue in (one.queue, one.quarantine):
             assert one.queues[queue]["x-dead-letter-exchange"] == one.dead
             assert one.queues[queue]["x-delivery-limit"] == DELIVERY_LIMIT
         assert "x-dead-letter-exchange" not in one.queues[one.dead]
@@ -155,7 +155,7 @@ class TestQueues:
     def test_it_needs_the_queues_of_all_who_read_what_it_publishes(self, one: Topology) -> None:
         readers = {reader for kind in KINDS if kind.published_by == one.service for reader in kind.handled_by}
         others = readers - {one.service}
-        assert one.required_queues == sorted([*others, *(f"{other}.suspects" for other in others)])
+        assert one.required_queues == sorted([*others, *(f"{other}.quarantine" for other in others)])
 
 
 def test_the_order_service_needs_both_others_and_they_need_it() -> None:

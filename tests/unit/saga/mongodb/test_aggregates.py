@@ -8,7 +8,7 @@ from pymongo.errors import BulkWriteError
 from order_service.order import Order
 from saga.messaging.results import Unavailable
 from saga.mongodb.aggregates import DUPLICATE_KEY, Collection_, PlainStore, connect
-from saga.reactions.step import Entry, Record
+from saga.reactions.step import JournalEntry, LoadedAggregate
 from tests.support.builders import NOW, order
 
 
@@ -22,10 +22,10 @@ class Answering:
         raise BulkWriteError(self._details)
 
 
-def changed(key: str) -> Entry[Order]:
-    entry: Entry[Order] = Entry(key)
+def changed(key: str) -> LoadedAggregate[Order]:
+    entry: LoadedAggregate[Order] = LoadedAggregate(key)
     entry.state = order(order_id=key)
-    entry.journal["e-1"] = Record("placed", NOW)
+    entry.journal["e-1"] = JournalEntry("placed", NOW)
     entry.touched.append("e-1")
     return entry
 

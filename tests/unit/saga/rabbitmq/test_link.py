@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from events.catalogue import INVENTORY
-from saga.messaging.consumer import Intake
+from saga.messaging.consumer import BatchConsumer
 from saga.rabbitmq.link import LONGEST_PAUSE, STEADY_AFTER, Rabbit
 from verification.simulation.clock import VirtualLoop
 from verification.simulation.services import TOPOLOGIES
@@ -23,7 +23,7 @@ class Restless(Rabbit):
         self._loop = loop
         self.began: list[float] = []
 
-    async def _serve(self, intakes: Sequence[Intake]) -> None:
+    async def _serve(self, intakes: Sequence[BatchConsumer]) -> None:
         self.began.append(self._loop.time())
         if len(self.began) == TRIES:
             await self.stop()

@@ -10,7 +10,7 @@ from aio_pika.abc import AbstractConnection
 from events.catalogue import InventoryConfirmed
 from saga.messaging.message import to_message
 from saga.messaging.results import Unavailable
-from saga.rabbitmq.publisher import RabbitOutlet
+from saga.rabbitmq.publisher import ConfirmingPublisher
 from tests.support.builders import event
 
 
@@ -36,13 +36,13 @@ class Channel:
 )
 async def test_a_lost_connection_is_a_broker_that_is_away(error: BaseException) -> None:
     channel = cast(aiormq.Channel, Channel(error))
-    outlet = RabbitOutlet(cast(AbstractConnection, None), channel, asyncio.Future(), [], "guest")
+    outlet = ConfirmingPublisher(cast(AbstractConnection, None), channel, asyncio.Future(), [], "guest")
     with pytest.raises(Unavailable, match="the broker is away"):
         await outlet.send([to_message(event(InventoryConfirmed))])
 
 
 async def test_a_mistake_is_no_outage() -> None:
     channel = cast(aiormq.Channel, Channel(ValueError("a mistake")))
-    outlet = RabbitOutlet(cast(AbstractConnection, None), channel, asyncio.Future(), [], "guest")
+    outlet = ConfirmingPublisher(cast(AbstractConnection, None), channel, asyncio.Future(), [], "guest")
     with pytest.raises(ValueError, match="a mistake"):
         await outlet.send([to_message(event(InventoryConfirmed))])

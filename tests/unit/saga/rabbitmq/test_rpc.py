@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from saga.rabbitmq.rpc import undisturbed
+from saga.rabbitmq.rpc import run_shielded
 from tests.support.broker import until
 
 
@@ -28,7 +28,7 @@ class Call:
 async def test_its_answer_comes_back() -> None:
     call = Call()
     call.go_on.set()
-    assert await undisturbed(call(), 20) == "answer"
+    assert await run_shielded(call(), 20) == "answer"
 
 
 async def test_its_error_comes_back() -> None:
@@ -36,19 +36,19 @@ async def test_its_error_comes_back() -> None:
         raise ConnectionError("gone")
 
     with pytest.raises(ConnectionError, match="gone"):
-        await undisturbed(fail(), 20)
+        await run_shielded(fail(), 20)
 
 
 async def test_one_that_takes_too_long_is_left_behind() -> None:
     call = Call()
     with pytest.raises(TimeoutError, match=r"within 0\.01 s"):
-        await undisturbed(call(), 0.01)
+        await run_shielded(call(), 0.01)
     await ends_well(call)
 
 
 async def test_one_whose_caller_is_cancelled_goes_on() -> None:
     call = Call()
-    caller = asyncio.create_task(undisturbed(call(), 20))
+    caller = asyncio.create_task(run_shielded(call(), 20))
     await asyncio.sleep(0)
     caller.cancel()
     await asyncio.wait([caller], timeout=20)
@@ -61,7 +61,7 @@ async def test_one_that_the_library_cancels_has_lost_its_connection() -> None:
         raise asyncio.CancelledError
 
     with pytest.raises(ConnectionError, match="silent"):
-        await undisturbed(give_up(), 20)
+        await run_shielded(give_up(), 20)
 
 
 async def test_one_whose_broker_has_hung_up_has_lost_its_connection() -> None:
@@ -69,7 +69,7 @@ async def test_one_whose_broker_has_hung_up_has_lost_its_connection() -> None:
         raise Exception
 
     with pytest.raises(ConnectionError, match="hung up"):
-        await undisturbed(hang_up(), 20)
+        await run_shielded(hang_up(), 20)
 
 
 async def test_any_other_error_is_what_it_is() -> None:
@@ -77,7 +77,7 @@ async def test_any_other_error_is_what_it_is() -> None:
         raise ValueError("a mistake")
 
     with pytest.raises(ValueError, match="a mistake"):
-        await undisturbed(fail(), 20)
+        await run_shielded(fail(), 20)
 
 
 async def ends_well(call: Call) -> None:

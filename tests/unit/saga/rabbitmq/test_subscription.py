@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saga.messaging.message import Delivery
-from saga.rabbitmq.subscription import RabbitInbox
+from saga.rabbitmq.subscription import RabbitSubscription
 
 ROOM = 2
 """Frames that wait to be written before the client library makes callers wait; it has ten."""
@@ -66,7 +66,7 @@ def settlements(draw: st.DrawFn) -> list[tuple[str, list[int]]]:
 async def settle(groups: Sequence[tuple[str, list[int]]]) -> dict[int, str]:
     """Settle all groups at once; return what became of each delivery at the broker."""
     wire = Wire([tag for _, tags in groups for tag in tags])
-    inbox = RabbitInbox(cast(aiormq.Channel, wire), asyncio.Future(), "orders")
+    inbox = RabbitSubscription(cast(aiormq.Channel, wire), asyncio.Future(), "orders")
     inbox._unsettled = {tag: delivery(tag) for tag in sorted(tag for _, tags in groups for tag in tags)}
     act = {"ack": inbox.ack, "back": inbox.give_back}
     carrying = asyncio.create_task(wire.carry())

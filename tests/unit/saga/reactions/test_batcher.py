@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from saga.messaging.results import Unavailable
-from saga.reactions.batcher import LIMIT, Together
+from saga.reactions.batcher import LIMIT, Batcher
 
 
 class Doubling:
@@ -28,14 +28,14 @@ class Doubling:
         return [2 * item for item in items]
 
 
-async def call_all(together: Together[int, int], items: Sequence[int]) -> list[int | BaseException]:
+async def call_all(together: Batcher[int, int], items: Sequence[int]) -> list[int | BaseException]:
     return await asyncio.gather(*(together(item) for item in items), return_exceptions=True)
 
 
 async def test_a_single_call_is_made_at_once() -> None:
     work = Doubling()
     work.go_on.set()
-    together = Together(work)
+    together = Batcher(work)
     assert await together(1) == 2
     assert await together(2) == 4
     assert work.batches == [[1], [2]]
@@ -44,13 +44,13 @@ async def test_a_single_call_is_made_at_once() -> None:
 async def test_calls_at_the_same_time_are_one_and_each_gets_its_own_result() -> None:
     work = Doubling()
     work.go_on.set()
-    assert await call_all(Together(work), [3, 1, 2]) == [6, 2, 4]
+    assert await call_all(Batcher(work), [3, 1, 2]) == [6, 2, 4]
     assert work.batches == [[3, 1, 2]]
 
 
 async def test_what_comes_while_the_work_is_done_goes_with_the_next_call() -> None:
     work = Doubling()
-    together = Together(work)
+    together = Batcher(work)
     first = asyncio.create_task(together(1))
     await work.started.wait()
     rest = asyncio.create_task(call_all(together, [2, 3]))
@@ -65,13 +65,13 @@ async def test_no_call_is_larger_than_the_limit() -> None:
     work = Doubling()
     work.go_on.set()
     items = list(range(100, 100 + LIMIT + 1))
-    assert await call_all(Together(work), items) == [2 * item for item in items]
+    assert await call_all(Batcher(work), items) == [2 * item for item in items]
     assert [len(batch) for batch in work.batches] == [LIMIT, 1]
 
 
 async def test_a_failure_reaches_only_the_one_who_is_to_blame() -> None:
     work = Doubling()
-    together = Together(work)
+    together = Batcher(work)
     among_others = asyncio.create_task(call_all(together, [1, 13, 2]))
     await work.started.wait()
     afterwards = asyncio.create_task(together(3))
@@ -86,7 +86,7 @@ async def test_a_failure_reaches_only_the_one_who_is_to_blame() -> None:
 async def test_while_something_is_away_nobody_is_tried_one_by_one() -> None:
     work = Doubling()
     work.go_on.set()
-    together = Together(work)
+    together = Batcher(work)
     assert [str(error) for error in await call_all(together, [1, 0, 2])] == ["away"] * 3
     assert work.batches == [[1, 0, 2]]
     assert await together(4) == 8
@@ -94,7 +94,7 @@ async def test_while_something_is_away_nobody_is_tried_one_by_one() -> None:
 
 async def test_a_caller_that_gives_up_takes_nobody_with_it() -> None:
     work = Doubling()
-    together = Together(work)
+    together = Batcher(work)
     impatient, patient = asyncio.create_task(together(1)), asyncio.create_task(together(2))
     await work.started.wait()
     impatient.cancel()
@@ -108,7 +108,7 @@ async def test_a_caller_that_gives_up_takes_nobody_with_it() -> None:
 
 async def test_a_caller_that_gives_up_does_not_hide_a_failure() -> None:
     work = Doubling()
-    together = Together(work)
+    together = Batcher(work)
     impatient, patient = asyncio.create_task(together(2)), asyncio.create_task(together(13))
     await work.started.wait()
     impatient.cancel()
@@ -122,7 +122,7 @@ async def test_work_that_returns_too_little_leaves_nobody_waiting() -> None:
     async def forgetful(items: Sequence[int]) -> Sequence[int]:
         return [2 * item for item in items[:-1]]
 
-    together = Together(forgetful)
+    together = Batcher(forgetful)
     async with asyncio.timeout(5):
         results = await call_all(together, [1, 2])
     assert isinstance(results[1], BaseException)

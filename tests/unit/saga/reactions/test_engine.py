@@ -12,10 +12,10 @@ import pytest
 from events.catalogue import Event, PaymentCompleted, PaymentFailed, PaymentRefunded
 from events.codec import encode
 from events.identity import derived_id
-from saga.messaging.results import Done, Retry, Unavailable
-from saga.reactions.engine import BREATH, MAX_RACES, Engine, verdict
-from saga.reactions.step import Conflict, Entry, NotYet, Outcome, Reaction, Refused, Rule, Step
-from saga.reactions.store import Unit
+from saga.messaging.results import Handled, Retry, Unavailable
+from saga.reactions.engine import MAX_CONFLICT_ROUNDS, YIELD_EVERY, Engine, verdict
+from saga.reactions.step import Conflict, LoadedAggregate, Outcome, OutOfOrder, Reaction, Refused, Rule, Step
+from saga.reactions.store import UnitOfWork
 from tests.support.builders import NOW, event
 
 
@@ -30,7 +30,7 @@ Context = list[str]
 React = Callable[[Account | None, Context], Reaction[Account]]
 
 
-class Room(Unit[Account, Context]):
+class Room(UnitOfWork[Account, Context]):
     """What a batch works on; every accepted reaction leaves a note in the context."""
 
     def accept(self, reaction: Reaction[Account]) -> None:
@@ -41,23 +41,23 @@ class MemoryStore:
     """A `Store` that keeps copies, guards them by version, and can be told to lose races."""
 
     def __init__(self) -> None:
-        self.saved: dict[str, Entry[Account]] = {}
+        self.saved: dict[str, LoadedAggregate[Account]] = {}
         self.loads: list[list[str]] = []
         self.races: list[set[str]] = []
         self.away = False
         self.all_or_nothing = False
 
-    async def load(self, steps: Sequence[Step[Account, Context]]) -> Unit[Account, Context]:
+    async def load(self, steps: Sequence[Step[Account, Context]]) -> UnitOfWork[Account, Context]:
         if self.away:
             raise Unavailable("gone")
         self.loads.append([step.name for step in steps])
-        entries = {step.key: deepcopy(self.saved.get(step.key, Entry(step.key))) for step in steps}
+        entries = {step.key: deepcopy(self.saved.get(step.key, LoadedAggregate(step.key))) for step in steps}
         return Room(entries, [])
 
-    async def save(self, unit: Unit[Account, Context]) -> Collection[str]:
+    async def save(self, unit: UnitOfWork[Account, Context]) -> Collection[str]:
         rivals = self.races.pop(0) if self.races else set()
         for key in rivals:
-            self.write(deepcopy(self.saved.get(key, Entry(key))))
+            self.write(deepcopy(self.saved.get(key, LoadedAggregate(key))))
         changed = [entry for entry in unit.entries.values() if entry.touched]
         stale = {entry.key for entry in changed if entry.version != self.version(entry.key)}
         if stale and self.all_or_nothing:
@@ -70,7 +70,7 @@ class MemoryStore:
     def version(self, key: str) -> int:
         return self.saved[key].version if key in self.saved else 0
 
-    def write(self, entry: Entry[Account]) -> None:
+    def write(self, entry: LoadedAggregate[Account]) -> None:
         waiting = self.saved[entry.key].queued if entry.key in self.saved else []
         self.saved[entry.key] = replace(
             deepcopy(entry),
@@ -172,7 +172,9 @@ class TestHandling:
         assert recorded(store, "e-1") == [emitted.event_id]
         assert not store.saved["o-1"].queued
 
-    @pytest.mark.parametrize(("steps", "turns"), [(BREATH - 1, 0), (BREATH, 1), (3 * BREATH, 3)])
+    @pytest.mark.parametrize(
+        ("steps", "turns"), [(YIELD_EVERY - 1, 0), (YIELD_EVERY, 1), (3 * YIELD_EVERY, 3)]
+    )
     async def test_a_long_batch_lets_others_have_their_turn(
         self, engine: Engine[Account, Context], steps: int, turns: int
     ) -> None:
@@ -355,7 +357,7 @@ class TestLateAnswers:
 
 
 class TestFailure:
-    @pytest.mark.parametrize("error", [NotYet("later"), Refused("no"), ValueError("bug"), KeyError("x")])
+    @pytest.mark.parametrize("error", [OutOfOrder("later"), Refused("no"), ValueError("bug"), KeyError("x")])
     async def test_one_failing_step_spares_the_others(
         self, engine: Engine[Account, Context], store: MemoryStore, error: Exception
     ) -> None:
@@ -378,7 +380,7 @@ class TestFailure:
     async def test_a_failed_step_can_be_run_again(
         self, engine: Engine[Account, Context], store: MemoryStore
     ) -> None:
-        await engine.run([step(fail(NotYet("later")))])
+        await engine.run([step(fail(OutOfOrder("later")))])
         (outcome,) = await engine.run([step(add(1, FAILED))])
         assert outcome.name == "handled"
         assert store.total("o-1") == 1
@@ -466,7 +468,7 @@ class TestRaces:
         won: list[Outcome[Account]] = []
         save = store.save
 
-        async def lose(unit: Unit[Account, Context]) -> Collection[str]:
+        async def lose(unit: UnitOfWork[Account, Context]) -> Collection[str]:
             store.save = save  # type: ignore[method-assign]
             won.extend(await replica.run([mine]))
             return await save(unit)
@@ -480,12 +482,12 @@ class TestRaces:
     async def test_who_loses_for_ever_ends_in_a_conflict_and_may_be_run_again(
         self, engine: Engine[Account, Context], store: MemoryStore
     ) -> None:
-        store.races = [{"o-1"} for _ in range(MAX_RACES)]
+        store.races = [{"o-1"} for _ in range(MAX_CONFLICT_ROUNDS)]
         lost, won = await engine.run([step(add(1, FAILED), "e-1"), step(add(1), "e-2", key="o-2")])
         assert (lost.name, won.name) == ("conflict", "handled")
         assert isinstance(lost.error, Conflict)
         assert not lost.emitted
-        assert len(store.loads) == MAX_RACES
+        assert len(store.loads) == MAX_CONFLICT_ROUNDS
         assert isinstance(verdict(lost), Retry)
         (second,) = await engine.run([step(add(1, FAILED), "e-1")])
         assert (second.name, store.total("o-1")) == ("handled", 1)
@@ -518,9 +520,9 @@ class TestRelayed:
 
 class TestVerdict:
     def test_a_failure_is_tried_again_and_says_why(self) -> None:
-        outcome: Outcome[Account] = Outcome("failed", None, error=NotYet("nobody has heard of it"))
-        assert verdict(outcome) == Retry("NotYet: nobody has heard of it")
+        outcome: Outcome[Account] = Outcome("failed", None, error=OutOfOrder("nobody has heard of it"))
+        assert verdict(outcome) == Retry("OutOfOrder: nobody has heard of it")
 
     @pytest.mark.parametrize("name", ["handled", "repeated", "ignored"])
     def test_anything_else_is_done_and_publishes_what_was_emitted(self, name: str) -> None:
-        assert verdict(Outcome(name, Account(), [COMPLETED])) == Done([COMPLETED], name)
+        assert verdict(Outcome(name, Account(), [COMPLETED])) == Handled([COMPLETED], name)

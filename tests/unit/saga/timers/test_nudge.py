@@ -20,13 +20,13 @@ from inventory_service.reservation import Reservation
 from order_service.order import Order
 from saga.messaging.message import Message
 from saga.messaging.results import Unavailable
-from saga.reactions.step import Entry, Record
-from saga.timers.nudge import BEHIND, LONGEST_PAUSE, Nudge, pause, unanswered
+from saga.reactions.step import JournalEntry, LoadedAggregate
+from saga.timers.nudge import BACKLOG_LIMIT, LONGEST_PAUSE, Nudge, pause, unanswered
 from tests.support.builders import NOW, event, order, reservation
 
 
 @pytest.mark.parametrize(
-    ("fields", "owed"),
+    ("fields", "unanswered_requests"),
     [
         ({"status": "pending"}, [InventoryReservationRequested]),
         ({"status": "reserved", "payment": "awaited"}, [PaymentRequested]),
@@ -44,13 +44,13 @@ from tests.support.builders import NOW, event, order, reservation
     ],
 )
 def test_an_order_is_owed_answers_to_what_it_has_asked(
-    fields: dict[str, Any], owed: list[type[Event]]
+    fields: dict[str, Any], unanswered_requests: list[type[Event]]
 ) -> None:
-    assert list(order(**fields).owed) == owed
+    assert list(order(**fields).unanswered_requests) == unanswered_requests
 
 
 @pytest.mark.parametrize(
-    ("fields", "owed"),
+    ("fields", "unanswered_requests"),
     [
         ({"status": "held"}, [InventoryReserved]),
         ({"status": "held", "saga": False}, []),
@@ -60,13 +60,17 @@ def test_an_order_is_owed_answers_to_what_it_has_asked(
         ({"status": "rejected"}, []),
     ],
 )
-def test_a_hold_for_a_saga_is_owed_a_decision(fields: dict[str, Any], owed: list[type[Event]]) -> None:
-    assert list(reservation(**fields).owed) == owed
+def test_a_hold_for_a_saga_is_owed_a_decision(
+    fields: dict[str, Any], unanswered_requests: list[type[Event]]
+) -> None:
+    assert list(reservation(**fields).unanswered_requests) == unanswered_requests
 
 
-def entry_of(state: Order | Reservation, *published: Event) -> Entry[Any]:
-    records = {f"cause-{number}": Record("r", NOW, [to_json(one)]) for number, one in enumerate(published)}
-    return Entry(state.order_id, 3, state, records)
+def entry_of(state: Order | Reservation, *published: Event) -> LoadedAggregate[Any]:
+    records = {
+        f"cause-{number}": JournalEntry("r", NOW, [to_json(one)]) for number, one in enumerate(published)
+    }
+    return LoadedAggregate(state.order_id, 3, state, records)
 
 
 def test_every_open_question_is_asked_again_and_no_other() -> None:
@@ -82,7 +86,7 @@ def test_an_adopted_request_is_asked_again_though_somebody_else_has_published_it
 
 
 def test_a_stranger_has_no_questions() -> None:
-    assert unanswered(Entry("nobody")) == []
+    assert unanswered(LoadedAggregate("nobody")) == []
 
 
 def test_nudges_get_rarer_up_to_a_limit() -> None:
@@ -95,7 +99,7 @@ def test_nudges_get_rarer_up_to_a_limit() -> None:
 class Book:
     """A store of those who wait, and a broker."""
 
-    def __init__(self, *entries: Entry[Any]) -> None:
+    def __init__(self, *entries: LoadedAggregate[Any]) -> None:
         self.entries = list(entries)
         self.happened: list[str] = []
         self.away = False
@@ -104,10 +108,12 @@ class Book:
     async def backlog(self) -> int:
         return self.behind
 
-    async def waiting(self, before: datetime, limit: int, after: str | None = None) -> list[Entry[Any]]:
+    async def waiting(
+        self, before: datetime, limit: int, after: str | None = None
+    ) -> list[LoadedAggregate[Any]]:
         return [entry for entry in self.entries if entry.key > (after or "")][: min(limit, 2)]
 
-    async def nudged(self, entries: Collection[Entry[Any]]) -> None:
+    async def nudged(self, entries: Collection[LoadedAggregate[Any]]) -> None:
         self.happened += [f"nudged {entry.key}" for entry in entries]
 
     async def send(self, messages: Sequence[Message]) -> None:
@@ -161,16 +167,16 @@ async def test_one_that_cannot_be_read_keeps_nobody_from_being_nudged() -> None:
 async def test_nobody_is_nudged_while_a_reader_is_behind() -> None:
     waiting = book("a")
     nudge = Nudge("order_service", waiting, waiting, lambda: NOW)
-    waiting.behind = BEHIND + 1
+    waiting.behind = BACKLOG_LIMIT + 1
     await nudge.sweep()
     assert waiting.happened == []
-    waiting.behind = BEHIND
+    waiting.behind = BACKLOG_LIMIT
     await nudge.sweep()
     assert waiting.happened == ["InventoryConfirmationRequested e-a", "nudged a"]
 
 
 async def test_a_person_may_nudge_at_any_time() -> None:
     waiting = book("a")
-    waiting.behind = BEHIND + 1
+    waiting.behind = BACKLOG_LIMIT + 1
     await Nudge("order_service", waiting, waiting, lambda: NOW).everybody()
     assert "nudged a" in waiting.happened
