@@ -120,12 +120,12 @@ def repeat_an_adopted_request(patch: Patch) -> None:
         return [draft if draft.event_id else event for draft, event in zip(drafts, events, strict=True)]
 
     put(patch, orders.REACTIONS, InventoryReservationRequested, adopt)
-    patch.setattr(saga.reactions.engine, "stamped", as_it_was)
+    patch.setattr(saga.reactions.engine, "with_identity", as_it_was)
 
 
 def nudge_only_one_request(patch: Patch) -> None:
-    unanswered_requests: Any = vars(Order)["owed"]
-    patch.setattr(Order, "owed", property(lambda order: unanswered_requests.fget(order)[:1]))
+    unanswered_requests: Any = vars(Order)["unanswered_requests"]
+    patch.setattr(Order, "unanswered_requests", property(lambda order: unanswered_requests.fget(order)[:1]))
 
 
 def leave_no_tombstone(patch: Patch) -> None:
@@ -389,8 +389,8 @@ def fail_before_all_is_undone(patch: Patch) -> None:
 
 
 def suspect_nobody(patch: Patch) -> None:
-    patch.setattr(saga.messaging.consumer, "SUSPECT_AFTER", 1_000)
+    patch.setattr(saga.messaging.consumer, "QUARANTINE_AFTER", 1_000)
 
 
 def bury_every_suspect(patch: Patch) -> None:
-    patch.setattr(saga.messaging.consumer, "GUILTY_AFTER", 0)
+    patch.setattr(saga.messaging.consumer, "POISON_AFTER", 0)
