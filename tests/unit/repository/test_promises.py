@@ -1,4 +1,4 @@
-"""Every row of the pages of guarantees and of security has a footnote, and every test that one names exists."""
+"""The pages of guarantees and of security: every row has a footnote, and every test named there exists."""
 
 import ast
 import re
