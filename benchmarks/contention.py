@@ -52,7 +52,7 @@ async def sell_out(services: Services, shares: Mapping[str, int], customers: int
     With one product all buy it; with as many as there are customers, each buys one of his own.
 
     Raises:
-        CommandError: an order has not ended in time.
+        CommandFailed: an order has not ended in time.
     """
     await services.put_warehouses(
         [{"warehouseId": WAREHOUSE, "location": {"latitude": 52.5, "longitude": 13.4}}]

@@ -16,7 +16,7 @@ from cli.demo_summary import say
 from cli.up import shown
 from inventory_service.settings import InventorySettings
 from operations.endpoints import find
-from operations.errors import CommandError
+from operations.errors import CommandFailed
 from order_service.settings import OrderSettings
 from payment_service.settings import PaymentSettings
 from saga.mongodb.aggregates import explain_rejection, gist
@@ -70,7 +70,7 @@ def audit_command(
                 at_rest=everything,
                 progress=_advance(progress),
             )
-    except CommandError as failure:
+    except CommandFailed as failure:
         typer.echo(f"saga: {failure}", err=True)
         raise typer.Exit(1) from None
     if as_json:
@@ -93,13 +93,13 @@ def reachable(databases: Databases) -> Iterator[None]:
     """Turn the driver's complaints into one line.
 
     Raises:
-        CommandError: the database is away.
+        CommandFailed: the database is away.
     """
     try:
         yield
     except PyMongoError as error:
         at = shown(databases.url)
-        raise CommandError(
+        raise CommandFailed(
             explain_rejection(error) or f"cannot read {at} ({gist(error)}): is it running?"
         ) from None
 

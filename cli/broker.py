@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from operations.access.broker_definitions import definitions, users
-from operations.access.passwords import RABBITMQ, PasswordsMissingError, named, variable
+from operations.access.passwords import RABBITMQ, PasswordsMissing, named, variable
 from operations.registry import SETTINGS, topologies
 from saga.messaging.users import ADMINISTRATOR, OPERATOR
 from saga.settings import read
@@ -43,7 +43,7 @@ def definitions_command(
         wanted.append(ADMINISTRATOR)
     try:
         passwords = named(wanted, RABBITMQ, os.environ)
-    except PasswordsMissingError as failure:
+    except PasswordsMissing as failure:
         typer.echo(f"saga: {failure}", err=True)
         raise typer.Exit(1) from None
     typer.echo(json.dumps(definitions(declared, passwords, vhost), indent=2))

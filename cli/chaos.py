@@ -19,7 +19,7 @@ from cli.audit import databases_at
 from cli.chaos_report import Outcome, print_outcome, to_json
 from cli.console import run
 from events.catalogue import SERVICES
-from local_stack.process import ProcessError
+from local_stack.process import ProcessFailed
 from operations.client import Services
 from operations.event_tap import connected
 from operations.sample_stock import put
@@ -77,7 +77,7 @@ def chaos(
     try:
         outcome = run(_chaos(directory, console, orders, minutes * 60, seed, strikes))
         ok = outcome.ok
-    except ProcessError as error:
+    except ProcessFailed as error:
         typer.echo(f"saga: {error}", err=True)
         raise typer.Exit(1) from None
     finally:

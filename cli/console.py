@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import typer
 
-from operations.errors import CommandError
+from operations.errors import CommandFailed
 
 T = TypeVar("T")
 
@@ -15,6 +15,6 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's work; a failure becomes one line on stderr and exit code 1."""
     try:
         return asyncio.run(work)
-    except CommandError as failure:
+    except CommandFailed as failure:
         typer.echo(f"saga: {failure}", err=True)
         raise typer.Exit(1) from None

@@ -9,7 +9,7 @@ from pymongo.errors import PyMongoError
 
 from cli.up import shown
 from operations.access.database_users import AUDITOR, make_users
-from operations.access.passwords import MONGODB, PasswordsMissingError, named, variable
+from operations.access.passwords import MONGODB, PasswordsMissing, named, variable
 from operations.endpoints import find
 from operations.registry import SETTINGS
 from saga.mongodb.aggregates import gist
@@ -41,7 +41,7 @@ def users() -> None:
         passwords = named([*databases, AUDITOR], MONGODB, os.environ)
         with MongoClient(url, serverSelectionTimeoutMS=ANSWER_SECONDS * 1000) as client:
             make_users(client, databases, passwords)
-    except PasswordsMissingError as failure:
+    except PasswordsMissing as failure:
         typer.echo(f"saga: {failure}", err=True)
         raise typer.Exit(1) from None
     except PyMongoError as error:

@@ -12,7 +12,7 @@ import structlog
 import typer
 
 from cli.console import run
-from operations.client import Json, ServiceError, Services
+from operations.client import Json, RequestFailed, Services
 from operations.dead_letters.dead_letter import (
     DeadLetter,
     DeadLetterFilter,
@@ -26,7 +26,7 @@ from operations.dead_letters.dead_letter import (
 from operations.dead_letters.preview import as_fields, forecasts, sentence
 from operations.dead_letters.queue import opened
 from operations.endpoints import find
-from operations.errors import CommandError
+from operations.errors import CommandFailed
 from saga.messaging.topology import Topology
 from saga.messaging.users import OPERATOR, user_of
 
@@ -239,8 +239,8 @@ async def _replay(
                 if not quiet:
                     typer.echo(f"replayed {headline(letter)}")
             return queue.total, replayed
-    except CommandError as failure:
-        raise CommandError(f"{failure}; {len(replayed)} were replayed before") from None
+    except CommandFailed as failure:
+        raise CommandFailed(f"{failure}; {len(replayed)} were replayed before") from None
 
 
 async def _drop(service: Service, letters: Sequence[DeadLetter], as_json: bool) -> int:
@@ -274,13 +274,13 @@ async def _orders(letters: Sequence[DeadLetter]) -> dict[str | None, str]:
 async def _order(services: Services, order_id: str) -> str:
     try:
         order = await services.order(order_id)
-    except ServiceError as explain_rejection:
+    except RequestFailed as explain_rejection:
         return (
             "not known to the order service"
             if explain_rejection.status == httpx.codes.NOT_FOUND
             else str(explain_rejection)
         )
-    except CommandError as failure:
+    except CommandFailed as failure:
         return str(failure)
     why = f" ({order['reason']})" if order.get("reason") else ""
     awaited = f", awaits {', '.join(order['awaiting'])}" if order.get("awaiting") else ""

@@ -17,7 +17,7 @@ from cli.console import run
 from cli.demo_report import Report, to_json
 from cli.demo_summary import print_report, print_story, say
 from cli.up import shown
-from local_stack.process import ProcessError
+from local_stack.process import ProcessFailed
 from local_stack.stack import Stack
 from operations.client import Services
 from operations.endpoints import Endpoints, find, named_by_environment, running_endpoints, state_directory
@@ -105,7 +105,7 @@ def _started(stack: Stack, console: Console) -> Endpoints:
     """
     try:
         return stack.start(report=lambda what: say(console, f"{what} ..."))
-    except ProcessError as error:
+    except ProcessFailed as error:
         typer.echo(f"saga: {error}", err=True)
         raise typer.Exit(1) from None
 

@@ -10,7 +10,7 @@ import typer
 from cli.console import run
 from operations.client import POLL_SECONDS, Json, Services
 from operations.endpoints import find
-from operations.errors import CommandError
+from operations.errors import CommandFailed
 
 app = typer.Typer(help="Look at payments, and settle refunds.", no_args_is_help=True)
 
@@ -80,7 +80,7 @@ async def _refund(payment_id: str, wait: float, as_json: bool) -> None:
             payment = await services.payment(payment_id)
     _print(payment, as_json)
     if payment["status"] != "refunded":
-        raise CommandError(_unsettled(payment))
+        raise CommandFailed(_unsettled(payment))
 
 
 def _unsettled(payment: Json) -> str:

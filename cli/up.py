@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from local_stack.process import ProcessError
+from local_stack.process import ProcessFailed
 from local_stack.stack import Stack
 from operations.endpoints import Endpoints, login_hint
 
@@ -37,7 +37,7 @@ def up(
         stack.watch()
     except KeyboardInterrupt:
         progress.print("stopping", style="dim")
-    except ProcessError as error:
+    except ProcessFailed as error:
         progress.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
         raise typer.Exit(1) from None
     finally:

@@ -30,8 +30,8 @@ from inventory_service.application import InventoryApplication
 from inventory_service.reactions import Hold, InsufficientStock
 from inventory_service.reservation import Reservation, Status
 from inventory_service.stock import Level, Warehouse
+from saga.errors import OutOfOrder, Refused
 from saga.http.app import FieldProblem, Problem, create_app, needs
-from saga.reactions.step import OutOfOrder, Refused
 
 PathId = Annotated[str, PathParameter(pattern=ID_PATTERN)]
 MAX_UNITS = 10**12

@@ -16,7 +16,7 @@ from inventory_service.allocation import BAND_KM
 from inventory_service.reactions import Hold, ReservationContext, StockReaction
 from inventory_service.reservation import Reservation
 from inventory_service.stock import Level, Stock, Warehouse
-from saga.messaging.results import Unavailable
+from saga.errors import SagaError, Unavailable
 from saga.mongodb.aggregates import NUDGE_AFTER, Aggregates, Database, Session, available
 from saga.reactions.step import Reaction, Step
 from saga.reactions.store import Document, UnitOfWork
@@ -27,8 +27,8 @@ COMMIT_TRIES = 5
 LEVEL_NUMBERS = ("available", "reserved", "allocated", "owned", "version")
 
 
-class _LostRaceError(Exception):
-    """Somebody else changed the same documents first; nothing was written."""
+class LostRace(SagaError):
+    """Another writer changed the same documents first; nothing was written."""
 
 
 class ReservationUnitOfWork(UnitOfWork[Reservation, ReservationContext]):
@@ -126,7 +126,7 @@ class InventoryStore(Aggregates[Reservation]):
         except asyncio.CancelledError:
             await asyncio.wait([transaction])
             raise
-        except _LostRaceError:
+        except LostRace:
             return set(unit.entries)
         return set()
 
@@ -211,16 +211,16 @@ class InventoryStore(Aggregates[Reservation]):
         session.start_transaction()
         try:
             if await self.write(unit.entries.values(), session):
-                raise _LostRaceError
+                raise LostRace
             if stock_writes:
                 result = await self._levels.bulk_write(list(stock_writes), ordered=False, session=session)
                 if result.matched_count != len(stock_writes):
-                    raise _LostRaceError
+                    raise LostRace
             await self._commit(session)
         except PyMongoError as error:
             await _abort(session)
             if error.has_error_label("TransientTransactionError"):
-                raise _LostRaceError from error
+                raise LostRace from error
             raise
         except BaseException:
             await _abort(session)

@@ -29,7 +29,8 @@ from events.fields import HeldLine, Item, Location, PaymentMethod, Shortage
 from inventory_service.allocation import BAND_KM, NoPlan, plan
 from inventory_service.reservation import Reservation
 from inventory_service.stock import Move, Stock
-from saga.reactions.step import OutOfOrder, Reaction, Refused, Rule
+from saga.errors import OutOfOrder, Refused
+from saga.reactions.step import Reaction, Rule
 
 
 @dataclass(frozen=True, slots=True)

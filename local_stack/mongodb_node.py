@@ -10,7 +10,7 @@ from urllib.parse import quote
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from local_stack.process import Child, ProcessError, free_port, wait_until
+from local_stack.process import Child, ProcessFailed, free_port, wait_until
 from operations.access.database_users import ROOT, make_root, make_users
 
 START_LIMIT = 30.0
@@ -33,7 +33,7 @@ cache_size = "256M"
 class DatabaseNode:
     """An embedded database server (SecantusDB) with its data below one directory, on 127.0.0.1 only.
 
-    Stop or kill it and start it again: port and data stay. ProcessError when it is not installed.
+    Stop or kill it and start it again: port and data stay. ProcessFailed when it is not installed.
 
     `passwords` are those of the users that it is to have, and `databases` that of each service
     (`operations.access.database_users`). Without, everybody may do everything.
@@ -80,7 +80,7 @@ class DatabaseNode:
         self._child.start()
 
     def wait_ready(self) -> None:
-        """Return once the server answers, and has its users; ProcessError when it ends or takes too long."""
+        """Return once the server answers, and has its users; ProcessFailed when it ends or takes too long."""
         client: MongoClient[dict[str, Any]]
         with MongoClient(self.url, serverSelectionTimeoutMS=500, connect=False) as client:
             self._wait(client, self._child)
@@ -135,7 +135,7 @@ class DatabaseNode:
     def _argv(self, port: int) -> list[str]:
         program = Path(sys.executable).with_name("secantusd-py")
         if not program.exists():
-            raise ProcessError(
+            raise ProcessFailed(
                 f"The embedded database is not installed: {program} was not found. Run `scripts/setup` (or "
                 "`pip install -e '.[embedded]'`), or name a running MongoDB replica set, as in "
                 "MONGODB_URL=mongodb://localhost:27017/?replicaSet=rs0"

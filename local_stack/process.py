@@ -17,6 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from saga.errors import SagaError
+
 POLL_INTERVAL = 0.05
 """Seconds between two looks at a condition that is waited for."""
 
@@ -28,7 +30,7 @@ TAIL_BYTES = 20_000
 _spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
 
 
-class ProcessError(RuntimeError):
+class ProcessFailed(SagaError):
     """A part of the local stack could not start or has ended; the text says which, why and what to do."""
 
 
@@ -50,13 +52,13 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the process; ProcessError when it runs already or its program is missing."""
+        """Start the process; ProcessFailed when it runs already or its program is missing."""
         if self.alive:
-            raise ProcessError(f"{self.name} is already running as process {self.pid}: stop it first.")
+            raise ProcessFailed(f"{self.name} is already running as process {self.pid}: stop it first.")
         try:
             self._process = _spawner.submit(self._spawn).result()
         except OSError as error:
-            raise ProcessError(f"{self.name} cannot be started: {error}") from error
+            raise ProcessFailed(f"{self.name} cannot be started: {error}") from error
 
     @property
     def pid(self) -> int:
@@ -170,16 +172,16 @@ def wait_until(condition: Callable[[], bool], timeout: float, what: str, child: 
     """Wait until the condition holds.
 
     `timeout` is in seconds; `what` names the awaited state for the error, as in "the server answers".
-    ProcessError when the time is up, or at once when the child, whose doing it is, has ended.
+    ProcessFailed when the time is up, or at once when the child, whose doing it is, has ended.
     """
     deadline = time.monotonic() + timeout
     while True:
         if child is not None and not child.alive:
-            raise ProcessError(f"Waiting until {what}: {child.describe_end()}")
+            raise ProcessFailed(f"Waiting until {what}: {child.describe_end()}")
         if condition():
             return
         if time.monotonic() > deadline:
-            raise ProcessError(_timed_out(timeout, what, child))
+            raise ProcessFailed(_timed_out(timeout, what, child))
         time.sleep(POLL_INTERVAL)
 
 

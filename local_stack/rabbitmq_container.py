@@ -85,7 +85,7 @@ class BrokerContainer:
         self._server.start()
 
     def wait_ready(self) -> None:
-        """Return once AMQP and the management API answer; ProcessError when it ends or takes too long."""
+        """Return once AMQP and the management API answer; ProcessFailed when it ends or takes too long."""
         wait_for_broker(self.url, self.management_url, self._server, START_LIMIT)
 
     def stop(self) -> None:

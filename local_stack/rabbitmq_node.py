@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import httpx
 
-from local_stack.process import Child, ProcessError, free_port, wait_until
+from local_stack.process import Child, ProcessFailed, free_port, wait_until
 from operations.access.broker_definitions import definitions
 from operations.registry import topologies
 from saga.messaging.users import OPERATOR
@@ -77,7 +77,7 @@ class BrokerNode:
     """A RabbitMQ node of our own, with all its files below one directory, listening on 127.0.0.1 only.
 
     It shares nothing with other nodes on the machine, nor Erlang's port mapper. Stop or kill it and start it
-    again: ports and data stay. ProcessError when RabbitMQ is not installed.
+    again: ports and data stay. ProcessFailed when RabbitMQ is not installed.
 
     `passwords` are those of the users that it is to have, each with its own rights
     (`operations.access.broker_definitions`). Without, there is guest/guest, who may do everything.
@@ -127,7 +127,7 @@ class BrokerNode:
         return (self._server, self._epmd)
 
     def start(self) -> None:
-        """Start the processes; `wait_ready` tells when it can be used. ProcessError when it runs already."""
+        """Start the processes; `wait_ready` tells when it can be used. ProcessFailed when it runs already."""
         self._write_files()
         if not self._epmd.alive:
             self._epmd.start()
@@ -136,7 +136,7 @@ class BrokerNode:
         self._server.start()
 
     def wait_ready(self) -> None:
-        """Return once AMQP and the management API answer; ProcessError when the server ends or stalls."""
+        """Return once AMQP and the management API answer; ProcessFailed when the server ends or stalls."""
         wait_for_broker(self.url, self.management_url, self._server)
 
     def stop(self) -> None:
@@ -199,7 +199,8 @@ def write_definitions(file: Path, passwords: Mapping[str, str]) -> None:
 
 
 def wait_for_broker(url: str, management_url: str, server: Child, limit: float = START_LIMIT) -> None:
-    """Return once AMQP and the management API answer; ProcessError when the server ends or takes too long."""
+    """Return once AMQP and the management API answer; ProcessFailed when the server ends or takes too
+    long."""
     at = urlsplit(url)
     with _management(management_url, at.username or "", unquote(at.password or "")) as api:
         wait_until(
@@ -215,13 +216,13 @@ def is_installed() -> bool:
     try:
         find_server()
         _find_program("epmd")
-    except ProcessError:
+    except ProcessFailed:
         return False
     return True
 
 
 def find_server() -> Path:
-    """RabbitMQ's own start script; ProcessError, saying what to install, when there is none.
+    """RabbitMQ's own start script; ProcessFailed, saying what to install, when there is none.
 
     Never the wrapper in /usr/sbin, which changes the user and swallows signals: the real script has
     `rabbitmq-env` beside it.
@@ -232,7 +233,7 @@ def find_server() -> Path:
     for place in places:
         if (place / "rabbitmq-env").exists() and (place / "rabbitmq-server").exists():
             return place / "rabbitmq-server"
-    raise ProcessError(NOT_INSTALLED.format(missing="rabbitmq-server"))
+    raise ProcessFailed(NOT_INSTALLED.format(missing="rabbitmq-server"))
 
 
 def find_broker() -> Broker | None:
@@ -261,7 +262,7 @@ def _find_program(name: str) -> str:
     beside = str(Path(erl).resolve().parent) if erl else None
     program = shutil.which(name) or shutil.which(name, path=beside)
     if erl is None or program is None:
-        raise ProcessError(NOT_INSTALLED.format(missing=f"Erlang's {name}"))
+        raise ProcessFailed(NOT_INSTALLED.format(missing=f"Erlang's {name}"))
     return program
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from local_stack.mongodb_node import DatabaseNode
-from local_stack.process import Child, ProcessError, free_port, wait_until
+from local_stack.process import Child, ProcessFailed, free_port, wait_until
 from local_stack.rabbitmq_container import BrokerContainer, docker_answers
 from local_stack.rabbitmq_node import (
     DEFAULT_AMQP_PORT,
@@ -114,7 +114,7 @@ class Stack:
     def start(self, report: Callable[[str], None] = lambda _: None) -> Endpoints:
         """Start what is missing and return when all of it is ready.
 
-        `report` is told what is being waited for. ProcessError when a part does not come up or the state
+        `report` is told what is being waited for. ProcessFailed when a part does not come up or the state
         directory is in use; call `stop` then too.
         """
         self._lock = take_lock(self.state_dir)
@@ -166,13 +166,13 @@ class Stack:
         return url
 
     def check(self) -> None:
-        """ProcessError, with the end of its log, when a process of the stack has ended."""
+        """ProcessFailed, with the end of its log, when a process of the stack has ended."""
         for child in self.children:
             if not child.alive:
-                raise ProcessError(child.describe_end())
+                raise ProcessFailed(child.describe_end())
 
     def watch(self) -> None:
-        """Never return; ProcessError as soon as a process of the stack has ended."""
+        """Never return; ProcessFailed as soon as a process of the stack has ended."""
         while True:
             self.check()
             time.sleep(WATCH_INTERVAL)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
 
-from local_stack.process import ProcessError
+from local_stack.process import ProcessFailed
 from operations.endpoints import ENDPOINTS_FILE, LOCK_FILE, Endpoints
 
 
@@ -31,7 +31,7 @@ def take_lock(state_dir: Path) -> TextIO:
         lock.seek(0)
         pid = lock.read().strip()
         lock.close()
-        raise ProcessError(
+        raise ProcessFailed(
             f"Process {pid} already runs a stack in {state_dir}. Stop that one, or choose another directory "
             "with SAGA_STATE."
         ) from None

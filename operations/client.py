@@ -12,7 +12,7 @@ from urllib.parse import quote
 import httpx
 
 from operations.endpoints import Endpoints
-from operations.errors import CommandError
+from operations.errors import CommandFailed
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -30,7 +30,7 @@ TOKEN_VARIABLE = "SAGA_TOKEN"  # noqa: S105 (a name)
 """The environment variable with the token that the services ask for."""
 
 
-class ServiceError(CommandError):
+class RequestFailed(CommandFailed):
     """A service answered with an error: its HTTP status, and in how many seconds to come again."""
 
     def __init__(self, message: str, status: int, retry_after: float = 0) -> None:
@@ -58,7 +58,7 @@ class Services:
         """Wait until every service says that it is ready.
 
         Raises:
-            CommandError: one is not, after `within` seconds; says which and why.
+            CommandFailed: one is not, after `within` seconds; says which and why.
         """
         deadline = monotonic() + within
         for base in (self._at.order, self._at.inventory, self._at.payment):
@@ -66,7 +66,7 @@ class Services:
                 try:
                     await self._call("GET", base, "/readyz")
                     break
-                except CommandError:
+                except CommandFailed:
                     if monotonic() >= deadline:
                         raise
                 await asyncio.sleep(POLL_SECONDS)
@@ -78,7 +78,7 @@ class Services:
         while True:
             try:
                 return await self._call("POST", self._at.order, "/orders", json=order, headers=headers)
-            except ServiceError as explain_rejection:
+            except RequestFailed as explain_rejection:
                 if explain_rejection.status != httpx.codes.TOO_MANY_REQUESTS or monotonic() > deadline:
                     raise
                 await asyncio.sleep(explain_rejection.retry_after)
@@ -106,7 +106,7 @@ class Services:
         With `long_poll` seconds the service holds its answer back, until the order has ended.
 
         Raises:
-            CommandError: it has none of them after `within` seconds; says where it stands.
+            CommandFailed: it has none of them after `within` seconds; says where it stands.
         """
         deadline = monotonic() + within
         while True:
@@ -115,7 +115,7 @@ class Services:
             if order is not None and order["status"] in statuses:
                 return order
             if monotonic() >= deadline:
-                raise CommandError(_unfinished(order_id, order, within))
+                raise CommandFailed(_unfinished(order_id, order, within))
             await asyncio.sleep(POLL_SECONDS)
 
     async def cancel(self, order_id: str) -> Json:
@@ -166,7 +166,7 @@ class Services:
     async def _order_if_known(self, order_id: str, wait: float) -> Json | None:
         try:
             return await self.order(order_id, wait)
-        except ServiceError as explain_rejection:
+        except RequestFailed as explain_rejection:
             if explain_rejection.status == httpx.codes.NOT_FOUND:
                 return None
             raise
@@ -187,18 +187,18 @@ class Services:
                 method, base + path, json=json, params=params, headers=headers, timeout=timeout
             )
         except httpx.TimeoutException:
-            raise CommandError(
+            raise CommandFailed(
                 f"{base} did not answer within {timeout:.0f} s; see what {base}/readyz says"
             ) from None
         except (httpx.TransportError, httpx.InvalidURL) as error:
-            raise CommandError(unreachable(base, error)) from None
+            raise CommandFailed(unreachable(base, error)) from None
         return _body(response, base)
 
 
 def _authorization() -> dict[str, str]:
     token = os.environ.get(TOKEN_VARIABLE, "").strip()
     if not re.fullmatch(r"[!-~]*", token):
-        raise CommandError(
+        raise CommandFailed(
             f"{TOKEN_VARIABLE} is no token: it has other characters than letters, digits and signs"
         )
     return {"Authorization": f"Bearer {token}"} if token else {}
@@ -217,11 +217,11 @@ def _body(response: httpx.Response, base: str) -> Json:
         body = None
     if not response.is_success:
         pause = response.headers.get("retry-after", "")
-        raise ServiceError(
+        raise RequestFailed(
             _problem(response, body, base), response.status_code, int(pause) if pause.isdecimal() else 0
         )
     if not isinstance(body, dict):
-        raise CommandError(
+        raise CommandFailed(
             f"{base} answered with something else than a JSON object: is it one of the services?"
         )
     return body
@@ -240,7 +240,7 @@ def _problem(response: httpx.Response, body: object, base: str) -> str:
 def _list(body: Json, name: str) -> list[Json]:
     found = body.get(name)
     if not isinstance(found, list):
-        raise CommandError(
+        raise CommandFailed(
             f'the answer lacks "{name}": do the services and this command have the same version?'
         )
     return found

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from operations.errors import CommandError
+from operations.errors import CommandFailed
 from saga.tls import broker_url, check_authorities, database_url
 
 ENDPOINTS_FILE = "endpoints.json"
@@ -77,7 +77,7 @@ def find(environment: Mapping[str, str] = os.environ) -> Endpoints:
     """Return every endpoint: the environment's, else those of a running `saga up`, else the defaults.
 
     Raises:
-        CommandError: RABBITMQ_CA_FILE or MONGODB_CA_FILE cannot be used.
+        CommandFailed: RABBITMQ_CA_FILE or MONGODB_CA_FILE cannot be used.
     """
     known = running_endpoints(state_directory(environment)) or DEFAULTS
     named = {name: environment[key].rstrip("/") for name, key in VARIABLES.items() if environment.get(key)}
@@ -129,7 +129,7 @@ def _vouched(
     try:
         return url_with(url, check_authorities(Path(name)))
     except ValueError as error:
-        raise CommandError(f"{variable} {error}") from None
+        raise CommandFailed(f"{variable} {error}") from None
 
 
 def _management_beside(amqp_url: str) -> str:

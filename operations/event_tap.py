@@ -15,7 +15,7 @@ from events.catalogue import SERVICES, Event
 from events.codec import InvalidEvent, decode
 from events.identity import with_defaults
 from operations.client import unreachable
-from operations.errors import CommandError
+from operations.errors import CommandFailed
 from saga.messaging.topology import exchange_of
 from saga.rabbitmq import tolerant_decoding as lenient
 from saga.rabbitmq.connection import connect
@@ -43,14 +43,14 @@ async def connected(amqp_url: str) -> AsyncIterator[AbstractChannel]:
     """Open a channel that confirms what is published; the connection closes with the block.
 
     Raises:
-        CommandError: the broker cannot be reached, or does not let us in.
+        CommandFailed: the broker cannot be reached, or does not let us in.
     """
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             connection = await connect(amqp_url, CONNECTION_NAME)
     except (*CONNECTION_EXCEPTIONS, ValueError, TimeoutError) as error:
         told = explain_rejection(error) or unreachable(_without_password(amqp_url), error)
-        raise CommandError(told) from None
+        raise CommandFailed(told) from None
     async with connection:
         yield await connection.channel(on_return_raises=True)
 
@@ -60,7 +60,7 @@ async def tap(amqp_url: str, *patterns: str) -> AsyncIterator[AsyncIterator[Seen
     """Listen to the events whose routing key matches one of the patterns (`#`: all), from now on.
 
     Raises:
-        CommandError: the broker or an exchange is missing; while iterating: the connection was lost.
+        CommandFailed: the broker or an exchange is missing; while iterating: the connection was lost.
     """
     arrivals: asyncio.Queue[tuple[bytes, datetime] | None] = asyncio.Queue()
 
@@ -75,9 +75,9 @@ async def tap(amqp_url: str, *patterns: str) -> AsyncIterator[AsyncIterator[Seen
                 for pattern in patterns:
                     await queue.bind(exchange, pattern)
         except ChannelNotFoundEntity:
-            raise CommandError(missing_exchange(exchange)) from None
+            raise CommandFailed(missing_exchange(exchange)) from None
         except ChannelClosed as error:
-            raise CommandError(explain_rejection(error) or f"the broker says {error}") from None
+            raise CommandFailed(explain_rejection(error) or f"the broker says {error}") from None
         await queue.consume(arrived, no_ack=True)
         yield _events(arrivals)
 
@@ -95,7 +95,7 @@ async def _events(arrivals: asyncio.Queue[tuple[bytes, datetime] | None]) -> Asy
         except InvalidEvent:
             continue  # Not ours to judge: the services dead-letter it, with the reason.
         yield Seen(event, seen_at)
-    raise CommandError("the connection to the broker was lost while listening")
+    raise CommandFailed("the connection to the broker was lost while listening")
 
 
 def _without_password(amqp_url: str) -> str:

@@ -6,7 +6,7 @@ import aio_pika
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity, DeliveryError
 
 from events.catalogue import Event
-from operations.errors import CommandError
+from operations.errors import CommandFailed
 from operations.event_tap import connected, missing_exchange
 from saga.messaging.message import Message, to_message
 from saga.messaging.users import user_of
@@ -19,7 +19,7 @@ async def send(amqp_url: str, event: Event) -> Message:
     """Publish a complete event, and wait until the broker has it and a service will get it.
 
     Raises:
-        CommandError: the broker or the exchange is missing, or no queue takes the event.
+        CommandFailed: the broker or the exchange is missing, or no queue takes the event.
     """
     message = to_message(event)
     async with connected(amqp_url) as channel:
@@ -30,14 +30,14 @@ async def send(amqp_url: str, event: Event) -> Message:
                     as_amqp(message, amqp_url), message.routing_key, mandatory=message.mandatory
                 )
         except ChannelNotFoundEntity:
-            raise CommandError(missing_exchange(message.exchange)) from None
+            raise CommandFailed(missing_exchange(message.exchange)) from None
         except DeliveryError:
-            raise CommandError(
+            raise CommandFailed(
                 f"no queue takes {event.type} from {message.exchange}: is the stack up? "
                 f"{' and '.join(event.handled_by)} must have been started once"
             ) from None
         except (*CONNECTION_EXCEPTIONS, TimeoutError) as error:
-            raise CommandError(
+            raise CommandFailed(
                 explain_rejection(error)
                 or f"the broker did not confirm the event ({error}); publishing it again is safe"
             ) from None

@@ -13,7 +13,7 @@ from rich.progress import Progress
 from events.codec import describe
 from events.fields import Count, Id, Model
 from operations.client import Json, Services
-from operations.errors import CommandError
+from operations.errors import CommandFailed
 
 COLUMNS = ("warehouseId", "productId", "available", "reserved", "allocated", "version")
 NEEDED = COLUMNS[:3]
@@ -49,12 +49,12 @@ def read(file: TextIO) -> list[Line]:
     """Read every line; `reserved` and `allocated` are not read, since nobody sets them.
 
     Raises:
-        CommandError: names each line that is wrong, and why.
+        CommandFailed: names each line that is wrong, and why.
     """
     rows = csv.DictReader(file)
     missing = [name for name in NEEDED if name not in (rows.fieldnames or ())]
     if missing:
-        raise CommandError(f"the first line must name the columns; missing: {', '.join(missing)}")
+        raise CommandFailed(f"the first line must name the columns; missing: {', '.join(missing)}")
     lines: dict[tuple[str, str], Line] = {}
     problems: list[str] = []
     for row in rows:
@@ -66,7 +66,7 @@ def read(file: TextIO) -> list[Line]:
         if lines.setdefault((line.warehouse_id, line.product_id), line) is not line:
             problems.append(f"line {rows.line_num}: {line.product_id} at {line.warehouse_id} comes twice")
     if problems:
-        raise CommandError("nothing was imported: " + "; ".join(problems))
+        raise CommandFailed("nothing was imported: " + "; ".join(problems))
     return list(lines.values())
 
 
@@ -80,7 +80,7 @@ async def send(services: Services, lines: list[Line], console: Console) -> list[
             try:
                 async with gate:
                     await services.set_stock(line.warehouse_id, line.product_id, line.available, line.version)
-            except CommandError as error:
+            except CommandFailed as error:
                 return Refusal(line, str(error))
             finally:
                 progress.advance(task)

@@ -25,9 +25,9 @@ from events.fields import (
 )
 from order_service.application import OrderApplication, order_id_for
 from order_service.order import Order, Status
+from saga.errors import Refused
 from saga.http.app import Problem, create_app, needs
 from saga.http.rate_limit import RateLimit
-from saga.reactions.step import Refused
 from saga.timers.nudge import Nudge
 
 MAX_WAIT = 60.0

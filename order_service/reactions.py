@@ -30,7 +30,8 @@ from events.catalogue import (
     PaymentRequested,
 )
 from order_service.order import GRACE, Order, adopted, ordered
-from saga.reactions.step import OutOfOrder, Reaction, Refused, Rule
+from saga.errors import OutOfOrder, Refused
+from saga.reactions.step import Reaction, Rule
 
 
 def adopt(order: Order | None, request: InventoryReservationRequested, now: datetime) -> Reaction[Order]:

@@ -17,8 +17,8 @@ from payment_service.application import PaymentApplication
 from payment_service.payment import Payment, Status
 from payment_service.providers.base import Action
 from payment_service.providers.xendit.messages import read_notice
+from saga.errors import OutOfOrder, Refused
 from saga.http.app import Problem, create_app, needs, own_token
-from saga.reactions.step import OutOfOrder, Refused
 
 PathId = Annotated[str, PathParameter(pattern=ID_PATTERN)]
 

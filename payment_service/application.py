@@ -26,7 +26,8 @@ from payment_service.providers.base import (
     RefundRefused,
 )
 from payment_service.reactions import REACTIONS, TRANSITIONS, Retries
-from saga.messaging.results import Deferred, Handled, Result, Retry, Unavailable
+from saga.errors import Unavailable
+from saga.messaging.results import Deferred, Handled, Result, Retry
 from saga.reactions.application import Application
 from saga.reactions.engine import Engine
 from saga.reactions.step import Outcome, Step

@@ -20,7 +20,8 @@ from events.catalogue import (
 )
 from payment_service.payment import Payment
 from payment_service.providers.base import Approved, ChargeAnswer, Pending, RefundAnswer, Refunded
-from saga.reactions.step import OutOfOrder, Reaction, Refused, Rule
+from saga.errors import OutOfOrder, Refused
+from saga.reactions.step import Reaction, Rule
 
 FIRST_RETRY_AFTER = timedelta(seconds=5)
 """How long an intent is left to whoever saved it before a sweeper takes it up."""

@@ -10,10 +10,11 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
+from saga.errors import Unavailable
 from saga.http.app import protect
 from saga.http.health import Health, add_health
 from saga.messaging.consumer import BatchConsumer
-from saga.messaging.results import Handler, Unavailable
+from saga.messaging.results import Handler
 from saga.messaging.topology import Topology
 from saga.rabbitmq.link import Rabbit
 from saga.reactions.store import Outbox

@@ -3,10 +3,12 @@
 import secrets
 from collections.abc import Collection, Mapping
 
+from saga.errors import SagaError
+
 RABBITMQ, MONGODB = "RABBITMQ", "MONGODB"
 
 
-class PasswordsMissingError(LookupError):
+class PasswordsMissing(SagaError):
     """The text names the variables to set."""
 
 
@@ -24,11 +26,11 @@ def named(users: Collection[str], server: str, environment: Mapping[str, str]) -
     """Return the password of every user.
 
     Raises:
-        PasswordsMissingError: some are.
+        PasswordsMissing: some are.
     """
     wanted = {user: variable(user, server) for user in users}
     if missing := [name for name in wanted.values() if not environment.get(name)]:
-        raise PasswordsMissingError(f"a password is missing: set {', '.join(missing)}")
+        raise PasswordsMissing(f"a password is missing: set {', '.join(missing)}")
     return {user: environment[name] for user, name in wanted.items()}
 
 

@@ -13,7 +13,7 @@ from inventory_service.settings import InventorySettings
 from operations.client import Json
 from operations.dead_letters.dead_letter import DeadLetter, readable
 from operations.dead_letters.dry_run import dry_run
-from operations.errors import CommandError
+from operations.errors import CommandFailed
 from operations.registry import SETTINGS, TABLES
 from order_service.mongo_store import OrderStore
 from order_service.order import Order
@@ -21,13 +21,13 @@ from payment_service.mongo_store import PaymentStore
 from payment_service.payment import Payment
 from payment_service.settings import PaymentSettings
 from saga.clock import utc_now
+from saga.errors import OutOfOrder, Unavailable
 from saga.messaging.message import Delivery, read, replayed
-from saga.messaging.results import Unavailable
 from saga.messaging.topology import Topology
 from saga.mongodb.aggregates import connect, database
 from saga.reactions.aggregate import Aggregate
 from saga.reactions.application import topology
-from saga.reactions.step import Outcome, OutOfOrder
+from saga.reactions.step import Outcome
 from saga.reactions.store import Store
 from saga.settings import ServiceSettings
 from saga.settings import read as read_settings
@@ -60,7 +60,7 @@ async def forecasts(
     `check_sender`: the service looks at who published.
 
     Raises:
-        CommandError: the service's database cannot be reached.
+        CommandFailed: the service's database cannot be reached.
     """
     settings = read_settings(SETTINGS[service])
     reactions, transitions = TABLES[service]
@@ -72,7 +72,7 @@ async def forecasts(
             rehearsed = iter(await _rehearsed(service, store, events))
         except Unavailable as why:
             # What the driver adds behind the first comma is a page about every server it knows of.
-            raise CommandError(
+            raise CommandFailed(
                 f"what a replay would do depends on {settings.database}, and {str(why).split(',')[0]}: "
                 "is the stack up? MONGODB_URL names another database"
             ) from None

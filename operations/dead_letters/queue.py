@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from operations.dead_letters.dead_letter import DeadLetter, DeadLetterFilter
-from operations.errors import CommandError
+from operations.errors import CommandFailed
 from operations.event_tap import connected
 from operations.publishing import as_amqp
 from saga.messaging.message import replayed
@@ -82,7 +82,7 @@ class DeadQueue:
         A crash in between leaves it here too: it can be replayed again, which changes nothing more.
 
         Raises:
-            CommandError: the broker has not confirmed it; the letter stays here.
+            CommandFailed: the broker has not confirmed it; the letter stays here.
         """
         message = replayed(letter.delivery, self.topology)
         exchange = await self._channel.get_exchange(message.exchange, ensure=False)
@@ -116,7 +116,7 @@ async def opened(amqp_url: str, topology: Topology) -> AsyncIterator[DeadQueue]:
     """Open the dead-letter queue of a service.
 
     Raises:
-        CommandError: the broker cannot be reached or has no such queue, or the connection was lost.
+        CommandFailed: the broker cannot be reached or has no such queue, or the connection was lost.
     """
     async with connected(amqp_url) as channel:
         declared = await _answer(channel.declare_queue(topology.dead, passive=True))
@@ -136,16 +136,16 @@ async def _answer(call: Coroutine[Any, Any, T]) -> T:
     try:
         return await run_shielded(call, ANSWER_SECONDS)
     except ChannelNotFoundEntity as error:
-        raise CommandError(
+        raise CommandFailed(
             f"the broker says {error}: is the stack up? its services declare it, see `saga up`"
         ) from None
     except DeliveryError as error:
-        raise CommandError(f"the broker did not take a message ({error}): it stays a dead letter") from None
+        raise CommandFailed(f"the broker did not take a message ({error}): it stays a dead letter") from None
     except CONNECTION_ERRORS as error:
         if told := explain_rejection(error):
-            raise CommandError(told) from None
+            raise CommandFailed(told) from None
         cause = str(error) or type(error).__name__
-        raise CommandError(
+        raise CommandFailed(
             f"the connection to the broker was lost ({cause}): every dead letter that was not done with is "
             "where it was"
         ) from None

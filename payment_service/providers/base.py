@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Literal, Protocol
 
 from events.fields import Model
+from saga.errors import SagaError
 
 
 class Action(Model):
@@ -74,7 +75,7 @@ class Notification:
     reference: str
 
 
-class NoAnswer(Exception):
+class NoAnswer(SagaError):
     """The provider has not decided on this; whether it has done, or will do, what was asked is not known."""
 
 

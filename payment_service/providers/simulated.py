@@ -50,7 +50,7 @@ from payment_service.providers.base import (
     Refunded,
     RefundRefused,
 )
-from saga.messaging.results import Unavailable
+from saga.errors import Unavailable
 
 log = structlog.get_logger()
 

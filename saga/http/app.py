@@ -22,8 +22,8 @@ from starlette.types import Message, Receive
 
 from events.codec import MAX_BYTES, InvalidEvent, parse_json
 from events.fields import Model
+from saga.errors import SagaError, Unavailable
 from saga.http.auth import ANYBODY, SCOPES, Access, Caller, Scope
-from saga.messaging.results import Unavailable
 
 log = structlog.get_logger()
 
@@ -72,7 +72,7 @@ class ProblemDetails(Model):
     errors: list[FieldProblem] = Field(default_factory=list)
 
 
-class Problem(Exception):
+class Problem(SagaError):
     """An answer that is an error; `headers` go along."""
 
     def __init__(

@@ -4,8 +4,8 @@ from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from saga.errors import Unavailable
 from saga.http.app import HEALTH, OPEN, Problem, needs, problem_response
-from saga.messaging.results import Unavailable
 from saga.rabbitmq.link import Rabbit
 from saga.reactions.store import Outbox
 

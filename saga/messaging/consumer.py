@@ -14,10 +14,11 @@ import structlog
 
 from events.catalogue import Event
 from events.codec import InvalidEvent
+from saga.errors import Unavailable
 from saga.messaging import metrics
 from saga.messaging.bus import Publisher, Subscription
 from saga.messaging.message import Delivery, Message, dead, delayed, for_quarantine, read, renewed, to_message
-from saga.messaging.results import Deferred, Handled, Handler, Result, Retry, Unavailable
+from saga.messaging.results import Deferred, Handled, Handler, Result, Retry
 from saga.messaging.topology import POISON_AFTER, QUARANTINE_AFTER, REPUBLISH_AFTER, Topology
 
 log = structlog.get_logger()

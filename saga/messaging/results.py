@@ -6,13 +6,6 @@ from dataclasses import dataclass
 from events.catalogue import Event
 
 
-class Unavailable(Exception):
-    """Something that every message needs (the broker, the database, the provider) is away.
-
-    No message is to blame: what is held is given back, and nothing is read until it is there again.
-    """
-
-
 @dataclass(frozen=True, slots=True)
 class Handled:
     """Handled, durably: publish these events, then acknowledge."""

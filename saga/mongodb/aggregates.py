@@ -31,7 +31,7 @@ from pymongo.errors import BulkWriteError, ConnectionFailure, ExecutionTimeout, 
 
 from events.catalogue import Event
 from events.codec import from_json
-from saga.messaging.results import Unavailable
+from saga.errors import Unavailable
 from saga.reactions.aggregate import Aggregate
 from saga.reactions.step import JournalEntry, LoadedAggregate, Step
 from saga.reactions.store import Document, UnitOfWork

@@ -11,9 +11,9 @@ import aiormq
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
+from saga.errors import Unavailable
 from saga.messaging.consumer import BatchConsumer
 from saga.messaging.message import Message
-from saga.messaging.results import Unavailable
 from saga.messaging.topology import Topology
 from saga.messaging.users import user_of
 from saga.rabbitmq.connection import connect

@@ -8,8 +8,8 @@ from aio_pika.abc import AbstractConnection
 from aiormq.exceptions import ChannelNotFoundEntity, DeliveryError, PublishError
 from pamqp.commands import Basic
 
+from saga.errors import Unavailable
 from saga.messaging.message import Message
-from saga.messaging.results import Unavailable
 from saga.rabbitmq.connection import brief_channel
 from saga.rabbitmq.rpc import CONNECTION_ERRORS, explain_rejection, is_clean_close, run_shielded
 

@@ -9,7 +9,8 @@ import structlog
 
 from events.catalogue import Event
 from events.identity import transition_id
-from saga.messaging.results import Deferred, Handled, Result, Retry, Unavailable
+from saga.errors import Unavailable
+from saga.messaging.results import Deferred, Handled, Result, Retry
 from saga.messaging.topology import Topology
 from saga.reactions.aggregate import Aggregate
 from saga.reactions.batcher import Batcher

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from saga.messaging.results import Unavailable
+from saga.errors import Unavailable
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

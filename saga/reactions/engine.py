@@ -11,18 +11,10 @@ import structlog
 from events.catalogue import Event
 from events.codec import from_json, to_json
 from events.identity import with_identity
+from saga.errors import Conflict, OutOfOrder, Refused
 from saga.messaging.results import Handled, Retry
 from saga.reactions.metrics import CONFLICTS
-from saga.reactions.step import (
-    Conflict,
-    JournalEntry,
-    LoadedAggregate,
-    Outcome,
-    OutOfOrder,
-    Reaction,
-    Refused,
-    Step,
-)
+from saga.reactions.step import JournalEntry, LoadedAggregate, Outcome, Reaction, Step
 from saga.reactions.store import Store, UnitOfWork
 
 S = TypeVar("S")

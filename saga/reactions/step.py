@@ -11,18 +11,6 @@ S = TypeVar("S")
 C = TypeVar("C")
 
 
-class OutOfOrder(Exception):
-    """The event is about something that this service has not heard of yet; it may come later."""
-
-
-class Refused(Exception):
-    """The aggregate is in a state that does not allow this."""
-
-
-class Conflict(Exception):
-    """Other writers were faster each time; nothing is wrong with the step, and it may be run again."""
-
-
 class Rule:
     """One line of a table of reactions: the pure function to call, and the events it may publish."""
 

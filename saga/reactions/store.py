@@ -23,7 +23,7 @@ class UnitOfWork(Generic[S, C]):
 
 
 class Store(Protocol[S, C]):
-    """Keeps the aggregates of one service. Every method may raise `saga.messaging.results.Unavailable`."""
+    """Keeps the aggregates of one service. Every method may raise `saga.errors.Unavailable`."""
 
     async def load(self, steps: Sequence[Step[S, C]]) -> UnitOfWork[S, C]:
         """Load everything the steps touch, an empty entry for what does not exist."""
@@ -56,7 +56,7 @@ class Outbox(Protocol):
         """Forget these as unpublished: event ids by aggregate."""
 
     async def ping(self) -> None:
-        """Return if the store answers; else raise `saga.messaging.results.Unavailable`."""
+        """Return if the store answers; else raise `saga.errors.Unavailable`."""
 
 
 Document = dict[str, Any]

@@ -9,8 +9,8 @@ from typing import Protocol
 import structlog
 
 from events.catalogue import Event
+from saga.errors import Unavailable
 from saga.messaging.message import Message, to_message
-from saga.messaging.results import Unavailable
 from saga.reactions.metrics import RELAYED
 from saga.reactions.store import Outbox
 

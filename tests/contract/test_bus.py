@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from events.catalogue import INVENTORY, ORDER, InventoryConfirmed, InventoryReservationRequested, OrderCreated
+from saga.errors import Unavailable
 from saga.messaging.bus import Subscription
 from saga.messaging.message import Delivery, Message, dead, delayed, for_quarantine, to_message
-from saga.messaging.results import Unavailable
 from saga.messaging.topology import DELIVERY_LIMIT, Topology
 from tests.contract.bus import Bus, MemoryBus, RabbitBus
 from tests.support.broker import until

@@ -14,7 +14,7 @@ from events.catalogue import EVENT_TYPES, ORDER, SERVICES
 from events.identity import with_defaults
 from operations.dead_letters.dead_letter import DeadLetterFilter
 from operations.dead_letters.queue import opened
-from operations.errors import CommandError
+from operations.errors import CommandFailed
 from operations.event_tap import connected, tap
 from operations.publishing import send
 from saga.clock import utc_now
@@ -211,14 +211,14 @@ async def test_the_publisher_starts_sagas_also_from_the_management_ui(defined: B
 async def test_a_command_that_is_refused_says_so_in_one_line(defined: Broker) -> None:
     url = at(defined, PUBLISHER).url
     (payment,) = [event for event in every_event() if event.type == "PaymentRequested"]
-    with pytest.raises(CommandError, match="the broker refuses"):
+    with pytest.raises(CommandFailed, match="the broker refuses"):
         await send(url, with_defaults(payment, utc_now()))
-    with pytest.raises(CommandError, match="the broker refuses"):
+    with pytest.raises(CommandFailed, match="the broker refuses"):
         async with tap(url, "#"):
             pass
     async with defined.connected() as client:
         await client.publish(TOPOLOGIES[ORDER].dead, "InventoryReserved", b"{}")
-    with pytest.raises(CommandError, match="the broker refuses"):
+    with pytest.raises(CommandFailed, match="the broker refuses"):
         async with opened(url, TOPOLOGIES[ORDER]) as queue:
             assert [letter async for letter in queue.letters(DeadLetterFilter())]
 
@@ -230,6 +230,6 @@ def test_nobody_gives_rights_to_anybody(defined: Broker, user: str) -> None:
 
 async def test_only_who_has_the_password_comes_in(defined: Broker) -> None:
     for user in EVERYBODY:
-        with pytest.raises(CommandError, match="refused"):
+        with pytest.raises(CommandFailed, match="refused"):
             async with connected(defined.as_user(user, "guessed").url):
                 pass

@@ -23,7 +23,7 @@ from events.fields import Item
 from events.identity import with_defaults
 from operations.dead_letters.dead_letter import DeadLetter, DeadLetterFilter
 from operations.dead_letters.queue import DeadQueue, opened
-from operations.errors import CommandError
+from operations.errors import CommandFailed
 from operations.event_tap import CONNECTION_NAME
 from saga.clock import utc_now
 from saga.messaging.message import ATTEMPTS, EVENT_ID, REASON, Delivery
@@ -177,7 +177,7 @@ async def test_a_command_that_is_cut_off_has_given_back_what_it_held(
             assert [letter.id async for letter in queue.letters(DeadLetterFilter(), 3)] == ids[:3]
             assert await module_broker.cut_connections(CONNECTION_NAME) == 1
 
-    with pytest.raises(CommandError, match="connection to the broker was lost"):
+    with pytest.raises(CommandFailed, match="connection to the broker was lost"):
         await look_and_be_cut_off()
     await shop.dead(4)
     assert await saga.ids() == ids
@@ -297,7 +297,7 @@ async def test_an_event_published_without_an_id_keeps_the_one_it_was_given(
 
 
 async def crash(queue: DeadQueue, letter: DeadLetter) -> None:
-    raise CommandError("killed")
+    raise CommandFailed("killed")
 
 
 async def test_a_crash_between_publishing_and_taking_away_only_doubles_a_message(

@@ -10,7 +10,7 @@ from aio_pika.abc import AbstractConnection
 
 from events.catalogue import INVENTORY, ORDER, SERVICES
 from local_stack.rabbitmq_node import BrokerNode
-from operations.errors import CommandError
+from operations.errors import CommandFailed
 from operations.event_tap import connected
 from saga.messaging.users import OPERATOR, PUBLISHER
 from saga.rabbitmq.publisher import depths
@@ -69,6 +69,6 @@ async def test_nobody_comes_in_as_guest_or_with_a_password_of_yesterday(
 
 
 async def refused(url: str) -> None:
-    with pytest.raises(CommandError, match="refuses"):
+    with pytest.raises(CommandFailed, match="refuses"):
         async with connected(url):
             pass

@@ -19,7 +19,7 @@ from pymongo.errors import PyMongoError
 
 from local_stack import rabbitmq_node as broker
 from local_stack.mongodb_node import DatabaseNode
-from local_stack.process import Child, ProcessError, free_port, wait_until
+from local_stack.process import Child, ProcessFailed, free_port, wait_until
 from local_stack.rabbitmq_node import BrokerNode
 from local_stack.stack import Stack
 from operations.endpoints import running_endpoints
@@ -104,7 +104,7 @@ def test_a_child_starts_again_and_shows_only_its_new_output(child: Callable[[lis
 
 def test_a_running_child_is_not_started_twice(child: Callable[[list[str]], Child]) -> None:
     running = child(OBEDIENT)
-    with pytest.raises(ProcessError, match=f"already running as process {running.pid}"):
+    with pytest.raises(ProcessFailed, match=f"already running as process {running.pid}"):
         running.start()
 
 
@@ -123,13 +123,13 @@ def test_waiting_ends_at_once_with_the_log_when_the_child_has_ended(tmp_path: Pa
     failing = Child("the child", ["sh", "-c", "echo no such disk >&2; exit 3"], log=tmp_path / "log")
     failing.start()
     with pytest.raises(
-        ProcessError, match=r"(?s)until it is up: the child ended with exit code 3.*no such disk"
+        ProcessFailed, match=r"(?s)until it is up: the child ended with exit code 3.*no such disk"
     ):
         wait_until(lambda: False, 600, "it is up", failing)
 
 
 def test_waiting_gives_up_in_time() -> None:
-    with pytest.raises(ProcessError, match=r"Waited 0\.1 s until pigs fly"):
+    with pytest.raises(ProcessFailed, match=r"Waited 0\.1 s until pigs fly"):
         wait_until(lambda: False, 0.1, "pigs fly")
 
 
@@ -187,7 +187,7 @@ def test_a_node_that_cannot_start_says_why(tmp_path: Path, run: Callable[..., No
     node = BrokerNode(tmp_path)
     with (
         socket.create_server(("127.0.0.1", urlsplit(node.url).port or 0)),
-        pytest.raises(ProcessError, match=r"(?s)RabbitMQ ended with exit code .*eaddrinuse"),
+        pytest.raises(ProcessFailed, match=r"(?s)RabbitMQ ended with exit code .*eaddrinuse"),
     ):
         run(node)
 
@@ -197,7 +197,7 @@ def test_without_rabbitmq_the_error_says_what_to_install(
 ) -> None:
     monkeypatch.setattr(broker, "USUAL_PLACES", ())
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ProcessError, match="scripts/setup --system rabbitmq-server"):
+    with pytest.raises(ProcessFailed, match="scripts/setup --system rabbitmq-server"):
         BrokerNode(tmp_path)
 
 
@@ -224,23 +224,23 @@ def test_two_stacks_do_not_share_a_state_directory(tmp_path: Path) -> None:
     elsewhere = {"RABBITMQ_URL": "amqp://127.0.0.1:1/", "MONGODB_URL": "mongodb://127.0.0.1:1/"}
     other = Stack(tmp_path, env=elsewhere)
 
-    class SeenEnoughError(Exception):
+    class SeenEnough(Exception):
         pass
 
     def start_another(_: str) -> None:
-        with pytest.raises(ProcessError, match=f"Process {os.getpid()} already runs a stack in {tmp_path}"):
+        with pytest.raises(ProcessFailed, match=f"Process {os.getpid()} already runs a stack in {tmp_path}"):
             other.start()
         other.stop()
-        raise SeenEnoughError
+        raise SeenEnough
 
     def give_up(_: str) -> None:
-        raise SeenEnoughError
+        raise SeenEnough
 
     first = Stack(tmp_path, env=elsewhere)
-    with pytest.raises(SeenEnoughError):
+    with pytest.raises(SeenEnough):
         first.start(report=start_another)
     first.stop()
-    with pytest.raises(SeenEnoughError):
+    with pytest.raises(SeenEnough):
         other.start(report=give_up)
     other.stop()
     assert running_endpoints(tmp_path) is None

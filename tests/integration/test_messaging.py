@@ -23,11 +23,12 @@ from events.codec import MAX_BYTES, decode, encode
 from events.identity import derived_id
 from local_stack.proxy import proxy_to
 from saga.clock import utc_now
+from saga.errors import Unavailable
 from saga.messaging import consumer as intake
 from saga.messaging import metrics
 from saga.messaging.consumer import BatchConsumer
 from saga.messaging.message import ATTEMPTS, EVENT_ID, ORIGIN_KEY, REASON, Delivery, read, to_message
-from saga.messaging.results import Deferred, Handled, Handler, Result, Retry, Unavailable
+from saga.messaging.results import Deferred, Handled, Handler, Result, Retry
 from saga.messaging.topology import QUARANTINE_KEY, Topology
 from saga.rabbitmq.declare import bind_events, declare_bound
 from saga.rabbitmq.link import Rabbit

@@ -17,8 +17,9 @@ from local_stack.proxy import proxy_to
 from payment_service.mongo_store import PaymentStore
 from payment_service.payment import Payment
 from saga.clock import utc_now
+from saga.errors import Unavailable
 from saga.messaging.consumer import BatchConsumer
-from saga.messaging.results import Result, Unavailable
+from saga.messaging.results import Result
 from saga.messaging.topology import Topology
 from saga.mongodb.aggregates import connect, database
 from saga.rabbitmq.link import Rabbit

@@ -32,8 +32,9 @@ from order_service.order import Order
 from payment_service.mongo_store import PaymentStore
 from payment_service.payment import Payment
 from saga.clock import utc_now
+from saga.errors import Unavailable
 from saga.messaging.message import Message
-from saga.messaging.results import Deferred, Handled, Unavailable
+from saga.messaging.results import Deferred, Handled
 from saga.mongodb.aggregates import Aggregates, Database, PlainStore, connect, database
 from saga.reactions.aggregate import Aggregate
 from saga.reactions.step import JournalEntry, LoadedAggregate, Step

@@ -35,10 +35,10 @@ from order_service.order import Order
 from payment_service.application import PaymentApplication
 from payment_service.payment import Payment
 from payment_service.providers.base import ChargeAnswer, Declined, Pending, RefundAnswer, RefundRefused
+from saga.errors import Unavailable
 from saga.messaging.bus import Publisher, Subscription
 from saga.messaging.consumer import BatchConsumer
 from saga.messaging.message import Delivery, Message
-from saga.messaging.results import Unavailable
 from saga.reactions.step import JournalEntry, LoadedAggregate, Reaction, Rule
 from saga.timers.nudge import Nudge
 from saga.timers.relay import Relay

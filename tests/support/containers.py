@@ -53,7 +53,7 @@ class Container:
         self._handle.restart(timeout=10)
 
     def wait_ready(self) -> None:
-        """Return once it is healthy; ProcessError when that takes too long."""
+        """Return once it is healthy; ProcessFailed when that takes too long."""
         wait_until(
             lambda: self._handle.attrs["State"].get("Health", {}).get("Status") == "healthy",
             READY_LIMIT,

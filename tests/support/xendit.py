@@ -34,7 +34,7 @@ NEEDED = ("reference_id", "type", "country", "currency", "request_amount")
 Json = dict[str, Any]
 
 
-class RefusedError(Exception):
+class RequestRefused(Exception):
     """An answer that is an error."""
 
     def __init__(self, status: int, code: str) -> None:
@@ -130,7 +130,7 @@ class StandIn:
             return spoilt
         try:
             status, answer = self._answer(request, path, json.loads(body) if body else {})
-        except RefusedError as error:
+        except RequestRefused as error:
             status, answer = error.status, {"error_code": error.code, "message": "see the documentation"}
         if trouble.after and (spoilt := await self._spoil(trouble)):
             return spoilt
@@ -148,7 +148,7 @@ class StandIn:
     def _answer(self, request: Request, path: str, body: Json) -> tuple[int, Json]:
         basic = base64.b64encode(f"{KEY}:".encode()).decode()
         if request.headers.get("authorization") != f"Basic {basic}":
-            raise RefusedError(401, "INVALID_API_KEY")
+            raise RequestRefused(401, "INVALID_API_KEY")
         key = request.headers.get("idempotency-key", "")
         if self.idempotent and key in self._answers:
             return self._answers[key]
@@ -160,7 +160,7 @@ class StandIn:
     def _route(self, request: Request, path: str, body: Json) -> tuple[int, Json]:
         parts = path.split("/")
         if parts[0] == "v3" and request.headers.get("api-version") != VERSION:
-            raise RefusedError(400, "UNSUPPORTED_API_VERSION")
+            raise RequestRefused(400, "UNSUPPORTED_API_VERSION")
         match (request.method, parts):
             case ("POST", ["v3", "payment_requests"]):
                 return 201, self._request(body)
@@ -168,7 +168,7 @@ class StandIn:
                 return 200, self.requests[known]
             case ("POST", ["v3", "payment_requests", known, "cancel"]) if known in self.requests:
                 if self.requests[known]["status"] != "REQUIRES_ACTION":
-                    raise RefusedError(400, "INELIGIBLE_TRANSACTION_STATUS")
+                    raise RequestRefused(400, "INELIGIBLE_TRANSACTION_STATUS")
                 self._becomes(known, "CANCELED")
                 return 200, self.requests[known]
             case ("POST", ["refunds"]):
@@ -179,20 +179,20 @@ class StandIn:
                 wanted = request.query_params["payment_request_id"]
                 made = [one for one in self.refunds_made.values() if one["payment_request_id"] == wanted]
                 return 200, {"data": made, "has_more": False}
-        raise RefusedError(404, "DATA_NOT_FOUND")
+        raise RequestRefused(404, "DATA_NOT_FOUND")
 
     def _request(self, body: Json) -> Json:
         channel, token = body.get("channel_code"), str(body.get("payment_token_id") or "")
         if any(name not in body for name in NEEDED) or not (channel or token):
-            raise RefusedError(400, "API_VALIDATION_ERROR")
+            raise RequestRefused(400, "API_VALIDATION_ERROR")
         expires_at = body.get("channel_properties", {}).get("expires_at")
         if expires_at and datetime.fromisoformat(expires_at) < datetime.now(UTC):
-            raise RefusedError(400, "API_VALIDATION_ERROR")
+            raise RequestRefused(400, "API_VALIDATION_ERROR")
         if token.startswith("pt-bad"):
-            raise RefusedError(400, "INVALID_TOKEN")
+            raise RequestRefused(400, "INVALID_TOKEN")
         if self.of(body["reference_id"]):
             # Documented for cards: a reference is used once.
-            raise RefusedError(409, "DUPLICATE_ERROR")
+            raise RequestRefused(409, "DUPLICATE_ERROR")
         status = {"pt-good": "SUCCEEDED", "pt-poor": "FAILED"}.get(token[:7], "REQUIRES_ACTION")
         made = {**body, "payment_request_id": f"pr-{uuid4()}", "status": status, "created": _now()}
         if status == "FAILED":
@@ -205,17 +205,17 @@ class StandIn:
     def _refund(self, body: Json) -> Json:
         charged = self.requests.get(body["payment_request_id"])
         if charged is None or charged["status"] != "SUCCEEDED":
-            raise RefusedError(400, "INELIGIBLE_TRANSACTION_STATUS")
+            raise RequestRefused(400, "INELIGIBLE_TRANSACTION_STATUS")
         made = [
             r for r in self.refunds_made.values() if r["payment_request_id"] == body["payment_request_id"]
         ]
         if any(one["status"] == "PENDING" for one in made):
-            raise RefusedError(400, "REFUND_IN_PROGRESS")
+            raise RequestRefused(400, "REFUND_IN_PROGRESS")
         back = sum(one["amount"] for one in made if one["status"] == "SUCCEEDED")
         if back + body["amount"] > charged["request_amount"]:
-            raise RefusedError(400, "REFUND_AMOUNT_EXCEEDED")
+            raise RequestRefused(400, "REFUND_AMOUNT_EXCEEDED")
         if self.refunds not in ("PENDING", "SUCCEEDED", "FAILED"):
-            raise RefusedError(400, self.refunds)
+            raise RequestRefused(400, self.refunds)
         refund = {**body, "id": f"rfd-{uuid4()}", "status": self.refunds, "failure_code": None}
         if self.refunds == "FAILED":
             refund["failure_code"] = "REFUND_FAILED"

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from random import Random
 from time import monotonic
 
-from operations.client import Json, ServiceError, Services
+from operations.client import Json, RequestFailed, Services
 from operations.endpoints import Endpoints
-from operations.errors import CommandError
+from operations.errors import CommandFailed
 from operations.sample_stock import WAREHOUSES, Level
 from order_service.application import order_id_for
 from verification.scenarios.stories import post_by_hand
@@ -116,12 +116,12 @@ class Workload:
                 await post_by_hand(self._at, {"orderId": order_id, **body})
             else:
                 await self._services.place(body, key)
-        except ServiceError as error:
+        except RequestFailed as error:
             if error.status >= 500:
                 return False
             self.refused.append(f"{way.name}: {error}")
             return True
-        except CommandError:
+        except CommandFailed:
             return False
         self.accepted[order_id] = way.name
         return True
@@ -130,9 +130,9 @@ class Workload:
         """Cancel an order while its payment is under way; it may be too late."""
         try:
             await self._services.cancel(order_id)
-        except ServiceError as error:
+        except RequestFailed as error:
             return error.status < 500
-        except CommandError:
+        except CommandFailed:
             return False
         return True
 

@@ -164,7 +164,7 @@ async def victim(directory: Path, report: Callable[[str], None]) -> AsyncIterato
     """Start a stack of its own below a directory, whose services reach broker and database through proxies.
 
     Raises:
-        ProcessError: a part does not come up.
+        ProcessFailed: a part does not come up.
     """
     broker = BrokerNode(
         directory / "rabbitmq",

@@ -14,10 +14,11 @@ from events.codec import from_json, to_json
 from inventory_service.mongo_store import ReservationUnitOfWork
 from inventory_service.reactions import ReservationContext
 from inventory_service.stock import Stock, Warehouse
+from saga.errors import OutOfOrder, Refused, SagaError
 from saga.reactions.aggregate import Aggregate
 from saga.reactions.application import Application, reaction
 from saga.reactions.engine import Engine
-from saga.reactions.step import JournalEntry, LoadedAggregate, OutOfOrder, Refused, Step
+from saga.reactions.step import JournalEntry, LoadedAggregate, Step
 from saga.reactions.store import UnitOfWork
 from saga.timers.nudge import unanswered
 from saga.timers.relay import Relay
@@ -50,7 +51,7 @@ class Cell(Generic[A]):
     journal: tuple[tuple[str, str, tuple[int, ...]], ...] = ()
 
 
-class BrokenReaction(Exception):
+class BrokenReaction(SagaError):
     """A reaction raised what no reaction may raise."""
 
 

@@ -10,7 +10,7 @@ from time import monotonic
 from rich.console import Console
 from rich.progress import Progress
 
-from operations.errors import CommandError
+from operations.errors import CommandFailed
 from operations.event_tap import LAST_EVENTS, Recorder, recording
 from verification.scenarios.stories import ONE_OF_MANY, DemoRun
 
@@ -66,18 +66,18 @@ async def play_at_once(stage: DemoRun, count: int, console: Console) -> LoadTest
             seconds = monotonic() - started
     order_ids = [one for one in placed if isinstance(one, str)]
     statuses = await _statuses(stage, gate, order_ids)
-    refusals = [str(one) for one in placed if isinstance(one, CommandError)]
+    refusals = [str(one) for one in placed if isinstance(one, CommandFailed)]
     return LoadTest(count, statuses, seconds, refusals, order_ids)
 
 
 async def _order(
     stage: DemoRun, gate: asyncio.Semaphore, recorder: Recorder, ended: Callable[[], None]
-) -> str | CommandError:
+) -> str | CommandFailed:
     """Place one order and wait for its last event; return its id, or why it was refused."""
     try:
         async with gate:
             order_id = await ONE_OF_MANY.start(stage, ONE_OF_MANY)
-    except CommandError as refusal:
+    except CommandFailed as refusal:
         return refusal
     await recorder.whole(order_id, stage.timeout)
     ended()

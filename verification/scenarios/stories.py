@@ -11,7 +11,7 @@ import httpx
 from events.catalogue import InventoryReserved
 from operations.client import TERMINAL, Json, Services, unreachable
 from operations.endpoints import Endpoints, broker_login
-from operations.errors import CommandError
+from operations.errors import CommandFailed
 from operations.event_tap import Recorder
 from operations.sample_stock import Level
 from operations.timeline import Step, timeline
@@ -137,7 +137,7 @@ async def post_by_hand(at: Endpoints, request: Json) -> None:
     """Publish a request for a reservation over the broker's management API, confirmed.
 
     Raises:
-        CommandError: the broker did not take it, or no queue did.
+        CommandFailed: the broker did not take it, or no queue did.
     """
     login = broker_login(at.rabbitmq)
     url = f"{at.management}/api/exchanges/{quote(login.vhost, safe='')}/order.events/publish"
@@ -152,9 +152,9 @@ async def post_by_hand(at: Endpoints, request: Json) -> None:
         try:
             answer = await http.post(url, json=message)
         except httpx.TransportError as error:
-            raise CommandError(unreachable(at.management, error)) from None
+            raise CommandFailed(unreachable(at.management, error)) from None
     if not (answer.is_success and answer.json().get("routed")):
-        raise CommandError(f"the broker's management API answered {answer.status_code}: {answer.text}")
+        raise CommandFailed(f"the broker's management API answered {answer.status_code}: {answer.text}")
 
 
 STORIES = (
@@ -268,7 +268,7 @@ async def play(stage: DemoRun, story: Scenario, recorder: Recorder) -> Outcome:
     try:
         order_id = await story.start(stage, story)
         order = await stage.services.ended(order_id, stage.timeout)
-    except CommandError as failure:
+    except CommandFailed as failure:
         steps = timeline(await recorder.whole(order_id, 0))
         return Outcome(story, order_id, "unfinished", "", steps, [str(failure)])
     steps = timeline(await recorder.whole(order_id, LAST_EVENT_SECONDS))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import TypeVar
 
-from saga.messaging.results import Unavailable
+from saga.errors import Unavailable
 from verification.simulation.clock import Sleep
 from verification.simulation.trace import Trace
 

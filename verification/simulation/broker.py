@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from saga.errors import Unavailable
 from saga.messaging.message import Delivery, Message
-from saga.messaging.results import Unavailable
 from saga.messaging.topology import POISON_AFTER, Arguments, Topology
 from verification.simulation.adversary import Adversary, Process
 

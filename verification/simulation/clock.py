@@ -10,12 +10,14 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any, TypeVarTuple
 
+from saga.errors import SagaError
+
 Ts = TypeVarTuple("Ts")
 
 EPOCH = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-class Deadlock(RuntimeError):
+class Deadlock(SagaError):
     """Nothing is ready and no timer is set: what is awaited can never happen."""
 
 

@@ -12,10 +12,9 @@ from events.identity import transition_id
 from inventory_service.reactions import Hold
 from inventory_service.stock import StockKey
 from payment_service.providers.base import Charge, ChargeAnswer, Notification, Refund
+from saga.errors import OutOfOrder, Refused, Unavailable
 from saga.messaging.message import Message
-from saga.messaging.results import Unavailable
 from saga.messaging.topology import exchange_of
-from saga.reactions.step import OutOfOrder, Refused
 from verification.simulation.adversary import LONG
 from verification.simulation.people import LONG_HOLDS, TRIES, Clients
 from verification.simulation.services import Environment, Replica

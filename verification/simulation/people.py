@@ -9,10 +9,9 @@ from typing import Any, TypeVar
 
 from events.catalogue import ORDER, PAYMENT, InventoryReservationRequested
 from events.fields import Item
+from saga.errors import OutOfOrder, Refused, SagaError, Unavailable
 from saga.messaging.message import Message
-from saga.messaging.results import Unavailable
 from saga.messaging.topology import exchange_of
-from saga.reactions.step import OutOfOrder, Refused
 from verification.simulation.adversary import Adversary
 from verification.simulation.services import Environment, Replica
 
@@ -26,7 +25,7 @@ LONG_HOLDS = (200, 400, None)
 """Where the broker may lose everything: a saga that expires before its first nudge may never be heard of."""
 
 
-class HungUpError(ConnectionError):
+class HungUp(SagaError, ConnectionError):
     """The process died while it was asked."""
 
 
@@ -65,7 +64,7 @@ class Clients:
         """Place an order over HTTP, again if nobody answers."""
         await asyncio.sleep(at)
         for _ in range(TRIES):
-            with suppress(Unavailable, HungUpError):
+            with suppress(Unavailable, HungUp):
                 await self.ask(ORDER, lambda replica: replica.orders.place(request))
                 self.note(f"{request.order_id} is accepted")
                 self.promised.add(request.order_id)
@@ -82,7 +81,7 @@ class Clients:
             await asyncio.sleep(0.1)
         for _ in range(TRIES):
             self.note(f"cancels {order_id}")
-            with suppress(Unavailable, HungUpError):
+            with suppress(Unavailable, HungUp):
                 await self.ask(ORDER, lambda replica: self._cancel(replica, order_id))
                 return
             await asyncio.sleep(self._adversary.dice.uniform(0.1, 2))
@@ -105,7 +104,7 @@ class Clients:
         """Have a refund that was refused tried again."""
         await asyncio.sleep(at)
         for _ in range(TRIES):
-            with suppress(Unavailable, HungUpError, OutOfOrder, Refused):
+            with suppress(Unavailable, HungUp, OutOfOrder, Refused):
                 await self.ask(PAYMENT, lambda replica: replica.payments.refund_by_hand(order_id))
                 self.note(f"has {order_id} refunded")
                 return
@@ -121,16 +120,16 @@ class Clients:
         """Ask a replica of a service.
 
         Raises:
-            HungUpError: there is none, or it died before it has answered.
+            HungUp: there is none, or it died before it has answered.
         """
         replica = self._replica(service)
         if replica is None:
-            raise HungUpError
+            raise HungUp
         answer = asyncio.ensure_future(question(replica))
         waiting: list[asyncio.Future[Any]] = [answer, replica.process.died]
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():
-            raise HungUpError
+            raise HungUp
         return answer.result()
 
     def note(self, what: str) -> None:

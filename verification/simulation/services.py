@@ -21,9 +21,10 @@ from payment_service.application import PaymentApplication
 from payment_service.mongo_store import PaymentStore
 from payment_service.payment import Payment
 from payment_service.reactions import Retries
+from saga.errors import Unavailable
 from saga.messaging.consumer import BatchConsumer
 from saga.messaging.message import Message
-from saga.messaging.results import Result, Unavailable
+from saga.messaging.results import Result
 from saga.messaging.topology import Topology
 from saga.reactions.application import Application, topology
 from saga.timers.nudge import Nudge

@@ -23,7 +23,7 @@ from events.codec import from_json
 from operations import endpoints
 from operations.client import Json, Services
 from operations.endpoints import Endpoints
-from operations.errors import CommandError
+from operations.errors import CommandFailed
 from operations.event_tap import Recorder, Seen
 from operations.timeline import Step, detail, lines, timeline
 from verification.audit.judge import Report as Audit
@@ -375,14 +375,14 @@ class TestOrderCommands:
     async def test_waiting_says_that_nobody_knows_the_order(self) -> None:
         transport = httpx.MockTransport(lambda _: httpx.Response(404, json={"title": "Not Found"}))
         async with Services(endpoints.DEFAULTS, transport) as services:
-            with pytest.raises(CommandError, match="o-1 is unknown"):
+            with pytest.raises(CommandFailed, match="o-1 is unknown"):
                 await services.ended("o-1", within=0.1)
 
     async def test_readiness_says_who_is_not_ready_and_why(self) -> None:
         waiting = {"status": "not ready", "problems": ["broker: waiting for payment.events"]}
         transport = httpx.MockTransport(lambda _: httpx.Response(503, json=waiting))
         async with Services(endpoints.DEFAULTS, transport) as services:
-            with pytest.raises(CommandError, match=r":8001 answered 503 .*waiting for payment\.events"):
+            with pytest.raises(CommandFailed, match=r":8001 answered 503 .*waiting for payment\.events"):
                 await services.ready(within=0.1)
 
 

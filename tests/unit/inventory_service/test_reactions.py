@@ -35,7 +35,8 @@ from inventory_service.reactions import (
 )
 from inventory_service.reservation import Reservation
 from inventory_service.stock import Move
-from saga.reactions.step import OutOfOrder, Reaction, Refused
+from saga.errors import OutOfOrder, Refused
+from saga.reactions.step import Reaction
 from tests.support.builders import (
     BERLIN,
     ITEMS,

@@ -32,6 +32,7 @@ from operations.dead_letters.dead_letter import (
 )
 from operations.dead_letters.dry_run import dry_run
 from operations.dead_letters.preview import ReplayPreview, sentence
+from saga.errors import OutOfOrder
 from saga.messaging.message import (
     ATTEMPTS,
     EVENT_ID,
@@ -48,7 +49,7 @@ from saga.messaging.message import (
 )
 from saga.messaging.topology import Topology
 from saga.reactions.application import Reactions
-from saga.reactions.step import OutOfOrder, Reaction, Rule
+from saga.reactions.step import Reaction, Rule
 from tests.support.builders import NOW, event
 from tests.unit.saga.reactions.test_engine import Account, MemoryStore
 

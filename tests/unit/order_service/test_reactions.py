@@ -33,7 +33,8 @@ from events.catalogue import (
 from events.fields import Item
 from order_service.order import DEFAULT_HOLD, GRACE, TERMINAL, Order
 from order_service.reactions import REACTIONS, TRANSITIONS
-from saga.reactions.step import OutOfOrder, Reaction, Refused
+from saga.errors import OutOfOrder, Refused
+from saga.reactions.step import Reaction
 from tests.support.builders import ITEMS, LATER, NOW, PRICE, event, order, types
 
 PENDING = order()

@@ -37,7 +37,8 @@ from payment_service.reactions import (
     TRANSITIONS,
     Retries,
 )
-from saga.reactions.step import OutOfOrder, Reaction, Refused
+from saga.errors import OutOfOrder, Refused
+from saga.reactions.step import Reaction
 from tests.support.builders import NOW, PRICE, event, payment, types
 
 REDIRECT = Action(kind="redirect", name="web_url", value="https://pay.example/1")

@@ -10,7 +10,7 @@ import trustme
 
 from inventory_service.settings import InventorySettings
 from operations import endpoints
-from operations.errors import CommandError
+from operations.errors import CommandFailed
 from order_service.settings import OrderSettings
 from payment_service.providers.simulated import Rule
 from payment_service.reactions import Retries
@@ -277,7 +277,7 @@ def test_a_file_that_vouches_for_nothing_is_named(
         read(OrderSettings)
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"{variable}: ")
-    with pytest.raises(CommandError, match=variable):
+    with pytest.raises(CommandFailed, match=variable):
         endpoints.find(os.environ)
 
 
@@ -300,5 +300,5 @@ def test_an_authority_for_a_link_that_is_not_encrypted_is_refused(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"{variable}: ")
     assert "s3cret" not in line
-    with pytest.raises(CommandError, match=variable):
+    with pytest.raises(CommandFailed, match=variable):
         endpoints.find(os.environ)

@@ -6,7 +6,7 @@ import pytest
 from pymongo.errors import BulkWriteError
 
 from order_service.order import Order
-from saga.messaging.results import Unavailable
+from saga.errors import Unavailable
 from saga.mongodb.aggregates import DUPLICATE_KEY, Collection_, PlainStore, connect
 from saga.reactions.step import JournalEntry, LoadedAggregate
 from tests.support.builders import NOW, order

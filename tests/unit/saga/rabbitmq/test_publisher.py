@@ -8,8 +8,8 @@ import pytest
 from aio_pika.abc import AbstractConnection
 
 from events.catalogue import InventoryConfirmed
+from saga.errors import Unavailable
 from saga.messaging.message import to_message
-from saga.messaging.results import Unavailable
 from saga.rabbitmq.publisher import ConfirmingPublisher
 from tests.support.builders import event
 

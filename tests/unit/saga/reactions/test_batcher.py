@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from saga.messaging.results import Unavailable
+from saga.errors import Unavailable
 from saga.reactions.batcher import LIMIT, Batcher
 
 

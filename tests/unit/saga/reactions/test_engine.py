@@ -12,9 +12,10 @@ import pytest
 from events.catalogue import Event, PaymentCompleted, PaymentFailed, PaymentRefunded
 from events.codec import encode
 from events.identity import derived_id
-from saga.messaging.results import Handled, Retry, Unavailable
+from saga.errors import Conflict, OutOfOrder, Refused, Unavailable
+from saga.messaging.results import Handled, Retry
 from saga.reactions.engine import MAX_CONFLICT_ROUNDS, YIELD_EVERY, Engine, verdict
-from saga.reactions.step import Conflict, LoadedAggregate, Outcome, OutOfOrder, Reaction, Refused, Rule, Step
+from saga.reactions.step import LoadedAggregate, Outcome, Reaction, Rule, Step
 from saga.reactions.store import UnitOfWork
 from tests.support.builders import NOW, event
 

@@ -18,8 +18,8 @@ from events.catalogue import (
 from events.codec import to_json
 from inventory_service.reservation import Reservation
 from order_service.order import Order
+from saga.errors import Unavailable
 from saga.messaging.message import Message
-from saga.messaging.results import Unavailable
 from saga.reactions.step import JournalEntry, LoadedAggregate
 from saga.timers.nudge import BACKLOG_LIMIT, LONGEST_PAUSE, Nudge, pause, unanswered
 from tests.support.builders import NOW, event, order, reservation
