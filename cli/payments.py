@@ -52,7 +52,7 @@ def describe(payment: Json) -> list[str]:
         "refund": payment.get("refundId"),
         "pending": payment.get("pending"),
         "attempt": payment.get("refundAttempt"),
-        "next try": payment.get("tryAt"),
+        "next try": payment.get("nextAttemptAt"),
     }
     actions = [
         f"{action['kind']} {action['name']}: {action['value']}" for action in payment.get("actions") or ()

@@ -15,7 +15,7 @@ BAND_KM = 100.0
 """Warehouses whose distance falls into the same band count as equally near."""
 MAX_SETS = 2000
 """Sets of warehouses that are looked at for one order; beyond that, a good one will do."""
-MAX_LOOKS = 100_000
+MAX_OFFERS = 100_000
 """Offers of stock that are looked at for that, in a few hundredths of a second: all else waits meanwhile."""
 
 
@@ -28,7 +28,7 @@ class NoPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class OpenDemand:
     """Units of a product that may come from any of some equally near warehouses, and what each could give."""
 
     product_id: str
@@ -60,17 +60,17 @@ def plan(
     for item in items:
         if item.warehouse_id:
             taken[item.warehouse_id, item.product_id] += item.quantity
-    if any(stock.free.get(place, 0) < units for place, units in taken.items()):
+    if any(stock.available.get(place, 0) < units for place, units in taken.items()):
         return NoPlan("insufficient_stock", _shortages(items, stock))
-    openings = []
+    demands = []
     for item in items:
         if not item.warehouse_id:
-            opening = _take_what_is_near(item, near, stock, taken, band_km)
-            if opening is None:
+            demand = _take_nearest_bands(item, near, stock, taken, band_km)
+            if demand is None:
                 return NoPlan("insufficient_stock", _shortages(items, stock))
-            openings.append(opening)
-    chosen = _fewest(openings, {warehouse for warehouse, _ in taken}, stock)
-    taken.update(_fill(openings, chosen, stock))
+            demands.append(demand)
+    chosen = _smallest_cover(demands, {warehouse for warehouse, _ in taken}, stock)
+    taken.update(_fill(demands, chosen, stock))
     return tuple(
         HeldLine(reservation_id=order_id, product_id=product, warehouse_id=warehouse, quantity=units)
         for (warehouse, product), units in taken.items()
@@ -90,7 +90,7 @@ def cost(
     return (
         sum(line.quantity * _band(line.warehouse_id, near, stock, band_km) for line in lines),
         len({line.warehouse_id for line in lines}),
-        -sum(line.quantity * stock.free[line.warehouse_id, line.product_id] for line in lines),
+        -sum(line.quantity * stock.available[line.warehouse_id, line.product_id] for line in lines),
     )
 
 
@@ -107,15 +107,15 @@ def _band(warehouse_id: str, near: Location | None, stock: Stock, band_km: float
     return int(distance_km(near, stock.warehouses[warehouse_id].location) // band_km)
 
 
-def _take_what_is_near(
+def _take_nearest_bands(
     item: Item, near: Location | None, stock: Stock, taken: Counter[StockKey], band_km: float
-) -> Opening | None:
+) -> OpenDemand | None:
     """Take every band that is needed whole; return what is left to choose from the next one.
 
     None: there is not enough.
     """
     bands: dict[int, dict[str, int]] = {}
-    for (warehouse, product), units in stock.free.items():
+    for (warehouse, product), units in stock.available.items():
         left = units - taken[warehouse, product]
         if product == item.product_id and left > 0:
             bands.setdefault(_band(warehouse, near, stock, band_km), {})[warehouse] = left
@@ -123,36 +123,36 @@ def _take_what_is_near(
     for band in sorted(bands):
         offers = bands[band]
         if sum(offers.values()) >= wanted:
-            return Opening(item.product_id, wanted, offers)
+            return OpenDemand(item.product_id, wanted, offers)
         for warehouse, units in sorted(offers.items()):
             taken[warehouse, item.product_id] += units
             wanted -= units
     return None
 
 
-def _fewest(openings: Sequence[Opening], used: Collection[str], stock: Stock) -> set[str]:
+def _smallest_cover(demands: Sequence[OpenDemand], used: Collection[str], stock: Stock) -> set[str]:
     """Return the fewest warehouses that fill the openings together with those used anyway."""
-    others = sorted({warehouse for opening in openings for warehouse in opening.offers} - set(used))
-    looked_at, most = 0, min(MAX_SETS, MAX_LOOKS // max(1, sum(len(opening.offers) for opening in openings)))
+    others = sorted({warehouse for demand in demands for warehouse in demand.offers} - set(used))
+    looked_at, most = 0, min(MAX_SETS, MAX_OFFERS // max(1, sum(len(demand.offers) for demand in demands)))
     for count in range(len(others) + 1):
         sets = islice(combinations(others, count), most - looked_at)
         able: list[set[str]] = []
         for extra in sets:
             looked_at += 1
             chosen = {*used, *extra}
-            if not any(_lacks(opening, chosen) for opening in openings):
+            if not any(_shortfall(demand, chosen) for demand in demands):
                 able.append(chosen)
         if able:
-            return max(able, key=lambda chosen: _fullness(openings, chosen, stock))
+            return max(able, key=lambda chosen: _fullness(demands, chosen, stock))
         if looked_at >= most:
             break
-    return _good_enough(openings, used, others)
+    return _greedy_cover(demands, used, others)
 
 
-def _good_enough(openings: Sequence[Opening], used: Collection[str], others: Sequence[str]) -> set[str]:
+def _greedy_cover(demands: Sequence[OpenDemand], used: Collection[str], others: Sequence[str]) -> set[str]:
     """Add, again and again, the warehouse that fills the most of what is lacking."""
     chosen, left = set(used), list(others)
-    lacking = [(_lacks(opening, chosen), opening.offers) for opening in openings]
+    lacking = [(_shortfall(demand, chosen), demand.offers) for demand in demands]
 
     def filled(warehouse: str) -> int:
         return sum(min(units, offers.get(warehouse, 0)) for units, offers in lacking)
@@ -165,31 +165,31 @@ def _good_enough(openings: Sequence[Opening], used: Collection[str], others: Seq
     return chosen
 
 
-def _lacks(opening: Opening, chosen: Collection[str]) -> int:
-    offered = sum(units for warehouse, units in opening.offers.items() if warehouse in chosen)
-    return max(0, opening.units - offered)
+def _shortfall(demand: OpenDemand, chosen: Collection[str]) -> int:
+    offered = sum(units for warehouse, units in demand.offers.items() if warehouse in chosen)
+    return max(0, demand.units - offered)
 
 
-def _fullness(openings: Sequence[Opening], chosen: Collection[str], stock: Stock) -> int:
-    return sum(units * stock.free[place] for place, units in _fill(openings, chosen, stock).items())
+def _fullness(demands: Sequence[OpenDemand], chosen: Collection[str], stock: Stock) -> int:
+    return sum(units * stock.available[place] for place, units in _fill(demands, chosen, stock).items())
 
 
-def _fill(openings: Sequence[Opening], chosen: Collection[str], stock: Stock) -> dict[StockKey, int]:
+def _fill(demands: Sequence[OpenDemand], chosen: Collection[str], stock: Stock) -> dict[StockKey, int]:
     """Draw on the fullest of the chosen warehouses first."""
     return {
-        (warehouse, opening.product_id): units
-        for opening in openings
-        for warehouse, units in _drawn(opening, chosen, stock)
+        (warehouse, demand.product_id): units
+        for demand in demands
+        for warehouse, units in _drawn(demand, chosen, stock)
     }
 
 
-def _drawn(opening: Opening, chosen: Collection[str], stock: Stock) -> Iterator[tuple[str, int]]:
-    wanted = opening.units
+def _drawn(demand: OpenDemand, chosen: Collection[str], stock: Stock) -> Iterator[tuple[str, int]]:
+    wanted = demand.units
     fullest_first = sorted(
-        set(opening.offers) & set(chosen), key=lambda name: (-stock.free[name, opening.product_id], name)
+        set(demand.offers) & set(chosen), key=lambda name: (-stock.available[name, demand.product_id], name)
     )
     for warehouse in fullest_first:
-        if units := min(wanted, opening.offers[warehouse]):
+        if units := min(wanted, demand.offers[warehouse]):
             yield warehouse, units
         wanted -= units
 
@@ -200,7 +200,7 @@ def _shortages(items: Sequence[Item], stock: Stock) -> tuple[Shortage, ...]:
     for item in items:
         available = sum(
             units
-            for (warehouse, product), units in stock.free.items()
+            for (warehouse, product), units in stock.available.items()
             if product == item.product_id and item.warehouse_id in (None, warehouse)
         )
         requested = sum(

@@ -28,7 +28,7 @@ from events.fields import (
 from events.identity import transition_id
 from inventory_service.application import InventoryApplication
 from inventory_service.reactions import Hold, InsufficientStock
-from inventory_service.reservation import Reservation, Status
+from inventory_service.reservation import Reservation, ReservationStatus
 from inventory_service.stock import Level, Warehouse
 from saga.errors import OutOfOrder, Refused
 from saga.http.app import FieldProblem, Problem, create_app, needs
@@ -67,7 +67,7 @@ class ReservationView(Model):
 
     reservation_id: Id
     order_id: Id
-    status: Status
+    status: ReservationStatus
     saga: bool
     user_id: Id | None
     items: tuple[Item, ...]
@@ -109,7 +109,7 @@ def inventory_api(worker: InventoryApplication) -> FastAPI:
     ) -> ReservationView:
         hold = _hold(body, idempotency_key)
         try:
-            reservation = await worker.transit("held_by_hand", hold.order_id, hold.order_id, hold)
+            reservation = await worker.transit("hold_directly", hold.order_id, hold.order_id, hold)
         except InsufficientStock as error:
             raise _short(error) from None
         if reservation.status == "rejected":
@@ -132,7 +132,7 @@ def inventory_api(worker: InventoryApplication) -> FastAPI:
         summary="Allocate a hold that belongs to no saga",
     )
     async def confirm(reservation_id: PathId) -> ReservationView:
-        return await _change(worker, "confirmed_by_hand", reservation_id)
+        return await _change(worker, "confirm_directly", reservation_id)
 
     @app.post(
         "/reservations/{reservation_id}/release",
@@ -140,7 +140,7 @@ def inventory_api(worker: InventoryApplication) -> FastAPI:
         summary="Give back a hold that belongs to no saga",
     )
     async def release(reservation_id: PathId) -> ReservationView:
-        return await _change(worker, "released_by_hand", reservation_id)
+        return await _change(worker, "release_directly", reservation_id)
 
     @app.get("/stock", openapi_extra=needs("stock"), summary="Stock levels")
     async def stock(
@@ -204,7 +204,7 @@ def _hold(body: MakeReservation, idempotency_key: str | None) -> Hold:
         currency=body.currency,
         expires_in=body.expires_in,
         payment_method=body.payment_method,
-        recorded_under=transition_id(INVENTORY, order_id, "held_by_hand"),
+        recorded_under=transition_id(INVENTORY, order_id, "hold_directly"),
     )
 
 

@@ -94,7 +94,7 @@ class InventoryStore(Aggregates[Reservation]):
             if entry.state:
                 products |= {item.product_id for item in entry.state.items}
         stock = Stock(
-            free={level.place: level.available for level in await self.levels(product_ids=products)},
+            available={level.place: level.available for level in await self.levels(product_ids=products)},
             warehouses={warehouse.warehouse_id: warehouse for warehouse in await self.warehouses()},
         )
         return ReservationUnitOfWork(
@@ -119,7 +119,7 @@ class InventoryStore(Aggregates[Reservation]):
         ]
         # Whoever asked may be cancelled, but a transaction that has begun goes on to its end: the driver's
         # thread would, and the next one would find the session in use.
-        transaction = asyncio.ensure_future(self._in_turn(unit, stock_writes))
+        transaction = asyncio.ensure_future(self._transact_serially(unit, stock_writes))
         transaction.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             await asyncio.shield(transaction)
@@ -195,7 +195,7 @@ class InventoryStore(Aggregates[Reservation]):
         )
         return self._session
 
-    async def _in_turn(
+    async def _transact_serially(
         self, unit: UnitOfWork[Reservation, ReservationContext], stock_writes: Sequence[UpdateOne]
     ) -> None:
         async with self._turn:

@@ -28,7 +28,7 @@ from events.catalogue import (
 from events.fields import HeldLine, Item, Location, PaymentMethod, Shortage
 from inventory_service.allocation import BAND_KM, NoPlan, plan
 from inventory_service.reservation import Reservation
-from inventory_service.stock import Move, Stock
+from inventory_service.stock import Stock, StockMove
 from saga.errors import OutOfOrder, Refused
 from saga.reactions.step import Reaction, Rule
 
@@ -47,7 +47,7 @@ class ReservationContext:
 class StockReaction(Reaction[Reservation]):
     """A reaction that also moves stock."""
 
-    moves: Sequence[Move] = ()
+    moves: Sequence[StockMove] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,25 +74,25 @@ class InsufficientStock(Refused):
 
 
 def reserve(
-    reservation: Reservation | None, request: InventoryReservationRequested, world: ReservationContext
+    reservation: Reservation | None, request: InventoryReservationRequested, context: ReservationContext
 ) -> Reaction[Reservation]:
     """Hold every line or none; a request that was answered before gets the first answer again."""
     if reservation is None:
-        return _hold(request, world)
-    if reservation.requested_under:
-        return Reaction(reservation, again=reservation.requested_under)
+        return _hold(request, context)
+    if reservation.request_record:
+        return Reaction(reservation, again=reservation.request_record)
     return _join_saga(reservation, request)
 
 
 def confirm(
-    reservation: Reservation | None, event: InventoryConfirmationRequested, world: ReservationContext
+    reservation: Reservation | None, event: InventoryConfirmationRequested, context: ReservationContext
 ) -> Reaction[Reservation]:
     """Make the hold an allocation; if it has expired, take the stock again where there is some."""
     if reservation is None:
         raise OutOfOrder("confirmation of a reservation that nobody has asked for")
-    if reservation.status == "allocated" and reservation.confirmed_under:
-        return Reaction(reservation, again=reservation.confirmed_under)
-    joined = reservation.model_copy(update={"saga": True, "confirmed_under": event.event_id})
+    if reservation.status == "allocated" and reservation.confirmation_record:
+        return Reaction(reservation, again=reservation.confirmation_record)
+    joined = reservation.model_copy(update={"saga": True, "confirmation_record": event.event_id})
     confirmed = InventoryConfirmed(order_id=event.order_id, reservations=reservation.lines)
     if reservation.status == "allocated":
         return Reaction(joined, [confirmed])
@@ -102,25 +102,25 @@ def confirm(
             allocated, [confirmed], moves=_moves(reservation.lines, reserved=-1, allocated=1)
         )
     if reservation.status == "expired":
-        return _take_again(joined, event, world)
+        return _reallocate(joined, event, context)
     refusal = InventoryConfirmationFailed(order_id=event.order_id, reason=f"reservation_{reservation.status}")
     return Reaction(reservation, [refusal])
 
 
 def release(
-    reservation: Reservation | None, event: InventoryReleaseRequested, world: ReservationContext
+    reservation: Reservation | None, event: InventoryReleaseRequested, context: ReservationContext
 ) -> Reaction[Reservation]:
     """Give the stock back. A release that comes before its request leaves a tombstone."""
     if reservation is None:
         reservation = Reservation(
             order_id=event.order_id, correlation_id=str(event.correlation_id), status="rejected"
         )
-    if reservation.released_under:
-        return Reaction(reservation, again=reservation.released_under)
+    if reservation.release_record:
+        return Reaction(reservation, again=reservation.release_record)
     if reservation.status == "allocated":
         return _keep_allocated(reservation, event)
     released = reservation.model_copy(
-        update={"status": "released", "saga": True, "released_under": event.event_id}
+        update={"status": "released", "saga": True, "release_record": event.event_id}
     )
     lines = reservation.lines if reservation.status == "held" else ()
     return StockReaction(
@@ -137,13 +137,13 @@ REACTIONS: dict[type[Event], Rule] = {
 }
 
 
-def expire(reservation: Reservation | None, world: ReservationContext) -> Reaction[Reservation]:
+def expire(reservation: Reservation | None, context: ReservationContext) -> Reaction[Reservation]:
     """Give back what nobody has confirmed in time."""
     if (
         reservation is None
         or reservation.status != "held"
         or reservation.expires_at is None
-        or world.now < reservation.expires_at
+        or context.now < reservation.expires_at
     ):
         return Reaction(reservation)
     lines = reservation.lines
@@ -156,8 +156,8 @@ def expire(reservation: Reservation | None, world: ReservationContext) -> Reacti
     )
 
 
-def hold_by_hand(
-    reservation: Reservation | None, hold: Hold, world: ReservationContext
+def hold_directly(
+    reservation: Reservation | None, hold: Hold, context: ReservationContext
 ) -> Reaction[Reservation]:
     """Hold stock for somebody who asks over HTTP.
 
@@ -166,7 +166,7 @@ def hold_by_hand(
     """
     if reservation is not None:
         return Reaction(reservation)
-    lines = plan(hold.order_id, hold.items, hold.near, world.stock, world.band_km)
+    lines = plan(hold.order_id, hold.items, hold.near, context.stock, context.band_km)
     if isinstance(lines, NoPlan):
         raise InsufficientStock(lines)
     held = Reservation(
@@ -181,22 +181,22 @@ def hold_by_hand(
         currency=hold.currency,
         payment_method=hold.payment_method,
         lines=lines,
-        expires_at=world.now + _duration(hold.expires_in, world),
-        requested_under=None if hold.total_amount is None else hold.recorded_under,
+        expires_at=context.now + _duration(hold.expires_in, context),
+        request_record=None if hold.total_amount is None else hold.recorded_under,
     )
     return StockReaction(
         held, [_reserved(held)] if held.saga else [], moves=_moves(lines, available=-1, reserved=1)
     )
 
 
-def confirm_by_hand(reservation: Reservation | None, world: ReservationContext) -> Reaction[Reservation]:
+def confirm_directly(reservation: Reservation | None, context: ReservationContext) -> Reaction[Reservation]:
     """Allocate a hold that belongs to no saga.
 
     Raises:
         OutOfOrder: there is no such reservation.
         Refused: it belongs to a saga, or is gone.
     """
-    reservation = _ours_to_change(reservation)
+    reservation = _require_direct(reservation)
     if reservation.status == "allocated":
         return Reaction(reservation)
     if reservation.status != "held":
@@ -205,14 +205,14 @@ def confirm_by_hand(reservation: Reservation | None, world: ReservationContext) 
     return StockReaction(allocated, moves=_moves(reservation.lines, reserved=-1, allocated=1))
 
 
-def release_by_hand(reservation: Reservation | None, world: ReservationContext) -> Reaction[Reservation]:
+def release_directly(reservation: Reservation | None, context: ReservationContext) -> Reaction[Reservation]:
     """Give back a hold that belongs to no saga.
 
     Raises:
         OutOfOrder: there is no such reservation.
         Refused: it belongs to a saga, or is allocated.
     """
-    reservation = _ours_to_change(reservation)
+    reservation = _require_direct(reservation)
     if reservation.status == "allocated":
         raise Refused("the reservation is allocated")
     if reservation.status != "held":
@@ -223,15 +223,15 @@ def release_by_hand(reservation: Reservation | None, world: ReservationContext) 
 
 TRANSITIONS: dict[str, Rule] = {
     "expired": Rule(expire, InventoryReservationExpired),
-    "held_by_hand": Rule(hold_by_hand, InventoryReserved),
-    "confirmed_by_hand": Rule(confirm_by_hand),
-    "released_by_hand": Rule(release_by_hand),
+    "hold_directly": Rule(hold_directly, InventoryReserved),
+    "confirm_directly": Rule(confirm_directly),
+    "release_directly": Rule(release_directly),
 }
 """What no event causes: the clock, or a request over HTTP."""
 
 
-def _hold(request: InventoryReservationRequested, world: ReservationContext) -> Reaction[Reservation]:
-    lines = plan(request.order_id, request.items, request.user_location, world.stock, world.band_km)
+def _hold(request: InventoryReservationRequested, context: ReservationContext) -> Reaction[Reservation]:
+    lines = plan(request.order_id, request.items, request.user_location, context.stock, context.band_km)
     reservation = Reservation(
         order_id=request.order_id,
         correlation_id=str(request.correlation_id),
@@ -242,7 +242,7 @@ def _hold(request: InventoryReservationRequested, world: ReservationContext) -> 
         total_amount=request.total_amount,
         currency=request.currency,
         payment_method=request.payment_method,
-        requested_under=request.event_id,
+        request_record=request.event_id,
     )
     if isinstance(lines, NoPlan):
         return Reaction(reservation, [_not_reserved(request, lines.reason, lines.shortages)])
@@ -250,7 +250,7 @@ def _hold(request: InventoryReservationRequested, world: ReservationContext) -> 
         update={
             "status": "held",
             "lines": lines,
-            "expires_at": world.now + _duration(request.expires_in, world),
+            "expires_at": context.now + _duration(request.expires_in, context),
         }
     )
     return StockReaction(held, [_reserved(held)], moves=_moves(lines, available=-1, reserved=1))
@@ -268,7 +268,7 @@ def _join_saga(reservation: Reservation, request: InventoryReservationRequested)
             "total_amount": request.total_amount,
             "currency": request.currency,
             "payment_method": request.payment_method,
-            "requested_under": request.event_id,
+            "request_record": request.event_id,
         }
     )
     if reservation.status != "held":
@@ -278,18 +278,18 @@ def _join_saga(reservation: Reservation, request: InventoryReservationRequested)
 
 def _keep_allocated(reservation: Reservation, event: InventoryReleaseRequested) -> Reaction[Reservation]:
     """What a saga has paid for stays; what was allocated by hand is not the saga's, which holds nothing."""
-    if reservation.confirmed_under:
+    if reservation.confirmation_record:
         return Reaction(reservation)
-    told = reservation.model_copy(update={"saga": True, "released_under": event.event_id})
+    told = reservation.model_copy(update={"saga": True, "release_record": event.event_id})
     return Reaction(told, [InventoryReleased(order_id=event.order_id)])
 
 
-def _take_again(
-    reservation: Reservation, event: InventoryConfirmationRequested, world: ReservationContext
+def _reallocate(
+    reservation: Reservation, event: InventoryConfirmationRequested, context: ReservationContext
 ) -> Reaction[Reservation]:
-    lines = plan(reservation.order_id, reservation.items, reservation.near, world.stock, world.band_km)
+    lines = plan(reservation.order_id, reservation.items, reservation.near, context.stock, context.band_km)
     if isinstance(lines, NoPlan):
-        gone = reservation.model_copy(update={"status": "rejected", "confirmed_under": None})
+        gone = reservation.model_copy(update={"status": "rejected", "confirmation_record": None})
         return Reaction(
             gone, [InventoryConfirmationFailed(order_id=event.order_id, reason="reservation_expired")]
         )
@@ -301,7 +301,7 @@ def _take_again(
     )
 
 
-def _ours_to_change(reservation: Reservation | None) -> Reservation:
+def _require_direct(reservation: Reservation | None) -> Reservation:
     if reservation is None:
         raise OutOfOrder("no such reservation")
     if reservation.saga:
@@ -339,15 +339,15 @@ def _not_reserved(
     )
 
 
-def _duration(expires_in: int | None, world: ReservationContext) -> timedelta:
-    return timedelta(seconds=expires_in) if expires_in else world.default_hold
+def _duration(expires_in: int | None, context: ReservationContext) -> timedelta:
+    return timedelta(seconds=expires_in) if expires_in else context.default_hold
 
 
 def _moves(
     lines: Sequence[HeldLine], *, available: int = 0, reserved: int = 0, allocated: int = 0
-) -> list[Move]:
+) -> list[StockMove]:
     return [
-        Move(
+        StockMove(
             (line.warehouse_id, line.product_id),
             available * line.quantity,
             reserved * line.quantity,

@@ -7,7 +7,7 @@ from events.catalogue import Event, InventoryReserved
 from events.fields import HeldLine, Id, Item, Location, Money, PaymentMethod, Timestamp
 from saga.reactions.aggregate import Aggregate
 
-Status = Literal["held", "rejected", "allocated", "released", "expired"]
+ReservationStatus = Literal["held", "rejected", "allocated", "released", "expired"]
 
 
 class Reservation(Aggregate):
@@ -18,7 +18,7 @@ class Reservation(Aggregate):
     fields ending in `_under` name the record whose events answer the same request again.
     """
 
-    status: Status
+    status: ReservationStatus
     saga: bool = True
     user_id: Id | None = None
     items: tuple[Item, ...] = ()
@@ -28,9 +28,9 @@ class Reservation(Aggregate):
     payment_method: PaymentMethod | None = None
     lines: tuple[HeldLine, ...] = ()
     expires_at: Timestamp | None = None
-    requested_under: str | None = None
-    confirmed_under: str | None = None
-    released_under: str | None = None
+    request_record: str | None = None
+    confirmation_record: str | None = None
+    release_record: str | None = None
 
     @property
     def due_at(self) -> datetime | None:
@@ -43,9 +43,9 @@ class Reservation(Aggregate):
         return (InventoryReserved,) if self.status == "held" and self.saga else ()
 
     @property
-    def turned_away(self) -> bool:
+    def rejected_or_expired(self) -> bool:
         """Whether its request was refused, for want of stock or since what was made by hand under its id is
         not held any more, or its hold ran out. Nothing is held for it, and no order needs to know of it."""
-        answered_otherwise = self.released_under or self.confirmed_under
+        answered_otherwise = self.release_record or self.confirmation_record
         by_hand = self.status in ("released", "allocated") and not answered_otherwise
         return self.saga and (self.status in ("rejected", "expired") or by_hand)

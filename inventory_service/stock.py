@@ -42,7 +42,7 @@ class Level(Model):
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class StockMove:
     """A change of one level; the three numbers add up to zero unless stock enters or leaves."""
 
     place: StockKey
@@ -55,18 +55,18 @@ class Move:
 class Stock:
     """The levels a batch may touch, with what the batch has moved so far."""
 
-    free: dict[StockKey, int] = field(default_factory=dict)
+    available: dict[StockKey, int] = field(default_factory=dict)
     warehouses: Mapping[str, Warehouse] = field(default_factory=dict)
     moved: dict[StockKey, Counter[str]] = field(default_factory=dict)
 
     def knows(self, product_id: str) -> bool:
         """Return whether any warehouse has a level for this product."""
-        return any(product == product_id for _, product in self.free)
+        return any(product == product_id for _, product in self.available)
 
-    def apply(self, moves: Iterable[Move]) -> None:
+    def apply(self, moves: Iterable[StockMove]) -> None:
         """Take the moves into account for whoever looks next."""
         for move in moves:
-            self.free[move.place] = self.free.get(move.place, 0) + move.available
+            self.available[move.place] = self.available.get(move.place, 0) + move.available
             total = self.moved.setdefault(move.place, Counter())
             total["available"] += move.available
             total["reserved"] += move.reserved

@@ -24,7 +24,7 @@ from events.fields import (
     Timestamp,
 )
 from order_service.application import OrderApplication, order_id_for
-from order_service.order import Order, Status
+from order_service.order import Order, OrderStatus
 from saga.errors import Refused
 from saga.http.app import Problem, create_app, needs
 from saga.http.rate_limit import RateLimit
@@ -54,7 +54,7 @@ class OrderView(Model):
 
     order_id: Id
     correlation_id: Id
-    status: Status
+    status: OrderStatus
     reason: str | None
     refund_failure: str | None
     awaiting: list[str]
@@ -73,20 +73,20 @@ class OrderList(Model):
     orders: list[OrderView]
 
 
-class Question(Model):
+class RepublishedRequest(Model):
     """A request that was published again."""
 
     order_id: Id
     type: str
 
 
-class Nudged(Model):
+class NudgeResult(Model):
     """Every request that was published again."""
 
-    published: list[Question]
+    published: list[RepublishedRequest]
 
 
-class Book(Model):
+class ConfirmedTotal(Model):
     """The confirmed orders in one currency."""
 
     currency: Currency
@@ -94,10 +94,10 @@ class Book(Model):
     orders: int
 
 
-class Books(Model):
+class OrderBooks(Model):
     """The confirmed orders, by currency."""
 
-    books: list[Book]
+    books: list[ConfirmedTotal]
 
 
 def view(order: Order) -> OrderView:
@@ -136,7 +136,7 @@ def order_api(worker: OrderApplication, nudge: Nudge, rate_limit: RateLimit) -> 
 
     @app.get("/orders", openapi_extra=needs("orders"), summary="The newest orders")
     async def find(
-        status: Status | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+        status: OrderStatus | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100
     ) -> OrderList:
         return OrderList(orders=[view(order) for order in await worker.store.find(status, limit)])
 
@@ -167,7 +167,7 @@ def order_api(worker: OrderApplication, nudge: Nudge, rate_limit: RateLimit) -> 
         status_code=202,
         summary="Ask again for what an order waits for",
     )
-    async def nudge_one(order_id: OrderId) -> Nudged:
+    async def nudge_one(order_id: OrderId) -> NudgeResult:
         entry = (await worker.store.fetch([order_id]))[order_id]
         _found(order_id, entry.state)
         return _nudged(await nudge.nudge([entry]))
@@ -178,7 +178,7 @@ def order_api(worker: OrderApplication, nudge: Nudge, rate_limit: RateLimit) -> 
         status_code=202,
         summary="Ask again for everything that any order waits for",
     )
-    async def nudge_all() -> Nudged:
+    async def nudge_all() -> NudgeResult:
         return _nudged(await nudge.everybody())
 
     @app.get(
@@ -186,10 +186,13 @@ def order_api(worker: OrderApplication, nudge: Nudge, rate_limit: RateLimit) -> 
         openapi_extra=needs("operate"),
         summary="Sum and number of the confirmed orders, by currency",
     )
-    async def books() -> Books:
+    async def books() -> OrderBooks:
         rows: list[tuple[str, Decimal, int]] = await worker.store.books()
-        return Books(
-            books=[Book(currency=currency, confirmed=total, orders=count) for currency, total, count in rows]
+        return OrderBooks(
+            books=[
+                ConfirmedTotal(currency=currency, confirmed=total, orders=count)
+                for currency, total, count in rows
+            ]
         )
 
     return app
@@ -201,8 +204,10 @@ def _found(order_id: str, order: Order | None) -> Order:
     return order
 
 
-def _nudged(events: Sequence[Event]) -> Nudged:
-    return Nudged(published=[Question(order_id=event.order_id, type=event.type) for event in events])
+def _nudged(events: Sequence[Event]) -> NudgeResult:
+    return NudgeResult(
+        published=[RepublishedRequest(order_id=event.order_id, type=event.type) for event in events]
+    )
 
 
 def _same(order: Order, body: PlaceOrder) -> bool:

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from order_service.order import Order, Status
+from order_service.order import Order, OrderStatus
 from saga.mongodb.aggregates import PlainStore, available
 
 
@@ -16,7 +16,7 @@ class OrderStore(PlainStore[Order]):
             await self.collection.create_index([("state.status", 1), ("state.createdAt", -1)])
             await self.collection.create_index([("state.createdAt", -1)])
 
-    async def find(self, status: Status | None, limit: int) -> list[Order]:
+    async def find(self, status: OrderStatus | None, limit: int) -> list[Order]:
         """Return the newest orders, in one status or in all."""
         return await self.select({"state.status": status} if status else {}, limit, "state.createdAt")
 

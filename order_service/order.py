@@ -18,14 +18,14 @@ from events.catalogue import (
 from events.fields import Id, Item, Items, Location, Money, PaymentMethod, Reason, Timestamp
 from saga.reactions.aggregate import Aggregate
 
-Status = Literal[
+OrderStatus = Literal[
     "pending", "reserved", "paid", "confirmed", "compensating", "refundPending", "failed", "cancelled"
 ]
-TERMINAL: tuple[Status, ...] = ("confirmed", "failed", "cancelled")
+TERMINAL: tuple[OrderStatus, ...] = ("confirmed", "failed", "cancelled")
 
-Waiting = Literal["none", "awaited", "settled"]
+CompensationState = Literal["none", "awaited", "settled"]
 """Whether a compensation was asked for, and answered."""
-Answer = Literal["none", "awaited", "completed", "failed"]
+PaymentState = Literal["none", "awaited", "completed", "failed"]
 """Whether a payment was asked for, and answered."""
 
 DEFAULT_HOLD = timedelta(minutes=10)
@@ -36,7 +36,7 @@ GRACE = timedelta(minutes=5)
 class Order(Aggregate):
     """One order. While it is compensating, `release`, `refund` and `payment` say what is still awaited."""
 
-    status: Status = "pending"
+    status: OrderStatus = "pending"
     user_id: Id
     items: Items
     total_amount: Money
@@ -49,9 +49,9 @@ class Order(Aggregate):
     refund_failure: Reason | None = None
     """Why the provider refuses the refund that the order rests for."""
     ends_as: OrderFailure = "failed"
-    release: Waiting = "none"
-    refund: Waiting = "none"
-    payment: Answer = "none"
+    release: CompensationState = "none"
+    refund: CompensationState = "none"
+    payment: PaymentState = "none"
     created_at: Timestamp
     deadline: Timestamp
     request: InventoryReservationRequested | None = None

@@ -167,7 +167,7 @@ def settle_refund(order: Order | None, event: PaymentRefunded, now: datetime) ->
     return _finish(order.model_copy(update=update))
 
 
-def rest_until_refunded(order: Order | None, event: PaymentRefundFailed, now: datetime) -> Reaction[Order]:
+def await_manual_refund(order: Order | None, event: PaymentRefundFailed, now: datetime) -> Reaction[Order]:
     """The provider refuses the refund: the order rests until it does not, or a person settles it."""
     order = _known(order, event)
     if order.refund != "awaited" or order.status != "compensating":
@@ -191,7 +191,7 @@ REACTIONS: dict[type[Event], Rule] = {
     InventoryReservationExpired: Rule(fail_for_an_expired_hold, OrderFailed),
     InventoryReleased: Rule(settle_release, OrderFailed),
     PaymentRefunded: Rule(settle_refund, OrderFailed),
-    PaymentRefundFailed: Rule(rest_until_refunded),
+    PaymentRefundFailed: Rule(await_manual_refund),
 }
 
 

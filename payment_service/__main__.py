@@ -37,7 +37,7 @@ async def main(settings: PaymentSettings) -> None:
             store, relay, provider, utc_now, settings.call_timeout, settings.retries()
         )
         if isinstance(provider, SimulatedProvider):
-            provider.listen(worker.hear)
+            provider.subscribe(worker.handle_notification)
         await run(
             Service(
                 settings=settings,
@@ -48,7 +48,7 @@ async def main(settings: PaymentSettings) -> None:
                 outbox=store,
                 relay=relay,
                 prepare=store.prepare,
-                sweeps=[worker.finish_left_over],
+                sweeps=[worker.retry_due],
             )
         )
     client.close()
@@ -65,7 +65,7 @@ async def _provider(settings: PaymentSettings) -> AsyncIterator[Provider]:
     async with httpx.AsyncClient(
         base_url=settings.xendit_url, auth=(key.get_secret_value(), ""), timeout=limit
     ) as http:
-        yield XenditProvider(http, settings.shop(), time.monotonic)
+        yield XenditProvider(http, settings.merchant(), time.monotonic)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from events.codec import InvalidEvent, parse_json
 from events.fields import ID_PATTERN, Currency, Id, Model, Money, PaymentMethod, Price, Timestamp
 from events.identity import transition_id
 from payment_service.application import PaymentApplication
-from payment_service.payment import Payment, Status
+from payment_service.payment import Payment, PaymentStatus
 from payment_service.providers.base import Action
-from payment_service.providers.xendit.messages import read_notice
+from payment_service.providers.xendit.messages import parse_notification
 from saga.errors import OutOfOrder, Refused
 from saga.http.app import Problem, create_app, needs, own_token
 
@@ -40,12 +40,12 @@ class PaymentView(Model):
     """A payment; its id is the order's.
 
     `pending` is the provider's reference of a charge or refund that it has not decided on, `actions` what the
-    customer has to do so that it can, `tryAt` when the provider is asked again.
+    customer has to do so that it can, `nextAttemptAt` when the provider is asked again.
     """
 
     payment_id: Id
     order_id: Id
-    status: Status
+    status: PaymentStatus
     saga: bool
     user_id: Id | None
     amount: Money
@@ -59,10 +59,10 @@ class PaymentView(Model):
     refunded_amount: Money
     refund_attempt: int
     reason: str | None
-    try_at: Timestamp | None
+    next_attempt_at: Timestamp | None
 
 
-class Book(Model):
+class PaymentTotal(Model):
     """The money that went to and fro in one currency."""
 
     currency: Currency
@@ -70,10 +70,10 @@ class Book(Model):
     refunded: Money
 
 
-class Books(Model):
+class PaymentBooks(Model):
     """The money that went to and fro, by currency."""
 
-    books: list[Book]
+    books: list[PaymentTotal]
 
 
 def view(payment: Payment) -> PaymentView:
@@ -84,7 +84,7 @@ def view(payment: Payment) -> PaymentView:
     return PaymentView(payment_id=payment.order_id, **fields)
 
 
-class Heard(Model):
+class WebhookAccepted(Model):
     """A webhook was heard."""
 
     status: Literal["ok"] = "ok"
@@ -102,10 +102,10 @@ def payment_api(worker: PaymentApplication, callback_token: SecretStr | None = N
     )
     async def charge(body: MakePayment, response: Response) -> PaymentView:
         request = PaymentRequested(
-            event_id=transition_id(PAYMENT, body.order_id, "charge_by_hand"),
+            event_id=transition_id(PAYMENT, body.order_id, "charge_directly"),
             **{name: getattr(body, name) for name in MakePayment.model_fields},
         )
-        payment = await worker.charge_by_hand(request)
+        payment = await worker.charge_directly(request)
         if not _same(payment, body):
             raise Problem(409, f"there is another payment for the order {body.order_id}")
         response.headers["Location"] = f"/payments/{payment.order_id}"
@@ -126,17 +126,17 @@ def payment_api(worker: PaymentApplication, callback_token: SecretStr | None = N
     )
     async def refund(payment_id: PathId) -> PaymentView:
         try:
-            return view(await worker.refund_by_hand(payment_id))
+            return view(await worker.refund_directly(payment_id))
         except OutOfOrder:
             raise _unknown(payment_id) from None
         except Refused as error:
             raise Problem(409, str(error)) from None
 
     @app.get("/books", openapi_extra=needs("operate"), summary="Sums charged and refunded, by currency")
-    async def books() -> Books:
-        return Books(
+    async def books() -> PaymentBooks:
+        return PaymentBooks(
             books=[
-                Book(currency=currency, charged=charged, refunded=refunded)
+                PaymentTotal(currency=currency, charged=charged, refunded=refunded)
                 for currency, charged, refunded in await worker.store.books()
             ]
         )
@@ -158,16 +158,18 @@ def _add_webhook(app: FastAPI, worker: PaymentApplication, token: SecretStr) -> 
         openapi_extra=own_token("x-callback-token"),
         summary="Xendit says that something has become of a payment or refund",
     )
-    async def hear(request: Request, x_callback_token: Annotated[str, Header()] = "") -> Heard:
+    async def handle_notification(
+        request: Request, x_callback_token: Annotated[str, Header()] = ""
+    ) -> WebhookAccepted:
         if not compare_digest(x_callback_token.encode(), expected):
             raise Problem(HTTPStatus.UNAUTHORIZED, "the x-callback-token is not ours")
         try:
             event = parse_json(await request.body())
         except InvalidEvent as error:
             raise Problem(400, str(error)) from None
-        if notice := read_notice(event):
-            await worker.hear(notice)
-        return Heard()
+        if notification := parse_notification(event):
+            await worker.handle_notification(notification)
+        return WebhookAccepted()
 
 
 def _same(payment: Payment, body: MakePayment) -> bool:

@@ -12,7 +12,7 @@ import structlog
 
 from events.catalogue import PAYMENT, Event, PaymentRequested
 from payment_service.mongo_store import PaymentStore
-from payment_service.payment import Payment, asked_under
+from payment_service.payment import Payment, parse_idempotency_key
 from payment_service.providers.base import (
     Answer,
     Approved,
@@ -35,7 +35,7 @@ from saga.timers.relay import Relay
 
 log = structlog.get_logger()
 
-LEFT_OVER_LIMIT = 200
+DUE_LIMIT = 200
 
 
 class PaymentApplication(Application[Payment, datetime]):
@@ -69,8 +69,8 @@ class PaymentApplication(Application[Payment, datetime]):
 
     def verdict(self, step: Step[Payment, datetime], outcome: Outcome[Payment]) -> Result:
         """See `Application`; a payment under way is answered later."""
-        if outcome.error is None and outcome.state and outcome.state.under_way:
-            return Deferred(asyncio.ensure_future(self._carry_out(step, outcome)))
+        if outcome.error is None and outcome.state and outcome.state.in_progress:
+            return Deferred(asyncio.ensure_future(self._complete_for_message(step, outcome)))
         return super().verdict(step, outcome)
 
     async def available(self) -> None:
@@ -93,13 +93,13 @@ class PaymentApplication(Application[Payment, datetime]):
         except ProviderDown as error:
             raise Unavailable(f"the payment provider is away: {error}") from error
 
-    async def charge_by_hand(self, request: PaymentRequested) -> Payment:
+    async def charge_directly(self, request: PaymentRequested) -> Payment:
         """Charge for somebody who asks over HTTP; return the payment as it is when the answer is there, or
         when the time to wait for it is over."""
-        payment = await self.transit("charge_by_hand", request.order_id, request.order_id, request)
-        return await self._pursue(payment) if payment.under_way else payment
+        payment = await self.transit("charge_directly", request.order_id, request.order_id, request)
+        return await self._drive_to_answer(payment) if payment.in_progress else payment
 
-    async def refund_by_hand(self, order_id: str) -> Payment:
+    async def refund_directly(self, order_id: str) -> Payment:
         """Pay back for somebody who asks over HTTP.
 
         Raises:
@@ -107,40 +107,46 @@ class PaymentApplication(Application[Payment, datetime]):
         """
         known = await self.store.get(order_id)
         attempt = known.refund_attempt if known else 0
-        payment = await self.transit("refund_by_hand", order_id, order_id, occasion=f"-{attempt}")
-        return await self._pursue(payment) if payment.under_way else payment
+        payment = await self.transit("refund_directly", order_id, order_id, occasion=f"-{attempt}")
+        return await self._drive_to_answer(payment) if payment.in_progress else payment
 
-    async def hear(self, notice: Notification) -> None:
+    async def handle_notification(self, notification: Notification) -> None:
         """Ask the provider what has become of what it gives notice of; what is not ours, or is settled, is
         left alone.
 
         Raises:
             Unavailable: it cannot be asked now, or the answer not be saved; it should give notice again.
         """
-        asked = asked_under(notice.key)
+        asked = parse_idempotency_key(notification.key)
         payment = await self.store.get(asked.order_id) if asked else None
-        meant = _meant(payment, asked.attempt, notice.reference) if payment and asked else None
+        meant = (
+            _payment_addressed_by(payment, asked.attempt, notification.reference)
+            if payment and asked
+            else None
+        )
         if meant is None:
-            self._ignore(notice)
+            self._ignore(notification)
             return
-        answer = await self._limited(meant, lambda: self._provider.fetch(_wanted(meant), notice.reference))
+        answer = await self._limited(
+            meant, lambda: self._provider.fetch(_provider_request(meant), notification.reference)
+        )
         if answer is None:
             raise Unavailable("the payment provider does not say what it has given notice of")
         if payment and payment.charge_id and meant.status == "charging":
             if isinstance(answer, Approved) and answer.charge_id != payment.charge_id:
                 await self._pay_back_another(payment, answer.charge_id)
             else:
-                self._ignore(notice)
+                self._ignore(notification)
             return
-        if isinstance(answer, Pending) and meant.pending == notice.reference:
-            self._ignore(notice)
+        if isinstance(answer, Pending) and meant.pending == notification.reference:
+            self._ignore(notification)
             return
         outcome = await self.soon(self._answered(meant, answer))
         if outcome.name == "conflict":
             raise Unavailable(str(outcome.error))
 
-    def _ignore(self, notice: Notification) -> None:
-        log.info("notice_ignored", key=notice.key, reference=notice.reference)
+    def _ignore(self, notification: Notification) -> None:
+        log.info("notice_ignored", key=notification.key, reference=notification.reference)
 
     async def _pay_back_another(self, payment: Payment, charge_id: str) -> None:
         """Pay back what was charged a second time, by a provider that did not recognise our key.
@@ -159,15 +165,17 @@ class PaymentApplication(Application[Payment, datetime]):
         if answer is None or isinstance(answer, RefundRefused):
             raise Unavailable("a second charge was not paid back")
 
-    async def finish_left_over(self) -> None:
+    async def retry_due(self) -> None:
         """Ask the provider again for every intent that nobody has carried out in time."""
         await self.provider_available()
-        left = await self.store.due(LEFT_OVER_LIMIT)
-        results = await asyncio.gather(*(self._pursue(payment) for payment in left), return_exceptions=True)
+        left = await self.store.due(DUE_LIMIT)
+        results = await asyncio.gather(
+            *(self._drive_to_answer(payment) for payment in left), return_exceptions=True
+        )
         for error in (result for result in results if isinstance(result, Exception)):
             raise error
 
-    async def _pursue(self, payment: Payment) -> Payment:
+    async def _drive_to_answer(self, payment: Payment) -> Payment:
         """Carry out what no message waits for."""
         answer = await self._ask(payment)
         if answer is None:
@@ -176,9 +184,15 @@ class PaymentApplication(Application[Payment, datetime]):
         outcome = await self.soon(self._answered(payment, answer))
         if outcome.error is not None or outcome.state is None:
             return payment
-        return await self._pursue(outcome.state) if _to_be_undone(payment, outcome.state) else outcome.state
+        return (
+            await self._drive_to_answer(outcome.state)
+            if _to_be_undone(payment, outcome.state)
+            else outcome.state
+        )
 
-    async def _carry_out(self, asked: Step[Payment, datetime], outcome: Outcome[Payment]) -> Handled | Retry:
+    async def _complete_for_message(
+        self, asked: Step[Payment, datetime], outcome: Outcome[Payment]
+    ) -> Handled | Retry:
         """Carry out what a message asked for, which is acknowledged after that.
 
         Without an answer in time, or a decision, the message is done all the same: the intent is kept, and
@@ -202,19 +216,19 @@ class PaymentApplication(Application[Payment, datetime]):
         call = self._calls.get(key)
         if call is None:
             call = self._calls[key] = asyncio.create_task(
-                self._limited(payment, lambda: self._question(payment))
+                self._limited(payment, lambda: self._call_provider(payment))
             )
             call.add_done_callback(lambda _: self._calls.pop(key, None))
         return await asyncio.shield(call)
 
-    async def _question(self, payment: Payment) -> Answer:
-        wanted, reference = _wanted(payment), payment.pending
+    async def _call_provider(self, payment: Payment) -> Answer:
+        wanted, reference = _provider_request(payment), payment.pending
         if isinstance(wanted, Refund):
             if reference is None:
                 return await self._provider.refund(wanted)
         elif reference is None:
             return await self._provider.charge(wanted)
-        elif payment.undo or (payment.over_at and payment.over_at <= self._clock()):
+        elif payment.refund_when_charged or (payment.cancel_at and payment.cancel_at <= self._clock()):
             return await self._provider.cancel(wanted, reference)
         return await self._provider.fetch(wanted, reference)
 
@@ -260,7 +274,7 @@ class PaymentApplication(Application[Payment, datetime]):
         )
 
 
-def _wanted(payment: Payment) -> Charge | Refund:
+def _provider_request(payment: Payment) -> Charge | Refund:
     """Return what the provider is to do."""
     if payment.status == "charging":
         return Charge(
@@ -275,7 +289,7 @@ def _wanted(payment: Payment) -> Charge | Refund:
     )
 
 
-def _meant(payment: Payment, attempt: int, reference: str) -> Payment | None:
+def _payment_addressed_by(payment: Payment, attempt: int, reference: str) -> Payment | None:
     """Return the payment as it is, or was, when this is asked of the provider: its charge (0), or an attempt
     to refund it; None if there is nothing to learn."""
     if attempt:

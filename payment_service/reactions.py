@@ -44,12 +44,12 @@ def charge(payment: Payment | None, event: PaymentRequested, now: datetime) -> R
     """Start to charge the customer, once an order; a further request gets the first answer again."""
     if payment is None:
         return Reaction(_intent(event, saga=True, now=now))
-    if payment.requested_under:
-        return Reaction(payment, again=payment.requested_under)
+    if payment.request_record:
+        return Reaction(payment, again=payment.request_record)
     joined = payment.model_copy(
-        update={"saga": True, "correlation_id": event.correlation_id, "requested_under": event.event_id}
+        update={"saga": True, "correlation_id": event.correlation_id, "request_record": event.event_id}
     )
-    if payment.refund_under:
+    if payment.refund_record:
         return Reaction(joined, [_failed(joined, "refund_requested_first")])
     if payment.status == "charging":
         return Reaction(joined)
@@ -70,21 +70,27 @@ def refund(payment: Payment | None, event: PaymentRefundRequested, now: datetime
                 currency=event.currency,
                 idempotency_key=f"order-{event.order_id}",
                 refunded_amount=0,
-                refund_under=event.event_id,
+                refund_record=event.event_id,
             ),
             [PaymentRefunded(order_id=event.order_id, amount=0, currency=event.currency)],
         )
-    if payment.refund_under:
-        return Reaction(payment, again=payment.refund_under)
+    if payment.refund_record:
+        return Reaction(payment, again=payment.refund_record)
     asked = payment.model_copy(
-        update={"saga": True, "refund_under": event.event_id, "correlation_id": event.correlation_id}
+        update={"saga": True, "refund_record": event.event_id, "correlation_id": event.correlation_id}
     )
     if payment.status == "charging":
         return Reaction(
-            asked.model_copy(update={"undo": True, "try_at": now + FIRST_RETRY_AFTER, "silences": 0}),
+            asked.model_copy(
+                update={
+                    "refund_when_charged": True,
+                    "next_attempt_at": now + FIRST_RETRY_AFTER,
+                    "unanswered_attempts": 0,
+                }
+            ),
         )
     if payment.status in ("charged", "refundFailed"):
-        return Reaction(_refunding(asked.model_copy(update={"refund_failure_told": False}), now))
+        return Reaction(_refunding(asked.model_copy(update={"refund_failure_published": False}), now))
     if payment.status == "refunding":
         return Reaction(asked)
     return Reaction(asked, [_refunded(asked)])
@@ -110,11 +116,13 @@ def charge_answered(payment: Payment | None, answer: ChargeAnswer, now: datetime
         approved = payment.model_copy(
             update={"charge_id": answer.charge_id, "pending_charge": None, "actions": ()}
         )
-        if payment.status in ("declined", "void") or (payment.status == "charging" and payment.undo):
+        if payment.status in ("declined", "void") or (
+            payment.status == "charging" and payment.refund_when_charged
+        ):
             return Reaction(_refunding(approved, now))
         if payment.status == "charging":
-            charged = approved.model_copy(update={"status": "charged", "try_at": None})
-            return _answer(charged, payment.requested_under, _completed(charged))
+            charged = approved.model_copy(update={"status": "charged", "next_attempt_at": None})
+            return _answer(charged, payment.request_record, _completed(charged))
         return Reaction(payment)
     if payment.status != "charging":
         return Reaction(payment)
@@ -124,12 +132,12 @@ def charge_answered(payment: Payment | None, answer: ChargeAnswer, now: datetime
             "reason": answer.reason,
             "pending_charge": None,
             "actions": (),
-            "try_at": None,
+            "next_attempt_at": None,
         }
     )
-    if payment.undo:
-        return _answer(declined, payment.refund_under, _refunded(declined))
-    return _answer(declined, payment.requested_under, _failed(declined, answer.reason))
+    if payment.refund_when_charged:
+        return _answer(declined, payment.refund_record, _refunded(declined))
+    return _answer(declined, payment.request_record, _failed(declined, answer.reason))
 
 
 def refund_answered(
@@ -147,7 +155,7 @@ def refund_answered(
         raise OutOfOrder("an answer to a refund that nobody has asked for")
     if payment.status not in ("refunding", "refundFailed") or payment.refund_attempt != attempt:
         return Reaction(payment)
-    under = payment.refund_under or payment.requested_under
+    under = payment.refund_record or payment.request_record
     if isinstance(answer, Pending):
         waiting = payment.model_copy(update={"pending_refund": answer.reference})
         return Reaction(_asked_again_later(waiting, now))
@@ -158,23 +166,23 @@ def refund_answered(
                 "refund_id": answer.refund_id,
                 "pending_refund": None,
                 "refunded_amount": payment.amount,
-                "try_at": None,
+                "next_attempt_at": None,
             }
         )
         return _answer(refunded, under, _refunded(refunded))
-    needs_a_person = payment.refund_failure_told or attempt >= retries.attempts
+    needs_a_person = payment.refund_failure_published or attempt >= retries.attempts
     refused = payment.model_copy(
         update={
             "status": "refundFailed" if needs_a_person else "refunding",
             "reason": answer.reason,
             "pending_refund": None,
             "refund_attempt": attempt + 1,
-            "refund_failure_told": needs_a_person,
-            "try_at": now + _pause(attempt - 1, retries.first_pause, LONGEST_REFUND_PAUSE),
-            "silences": 0,
+            "refund_failure_published": needs_a_person,
+            "next_attempt_at": now + _pause(attempt - 1, retries.first_pause, LONGEST_REFUND_PAUSE),
+            "unanswered_attempts": 0,
         }
     )
-    if not needs_a_person or payment.refund_failure_told:
+    if not needs_a_person or payment.refund_failure_published:
         return Reaction(refused)
     failure = PaymentRefundFailed(
         order_id=payment.order_id, reason=answer.reason, attempts=attempt, payment_id=payment.order_id
@@ -184,17 +192,17 @@ def refund_answered(
 
 def unanswered(payment: Payment | None, now: datetime) -> Reaction[Payment]:
     """The provider has not answered in time: ask again after a pause, a longer one each time."""
-    if payment is None or payment.try_at is None:
+    if payment is None or payment.next_attempt_at is None:
         return Reaction(payment)
     return Reaction(_asked_again_later(payment, now))
 
 
-def charge_by_hand(payment: Payment | None, event: PaymentRequested, now: datetime) -> Reaction[Payment]:
+def charge_directly(payment: Payment | None, event: PaymentRequested, now: datetime) -> Reaction[Payment]:
     """Start to charge for somebody who asks over HTTP; a payment that exists is left as it is."""
     return Reaction(payment or _intent(event, saga=False, now=now))
 
 
-def refund_by_hand(payment: Payment | None, now: datetime) -> Reaction[Payment]:
+def refund_directly(payment: Payment | None, now: datetime) -> Reaction[Payment]:
     """Pay back a payment that belongs to no saga, or settle a refund that the provider had refused; once more
     changes nothing.
 
@@ -206,7 +214,7 @@ def refund_by_hand(payment: Payment | None, now: datetime) -> Reaction[Payment]:
         raise OutOfOrder("no such payment")
     if payment.status == "refundFailed":
         return Reaction(_refunding(payment, now))
-    if payment.status in ("refunding", "refunded") and (payment.refund_failure_told or not payment.saga):
+    if payment.status in ("refunding", "refunded") and (payment.refund_failure_published or not payment.saga):
         return Reaction(payment)
     if payment.saga:
         raise Refused("the payment belongs to a saga, which alone decides about it")
@@ -219,8 +227,8 @@ TRANSITIONS: dict[str, Rule] = {
     "charge_answered": Rule(charge_answered, PaymentCompleted, PaymentFailed, PaymentRefunded),
     "refund_answered": Rule(refund_answered, PaymentRefunded, PaymentRefundFailed),
     "unanswered": Rule(unanswered),
-    "charge_by_hand": Rule(charge_by_hand),
-    "refund_by_hand": Rule(refund_by_hand),
+    "charge_directly": Rule(charge_directly),
+    "refund_directly": Rule(refund_directly),
 }
 """What no event causes: the provider's answers, or a request over HTTP."""
 
@@ -238,8 +246,8 @@ def _intent(event: PaymentRequested, *, saga: bool, now: datetime) -> Payment:
         payment_method=event.payment_method,
         expires_at=event.expires_at,
         refunded_amount=0,
-        requested_under=event.event_id if saga else None,
-        try_at=now + FIRST_RETRY_AFTER,
+        request_record=event.event_id if saga else None,
+        next_attempt_at=now + FIRST_RETRY_AFTER,
     )
 
 
@@ -250,18 +258,23 @@ def _refunding(payment: Payment, now: datetime) -> Payment:
         update={
             "status": "refunding",
             "refund_attempt": max(payment.refund_attempt, 1),
-            "try_at": now + FIRST_RETRY_AFTER,
-            "silences": 0,
+            "next_attempt_at": now + FIRST_RETRY_AFTER,
+            "unanswered_attempts": 0,
         }
     )
 
 
 def _asked_again_later(payment: Payment, now: datetime) -> Payment:
     """Return the payment with the next question in a while, and one when its time is over."""
-    try_at = now + _pause(payment.silences, FIRST_RETRY_AFTER, LONGEST_PATIENCE)
-    if payment.over_at and now < payment.over_at:
-        try_at = min(try_at, payment.over_at)
-    return payment.model_copy(update={"try_at": try_at, "silences": min(payment.silences + 1, 10)})
+    next_attempt_at = now + _pause(payment.unanswered_attempts, FIRST_RETRY_AFTER, LONGEST_PATIENCE)
+    if payment.cancel_at and now < payment.cancel_at:
+        next_attempt_at = min(next_attempt_at, payment.cancel_at)
+    return payment.model_copy(
+        update={
+            "next_attempt_at": next_attempt_at,
+            "unanswered_attempts": min(payment.unanswered_attempts + 1, 10),
+        }
+    )
 
 
 def _pause(times: int, first: timedelta, longest: timedelta) -> timedelta:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from payment_service.providers.simulated import Behaviour, Rule, read_rule
+from payment_service.providers.simulated import Behaviour, ChargeRule, parse_rule
 from payment_service.providers.xendit.messages import MerchantSettings
 from payment_service.reactions import Retries
 from saga.settings import Port, Seconds, ServiceSettings
@@ -20,10 +20,10 @@ def _needed(value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
 
 
 def _rules(value: object) -> object:
-    return tuple(read_rule(text.strip()) for text in value.split(",")) if isinstance(value, str) else value
+    return tuple(parse_rule(text.strip()) for text in value.split(",")) if isinstance(value, str) else value
 
 
-Rules = Annotated[tuple[Rule, ...], NoDecode, BeforeValidator(_rules)]
+Rules = Annotated[tuple[ChargeRule, ...], NoDecode, BeforeValidator(_rules)]
 
 
 class PaymentSettings(ServiceSettings):
@@ -70,7 +70,7 @@ class PaymentSettings(ServiceSettings):
         """Return how a refused refund is tried again."""
         return Retries(self.refund_attempts, timedelta(seconds=self.refund_pause))
 
-    def shop(self) -> MerchantSettings:
+    def merchant(self) -> MerchantSettings:
         """Return what Xendit is told of whoever sells."""
         return MerchantSettings(self.xendit_return_url, self.xendit_display_name, self.xendit_country)
 

@@ -164,7 +164,7 @@ def _foreseen(event: Event, before: Aggregate | None, outcome: Outcome[Any]) -> 
 def _asks(event: Event, payment: Payment) -> bool:
     # A refund is left to the message that asked for it, and once refused to the sweeper; see the worker.
     refunds = isinstance(event, PaymentRefundRequested) and payment.refund_attempt == 1
-    return payment.status == "charging" or (payment.under_way and refunds)
+    return payment.status == "charging" or (payment.in_progress and refunds)
 
 
 @asynccontextmanager

@@ -55,19 +55,19 @@ from saga.errors import Unavailable
 log = structlog.get_logger()
 
 LONGEST_WAIT = 24 * 3600.0
-WISHES = {
+DIRECTIVES = {
     *("approve", "decline", "delay", "timeout", "outage", "pending", "expire", "unheard", "twice"),
     *("refuse-refund", "pending-refund"),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class ChargeRule:
     """What is done with which charges: `condition` is `above`, `order` or `rate`, `value` the rest."""
 
     condition: str
     value: str
-    wishes: str
+    directives: str
 
     def fits(self, charge: Charge, seed: int) -> bool:
         """Tell whether a charge is treated so."""
@@ -87,10 +87,10 @@ class Behaviour:
     decline_rate: float = 0.0
     decline_above: Decimal | None = None
     seed: int = 0
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[ChargeRule, ...] = ()
 
 
-Listener = Callable[[Notification], Awaitable[None]]
+Subscriber = Callable[[Notification], Awaitable[None]]
 
 
 class SimulatedProvider:
@@ -107,12 +107,12 @@ class SimulatedProvider:
         self._calls: Counter[str] = Counter()
         self._given: Counter[str] = Counter()
         self._down_until = 0.0
-        self._listener: Listener | None = None
-        self._notices: set[asyncio.Task[None]] = set()
+        self._subscriber: Subscriber | None = None
+        self._notifications: set[asyncio.Task[None]] = set()
 
-    def listen(self, listener: Listener) -> None:
+    def subscribe(self, subscriber: Subscriber) -> None:
         """Have notice given to somebody."""
-        self._listener = listener
+        self._subscriber = subscriber
 
     async def check(self) -> None:
         """See `Provider`."""
@@ -121,26 +121,26 @@ class SimulatedProvider:
 
     async def charge(self, charge: Charge) -> ChargeAnswer:
         """See `Provider`."""
-        wishes = self._wishes(charge)
-        await self._misbehave(charge.key, wishes)
-        if "decline" in wishes or self._declines(charge):
+        directives = self._directives(charge)
+        await self._inject_faults(charge.key, directives)
+        if "decline" in directives or self._declines(charge):
             return Declined("declined")
         for wish, end in (("pending", "paid"), ("expire", "expired")):
-            if wish in wishes:
-                return self._pending(charge.key, end, wishes[wish], _notices(wishes))
-        if "twice" in wishes:
-            self._give_notice(Notification(charge.key, _charge_id(charge.key)), 0)
+            if wish in directives:
+                return self._pending(charge.key, end, directives[wish], _notification_count(directives))
+        if "twice" in directives:
+            self._schedule_notification(Notification(charge.key, _charge_id(charge.key)), 0)
         return _charged(charge.key)
 
     async def refund(self, refund: Refund) -> RefundAnswer:
         """See `Provider`."""
         await self.check()
-        wishes = _words(refund.payment_method)
+        directives = _words(refund.payment_method)
         attempt = int(refund.key.rpartition("-")[2])
-        end = "refused" if attempt <= wishes.get("refuse-refund", 0) else "refunded"
-        if "pending-refund" in wishes:
-            seconds = wishes["pending-refund"]
-            return self._pending(refund.key, end, seconds, _notices(wishes))
+        end = "refused" if attempt <= directives.get("refuse-refund", 0) else "refunded"
+        if "pending-refund" in directives:
+            seconds = directives["pending-refund"]
+            return self._pending(refund.key, end, seconds, _notification_count(directives))
         return RefundRefused("refused") if end == "refused" else _refunded(refund.key)
 
     async def fetch(self, asked: Charge | Refund, reference: str) -> Answer:
@@ -164,22 +164,22 @@ class SimulatedProvider:
         answer = await self.fetch(charge, reference)
         return answer if isinstance(answer, Approved | Declined) else Declined("cancelled")
 
-    async def _misbehave(self, key: str, wishes: dict[str, float]) -> None:
+    async def _inject_faults(self, key: str, directives: dict[str, float]) -> None:
         started = self._first_call.setdefault(key, self._time())
         self._calls[key] += 1
-        self._down_until = max(self._down_until, started + wishes.get("outage", 0))
+        self._down_until = max(self._down_until, started + directives.get("outage", 0))
         await self.check()
-        if self._calls[key] <= wishes.get("timeout", 0):
+        if self._calls[key] <= directives.get("timeout", 0):
             await asyncio.Event().wait()
-        delay = wishes.get("delay", self._behaviour.delay)
+        delay = directives.get("delay", self._behaviour.delay)
         await asyncio.sleep(max(0.0, started + delay - self._time()))
 
-    def _wishes(self, charge: Charge) -> dict[str, float]:
-        wishes = _words(charge.payment_method)
-        for rule in self._behaviour.rules if not wishes else ():
+    def _directives(self, charge: Charge) -> dict[str, float]:
+        directives = _words(charge.payment_method)
+        for rule in self._behaviour.rules if not directives else ():
             if rule.fits(charge, self._behaviour.seed):
-                return _words(f"sim:{rule.wishes}")
-        return wishes
+                return _words(f"sim:{rule.directives}")
+        return directives
 
     def _declines(self, charge: Charge) -> bool:
         above = self._behaviour.decline_above
@@ -192,35 +192,35 @@ class SimulatedProvider:
         reference = f"pending-{end}-{round(due * 1000)}"
         while self._given[key] < notices:
             self._given[key] += 1
-            self._give_notice(
+            self._schedule_notification(
                 Notification(key, reference), max(0.0, due - self._time()) + self._given[key] - 1
             )
         return Pending(reference, _actions(reference))
 
-    def _give_notice(self, notice: Notification, after: float) -> None:
-        if self._listener is not None:
-            task = asyncio.create_task(self._tell(self._listener, notice, after))
-            self._notices.add(task)
-            task.add_done_callback(self._notices.discard)
+    def _schedule_notification(self, notification: Notification, after: float) -> None:
+        if self._subscriber is not None:
+            task = asyncio.create_task(self._tell(self._subscriber, notification, after))
+            self._notifications.add(task)
+            task.add_done_callback(self._notifications.discard)
 
-    async def _tell(self, listener: Listener, notice: Notification, after: float) -> None:
+    async def _tell(self, subscriber: Subscriber, notification: Notification, after: float) -> None:
         await asyncio.sleep(after)
         with suppress(Unavailable):  # who does not hear of it asks
-            await listener(notice)
+            await subscriber(notification)
 
 
-def read_rule(text: str) -> Rule:
+def parse_rule(text: str) -> ChargeRule:
     """Read a rule from `CONDITION:VALUE=WISH`.
 
     Raises:
         ValueError: it is not of that form; the value is not shown.
     """
-    left, _, wishes = text.partition("=")
+    left, _, directives = text.partition("=")
     condition, _, value = left.partition(":")
-    words = _words(f"sim:{wishes}")
-    if not words or words.keys() - WISHES or not _may_be_compared_with(condition, value):
+    words = _words(f"sim:{directives}")
+    if not words or words.keys() - DIRECTIVES or not _may_be_compared_with(condition, value):
         raise ValueError("a rule is CONDITION:VALUE=WISH, such as rate:0.1=timeout:1")
-    return Rule(condition, value, wishes)
+    return ChargeRule(condition, value, directives)
 
 
 def _may_be_compared_with(condition: str, value: str) -> bool:
@@ -239,22 +239,22 @@ def _words(reference: str | None) -> dict[str, float]:
     Any other reference means nothing here, and is approved.
     """
     first, *parts = (reference or "").split(":")
-    wishes: dict[str, float] = {}
+    directives: dict[str, float] = {}
     word = ""
     for part in parts if first == "sim" else []:
         try:
             number = float(part)
         except ValueError:
             word = part
-            wishes[word] = 0.0
+            directives[word] = 0.0
         else:
-            wishes[word] = min(max(0.0, number), LONGEST_WAIT)
-    return wishes
+            directives[word] = min(max(0.0, number), LONGEST_WAIT)
+    return directives
 
 
-def _notices(wishes: dict[str, float]) -> int:
+def _notification_count(directives: dict[str, float]) -> int:
     """Return how often notice is given of what becomes of something pending."""
-    return 0 if "unheard" in wishes else 2 if "twice" in wishes else 1
+    return 0 if "unheard" in directives else 2 if "twice" in directives else 1
 
 
 def _actions(reference: str) -> tuple[Action, ...]:

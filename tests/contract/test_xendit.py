@@ -25,7 +25,7 @@ from payment_service.providers.base import (
     RefundRefused,
 )
 from payment_service.providers.xendit.client import DOWN_AFTER, TRIES, XenditProvider
-from payment_service.providers.xendit.messages import MerchantSettings, read_notice
+from payment_service.providers.xendit.messages import MerchantSettings, parse_notification
 from tests.support.xendit import KEY, StandIn, XenditError, stand_in
 
 SHOP = MerchantSettings(return_url="https://shop.example/back", display_name="Tea", country="ID")
@@ -295,10 +295,10 @@ class TestTrouble:
             await impatient.charge(charge())
         with pytest.raises(NoAnswer, match="duplicate_error"):
             await provider.charge(charge())
-        notice = read_notice(xendit.payment_event(xendit.only()))
-        assert notice is not None
-        assert notice.key == "order-o-1"
-        assert await provider.fetch(charge(), notice.reference) == Approved(notice.reference)
+        notification = parse_notification(xendit.payment_event(xendit.only()))
+        assert notification is not None
+        assert notification.key == "order-o-1"
+        assert await provider.fetch(charge(), notification.reference) == Approved(notification.reference)
 
     async def test_silence_is_no_answer(self, impatient: XenditProvider, xendit: StandIn) -> None:
         xendit.trouble = [SILENT]
@@ -431,14 +431,14 @@ class TestNotices:
     async def test_a_payment(self, provider: XenditProvider, xendit: StandIn) -> None:
         reference = (await pending(provider)).reference
         event = xendit.payment_event(xendit.only(), "payment_request.expiry")
-        assert read_notice(event) == Notification("order-o-1", reference)
+        assert parse_notification(event) == Notification("order-o-1", reference)
 
     async def test_a_refund_wherever_its_data_is(self, provider: XenditProvider, xendit: StandIn) -> None:
         put_off = await provider.refund(refund(await charged(provider)))
         assert isinstance(put_off, Pending)
         event = xendit.refund_event(xendit.decide_refund("SUCCEEDED"))
-        assert read_notice(event) == Notification("refund-o-1-1", put_off.reference)
-        assert read_notice(event["data"]) == Notification("refund-o-1-1", put_off.reference)
+        assert parse_notification(event) == Notification("refund-o-1-1", put_off.reference)
+        assert parse_notification(event["data"]) == Notification("refund-o-1-1", put_off.reference)
 
     @pytest.mark.parametrize(
         "event",
@@ -455,4 +455,4 @@ class TestNotices:
         ids=str,
     )
     def test_what_is_none(self, event: object) -> None:
-        assert read_notice(event) is None
+        assert parse_notification(event) is None

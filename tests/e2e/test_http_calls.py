@@ -74,7 +74,7 @@ async def test_a_hold_without_a_price_waits_for_a_saga_that_takes_it_over(
     order_id = await reserve(system, product)
     assert (await system.get(f"{system.at.order}/orders/{order_id}"))["status"] == 404
     request = {"type": "InventoryReservationRequested", "orderId": order_id, "totalAmount": "12.50"}
-    await system.publish_by_hand(json.dumps({**reservation(product), **request}))
+    await system.publish_manually(json.dumps({**reservation(product), **request}))
     await system.until_status(order_id, "confirmed")
     await check_all_confirmed(system, product, [order_id], 1)
 
@@ -91,7 +91,7 @@ async def test_a_payment_made_over_http_and_the_sagas_are_one(
     if first == "payment":
         made = await system.post(f"{system.at.payment}/payments", body)
         assert (made.status_code, made.json()["status"]) == (202, "charged")
-    await system.publish_by_hand(json.dumps({**reservation(product), **request}))
+    await system.publish_manually(json.dumps({**reservation(product), **request}))
     await system.until_status(order_id, "confirmed")
     again = await system.post(f"{system.at.payment}/payments", body)
     assert (again.status_code, again.json()["status"]) == (202, "charged")

@@ -146,10 +146,10 @@ async def test_a_message_published_by_hand_starts_a_saga_and_twice_is_once(syste
         "items": [{"productId": product, "quantity": 2}],
         "totalAmount": "25.00",
     }
-    await system.publish_by_hand(json.dumps(payload))
-    await system.publish_by_hand(json.dumps({**payload, "totalAmount": 25.0}))
+    await system.publish_manually(json.dumps(payload))
+    await system.publish_manually(json.dumps({**payload, "totalAmount": 25.0}))
     assert (await system.ended(order_id))["status"] == "confirmed"
-    await system.publish_by_hand(json.dumps(payload))
+    await system.publish_manually(json.dumps(payload))
     following = await system.ended(await system.place(product, 1))
     assert following["status"] == "confirmed"
     assert await system.levels(product) == {"north": (2, 0, 3)}
@@ -158,7 +158,7 @@ async def test_a_message_published_by_hand_starts_a_saga_and_twice_is_once(syste
 
 async def test_a_bad_message_published_by_hand_stops_nobody(system: System) -> None:
     before = await system.dead_letters()
-    await system.publish_by_hand('{"type":"InventoryReservationRequested","orderId":"o-1"}')
+    await system.publish_manually('{"type":"InventoryReservationRequested","orderId":"o-1"}')
     product = await system.stock(north=1)
     assert (await system.ended(await system.place(product)))["status"] == "confirmed"
     after = await system.dead_letters()

@@ -172,7 +172,7 @@ def publish_badly(broker: Broker, product: str) -> None:
         f'{{"card": "{CARD}", "{SECRET}"',
     ]
     for body in bodies:
-        broker.publish_by_hand("order.events", "InventoryReservationRequested", body)
+        broker.publish_manually("order.events", "InventoryReservationRequested", body)
 
 
 async def tapped(client: Client) -> str:

@@ -203,9 +203,9 @@ async def test_the_publisher_starts_sagas_also_from_the_management_ui(defined: B
         channel = await connection.channel()
         for key in (REQUEST, f"{REQUEST}.o-1"):
             await published("order.events", key, user_id=PUBLISHER)(channel)
-    assert publisher.publish_by_hand("order.events", REQUEST, "{}")
+    assert publisher.publish_manually("order.events", REQUEST, "{}")
     with pytest.raises(httpx.HTTPStatusError):
-        publisher.publish_by_hand("order.events", "PaymentRequested", "{}")
+        publisher.publish_manually("order.events", "PaymentRequested", "{}")
 
 
 async def test_a_command_that_is_refused_says_so_in_one_line(defined: Broker) -> None:

@@ -393,7 +393,7 @@ async def test_what_was_dropped_can_be_published_again_through_the_management_ap
     (line,) = result.stdout.splitlines()
     dropped = json.loads(line)
     assert dropped["payload_encoding"] == "string"
-    assert module_broker.publish_by_hand(
+    assert module_broker.publish_manually(
         dropped["exchange"], dropped["routing_key"], dropped["payload"], dropped["properties"]
     )
     confirmed = await shop.order.receive_a(InventoryConfirmed, order_id)

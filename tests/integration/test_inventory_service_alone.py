@@ -393,7 +393,7 @@ async def test_a_request_published_twice_by_hand_is_answered_with_the_same_event
     )
     answers = []
     for _ in range(2):
-        assert module_broker.publish_by_hand("order.events", "InventoryReservationRequested", payload)
+        assert module_broker.publish_manually("order.events", "InventoryReservationRequested", payload)
         answers.append(await shop.order.receive_a(InventoryReserved, order_id))
     assert answers[0] == answers[1]
     assert answers[0].causation_id

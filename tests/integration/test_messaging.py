@@ -465,7 +465,7 @@ async def test_a_bad_message_with_odd_properties_is_put_away_like_any_other(
     }
     async with serving(broker, Confirming()) as rabbit:
         await reading(rabbit)
-        broker.publish_by_hand("order.events", KEY, "{", odd)
+        broker.publish_manually("order.events", KEY, "{", odd)
         await ask(client, request())
         assert (await asker.receive()).order_id == "o-1"
         dead = await client.get("inventory_service.dead")

@@ -222,7 +222,7 @@ async def test_an_order_is_adopted_from_a_request_published_by_hand(
         '"items":[{"productId":"tea","quantity":2}],"totalAmount":25}'
     )
     for _ in range(2):
-        assert module_broker.publish_by_hand("order.events", "InventoryReservationRequested", payload)
+        assert module_broker.publish_manually("order.events", "InventoryReservationRequested", payload)
         await others.inventory.receive_a(InventoryReservationRequested, "by-hand-1")
     await until_it_is(service, "by-hand-1", "pending")
     await others.reserve("by-hand-1")

@@ -81,7 +81,7 @@ async def test_a_payment_is_approved(till: PaymentDriver) -> None:
         "expiresAt": None,
         "pending": None,
         "actions": [],
-        "tryAt": None,
+        "nextAttemptAt": None,
         "refundId": None,
         "refundedAmount": "0.00",
         "refundAttempt": 0,
@@ -372,7 +372,7 @@ async def test_a_request_published_twice_by_hand_is_charged_once(
     )
     answers = []
     for _ in range(2):
-        assert module_broker.publish_by_hand("order.events", "PaymentRequested", payload)
+        assert module_broker.publish_manually("order.events", "PaymentRequested", payload)
         answers.append(await till.order.receive_a(PaymentCompleted, order_id))
     assert answers[0] == answers[1]
     assert answers[0].amount == Decimal("0.1")

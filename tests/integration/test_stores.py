@@ -26,7 +26,7 @@ from inventory_service.application import InventoryApplication
 from inventory_service.mongo_store import InventoryStore, ReservationUnitOfWork
 from inventory_service.reactions import ReservationContext
 from inventory_service.reservation import Reservation
-from inventory_service.stock import Move, Stock, Warehouse
+from inventory_service.stock import Stock, StockMove, Warehouse
 from order_service.mongo_store import OrderStore
 from order_service.order import Order
 from payment_service.mongo_store import PaymentStore
@@ -440,7 +440,7 @@ def calls(client: AsyncIOMotorClient[Document]) -> dict[str, Call]:
     hold: LoadedAggregate[Reservation] = LoadedAggregate(request.order_id)
     move_into(hold, request)
     unit = ReservationUnitOfWork({hold.key: hold}, ReservationContext(Stock(), START, HOLD))
-    unit.context.stock.apply([Move(("berlin", "tea"), available=-1, reserved=1)])
+    unit.context.stock.apply([StockMove(("berlin", "tea"), available=-1, reserved=1)])
 
     async def publish() -> None:
         await things.published({"a": ["some-id"]})

@@ -48,7 +48,7 @@ from verification.simulation.store import MemoryAggregates, Row
 
 Patch = pytest.MonkeyPatch
 ANYTHING = EVENT_TYPES.values()
-PURSUE = PaymentApplication._pursue
+PURSUE = PaymentApplication._drive_to_answer
 
 
 def put(patch: Patch, table: dict[Any, Rule], key: object, react: Callable[..., Any]) -> None:
@@ -201,7 +201,9 @@ def keep_what_is_approved_late(patch: Patch) -> None:
 
 def forget_to_undo_what_is_under_way(patch: Patch) -> None:
     def answered(payment: Payment, answer: ChargeAnswer, now: datetime) -> Reaction[Payment]:
-        return payments.charge_answered(payment.model_copy(update={"undo": False}), answer, now)
+        return payments.charge_answered(
+            payment.model_copy(update={"refund_when_charged": False}), answer, now
+        )
 
     put(patch, payments.TRANSITIONS, "charge_answered", answered)
 
@@ -245,7 +247,7 @@ def never_ask_about_what_is_pending(patch: Patch) -> None:
     async def pursue(self: PaymentApplication, payment: Payment) -> Payment:
         return payment if payment.pending else await PURSUE(self, payment)
 
-    patch.setattr(PaymentApplication, "_pursue", pursue)
+    patch.setattr(PaymentApplication, "_drive_to_answer", pursue)
 
 
 def refund_what_is_pending_with_another_key(patch: Patch) -> None:
@@ -260,7 +262,7 @@ def refund_what_is_pending_with_another_key(patch: Patch) -> None:
 
 
 def charge_under_a_new_key(patch: Patch) -> None:
-    patch.setattr(Payment, "charge_key", property(lambda self: f"order-{self.silences}"))
+    patch.setattr(Payment, "charge_key", property(lambda self: f"order-{self.unanswered_attempts}"))
 
 
 def as_reserved(order: Order | None) -> Order | None:

@@ -51,7 +51,7 @@ class Broker:
         async with connection:
             yield Client(connection, await connection.channel(on_return_raises=True))
 
-    def publish_by_hand(
+    def publish_manually(
         self, exchange: str, routing_key: str, payload: str, properties: dict[str, Any] | None = None
     ) -> bool:
         """Publish as the management UI does; return whether any queue took it."""

@@ -107,7 +107,7 @@ def reservation(**changes: Any) -> Reservation:
         currency="USD",
         lines=LINES,
         expires_at=LATER,
-        requested_under="e-request",
+        request_record="e-request",
     )
     return held.model_copy(update=changes)
 
@@ -123,8 +123,8 @@ def payment(**changes: Any) -> Payment:
         currency="USD",
         idempotency_key="order-o-1",
         refunded_amount=0,
-        requested_under="e-request",
-        try_at=NOW,
+        request_record="e-request",
+        next_attempt_at=NOW,
     )
     return charging.model_copy(update=changes)
 
@@ -140,10 +140,10 @@ WAREHOUSES = {
 
 def stock(**tea: int) -> Stock:
     """Return stock with so much tea at each of the named warehouses: `stock(berlin=5, paris=2)`."""
-    return Stock(free={(name, "tea"): units for name, units in tea.items()}, warehouses=WAREHOUSES)
+    return Stock(available={(name, "tea"): units for name, units in tea.items()}, warehouses=WAREHOUSES)
 
 
-def world(now: datetime = NOW, **tea: int) -> ReservationContext:
+def context(now: datetime = NOW, **tea: int) -> ReservationContext:
     """Return what inventory's reactions look at, with so much tea at each warehouse (10 in Berlin)."""
     return ReservationContext(stock=stock(**(tea or {"berlin": 10})), now=now, default_hold=HOLD)
 

@@ -137,7 +137,7 @@ class System:
         """Return what the audit says of everything, while it may be moving."""
         return await asyncio.to_thread(audit, self._databases, settled_for=timedelta(seconds=1))
 
-    async def publish_by_hand(self, payload: str, exchange: str = "order.events") -> None:
+    async def publish_manually(self, payload: str, exchange: str = "order.events") -> None:
         """Publish as the management UI does: a routing key and a payload, nothing else."""
         answer = await self._http.post(
             f"{self.at.management}/api/exchanges/{self._vhost}/{exchange}/publish",

@@ -19,7 +19,7 @@ from events.catalogue import INVENTORY, ORDER, PAYMENT
 from inventory_service.mongo_store import LEVEL_NUMBERS
 from inventory_service.reservation import Reservation
 from inventory_service.stock import StockKey
-from order_service.order import TERMINAL, Order, Status
+from order_service.order import TERMINAL, Order, OrderStatus
 from payment_service.payment import Payment
 from saga.mongodb.aggregates import connect, database
 from saga.reactions.store import Document
@@ -28,7 +28,7 @@ from verification.invariants.case import Case, Kept, Unreadable, kept
 from verification.invariants.rules import Finding
 
 BATCH = 2000
-UNFINISHED = [status for status in get_args(Status) if status not in (*TERMINAL, "refundPending")]
+UNFINISHED = [status for status in get_args(OrderStatus) if status not in (*TERMINAL, "refundPending")]
 GARBAGE = 200_000
 """Objects that may gather before it is looked for garbage among them."""
 ANSWER_SECONDS = 60.0

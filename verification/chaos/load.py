@@ -11,7 +11,7 @@ from operations.endpoints import Endpoints
 from operations.errors import CommandFailed
 from operations.sample_stock import WAREHOUSES, Level
 from order_service.application import order_id_for
-from verification.scenarios.stories import post_by_hand
+from verification.scenarios.stories import post_manually
 
 AGAIN = 0.5
 """Seconds until a customer who was not heard tries again."""
@@ -30,7 +30,7 @@ class OrderProfile:
     items: tuple[Json, ...]
     options: Mapping[str, object] = field(default_factory=dict)
     cancelled: bool = False
-    by_hand: bool = False
+    published_manually: bool = False
 
 
 def _item(product: str, quantity: int, warehouse: str | None = None) -> Json:
@@ -59,7 +59,7 @@ WAYS = (
         (_item("coffee", 1),),
         {"paymentMethod": "sim:delay:3:refuse-refund:1:pending-refund:1", "expiresIn": 2},
     ),
-    OrderProfile("by hand", 10, (_item("coffee", 1),), by_hand=True),
+    OrderProfile("by hand", 10, (_item("coffee", 1),), published_manually=True),
 )
 
 
@@ -101,7 +101,7 @@ class Workload:
 
     async def _customer(self, number: int, way: OrderProfile, accepted: Callable[[], None]) -> None:
         key = f"chaos-{self._seed}-{number}"
-        order_id = key if way.by_hand else order_id_for(key)
+        order_id = key if way.published_manually else order_id_for(key)
         body: Json = {"userId": "chaos", "items": list(way.items), "totalAmount": "12.50", **way.options}
         await _insist(lambda: self._heard(way, key, order_id, body))
         if order_id in self.accepted:
@@ -112,8 +112,8 @@ class Workload:
 
     async def _heard(self, way: OrderProfile, key: str, order_id: str, body: Json) -> bool:
         try:
-            if way.by_hand:
-                await post_by_hand(self._at, {"orderId": order_id, **body})
+            if way.published_manually:
+                await post_manually(self._at, {"orderId": order_id, **body})
             else:
                 await self._services.place(body, key)
         except RequestFailed as error:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from events.fields import format_money
 from inventory_service.reservation import Reservation
 from inventory_service.stock import StockKey
-from verification.invariants.case import Case, by_hand
+from verification.invariants.case import Case, direct
 from verification.invariants.rules import Finding, When, resting, taken
 
 
@@ -21,9 +21,9 @@ class Money:
     confirmed: Decimal = Decimal(0)
     resting: Decimal = Decimal(0)
     """Taken for orders whose refund a person has to settle."""
-    under_way: Decimal = Decimal(0)
+    in_progress: Decimal = Decimal(0)
     """Taken for orders that have not ended."""
-    by_hand: Decimal = Decimal(0)
+    direct: Decimal = Decimal(0)
     """Taken over HTTP, for no order; not part of the others."""
 
 
@@ -43,20 +43,20 @@ class MoneyBook:
         payment = case.payment.state
         book = self.by_currency[payment.currency]
         if not payment.saga:
-            book.by_hand += taken(payment)
+            book.direct += taken(payment)
             return
         book.charged += payment.amount if payment.charge_id else 0
         book.refunded += payment.refunded_amount
         if resting(case):
             book.resting += taken(payment)
-        elif payment.under_way or _unfinished(case, when):
-            book.under_way += taken(payment)
+        elif payment.in_progress or _unfinished(case, when):
+            book.in_progress += taken(payment)
 
     def findings(self) -> Iterator[Finding]:
         """Say where money was taken for nothing, or not taken for something."""
         for currency, book in sorted(self.by_currency.items()):
             kept = book.charged - book.refunded
-            unanswered_requests = book.confirmed + book.resting + book.under_way
+            unanswered_requests = book.confirmed + book.resting + book.in_progress
             if kept != unanswered_requests:
                 yield Finding(
                     "money adds up",
@@ -88,7 +88,7 @@ class StockBook:
 
     held: Counter[StockKey] = field(default_factory=Counter)
     allocated: Counter[StockKey] = field(default_factory=Counter)
-    by_hand: Counter[StockKey] = field(default_factory=Counter)
+    direct: Counter[StockKey] = field(default_factory=Counter)
     """Units among these that belong to no saga."""
 
     def add(self, reservation: Reservation) -> None:
@@ -99,8 +99,8 @@ class StockBook:
         for line in reservation.lines:
             place = (line.warehouse_id, line.product_id)
             units[place] += line.quantity
-            if by_hand(reservation):
-                self.by_hand[place] += line.quantity
+            if direct(reservation):
+                self.direct[place] += line.quantity
 
     @property
     def places(self) -> set[StockKey]:

@@ -53,7 +53,7 @@ class Case:
     @property
     def stock(self) -> Reservation | None:
         """The reservation, if it is a saga's: neither made nor allocated by hand."""
-        if self.reservation is None or by_hand(self.reservation.state):
+        if self.reservation is None or direct(self.reservation.state):
             return None
         return self.reservation.state
 
@@ -63,12 +63,12 @@ class Case:
         return self.payment.state if self.payment and self.payment.state.saga else None
 
 
-def by_hand(reservation: Reservation) -> bool:
+def direct(reservation: Reservation) -> bool:
     """Return whether the stock was taken over HTTP, so that no saga owns it.
 
     A saga that asks for what was allocated by hand is refused, and the stock stays allocated.
     """
-    return not reservation.saga or (reservation.status == "allocated" and not reservation.confirmed_under)
+    return not reservation.saga or (reservation.status == "allocated" and not reservation.confirmation_record)
 
 
 def kept(document: Document, model: type[M]) -> Kept[M]:

@@ -81,7 +81,7 @@ def forgotten(case: Case) -> bool:
     """
     if case.order or case.payment or case.reservation is None:
         return False
-    return case.reservation.state.turned_away
+    return case.reservation.state.rejected_or_expired
 
 
 def taken(payment: Payment | None) -> Decimal:
@@ -107,7 +107,7 @@ def _provider_is_asked(order: Order, payment: Payment | None) -> bool:
     That it is asked again and again is watched by the payment's own rule.
     """
     waits_for_money = order.status == "compensating" and {*order.awaiting} <= {"payment", "refund"}
-    return waits_for_money and payment is not None and payment.under_way
+    return waits_for_money and payment is not None and payment.in_progress
 
 
 def _one_last_event(case: Case, when: When) -> Iterator[str]:
@@ -158,7 +158,7 @@ def _money_goes_with_the_order(case: Case, when: When) -> Iterator[str]:
     status = payment.status if payment else "missing"
     if order.status == "refundPending" and status not in ("refundFailed", "refunding", "refunded"):
         yield f"rests until it is refunded, and its payment is {status}"
-    if not order.terminal or resting(case) or (payment and payment.under_way):
+    if not order.terminal or resting(case) or (payment and payment.in_progress):
         return
     expected = order.total_amount if order.status == "confirmed" else Decimal(0)
     if taken(payment) != expected:
@@ -185,9 +185,9 @@ def _one_charge(case: Case, when: When) -> Iterator[str]:
 
 
 def _payment_finishes(case: Case, when: When) -> Iterator[str]:
-    if case.payment and case.payment.state.under_way:
+    if case.payment and case.payment.state.in_progress:
         payment = case.payment.state
-        if when.overdue(payment.try_at or case.payment.updated_at):
+        if when.overdue(payment.next_attempt_at or case.payment.updated_at):
             yield f"has a payment that is still {payment.status}"
     if case.order and case.order.state.status == "refundPending" and case.money:
         status, since = case.money.status, (case.payment or case.order).updated_at

@@ -149,4 +149,4 @@ def _stock_of(order: Order, reservation: Reservation | None) -> str | None:
 
 def _sold(reservation: Reservation | None) -> bool:
     # What was allocated over HTTP is not the saga's, which was told that it holds nothing.
-    return bool(reservation and reservation.status == "allocated" and reservation.confirmed_under)
+    return bool(reservation and reservation.status == "allocated" and reservation.confirmation_record)

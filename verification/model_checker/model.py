@@ -139,18 +139,18 @@ class Ground:
             PaymentRequested(order_id=ORDER_ID, user_id="u-1", amount=price, idempotency_key="by-hand")
             for price in PRICES.values()
         ]
-        self.by_hand = {
-            "adopt": self._published_by_hand("hand-adopted", _request("tea", 2)),
-            "same": self._published_by_hand("hand-same", _request("tea", 2)),
-            "other": self._published_by_hand("hand-other", _request("coffee", 1)),
-            "release": self._published_by_hand(
-                "hand-release", InventoryReleaseRequested(order_id=ORDER_ID, reason="by_hand")
+        self.published_manually = {
+            "adopt": self._published_manually("hand-adopted", _request("tea", 2)),
+            "same": self._published_manually("hand-same", _request("tea", 2)),
+            "other": self._published_manually("hand-other", _request("coffee", 1)),
+            "release": self._published_manually(
+                "hand-release", InventoryReleaseRequested(order_id=ORDER_ID, reason="published_manually")
             ),
         }
 
     def start(self) -> State:
         """Return the state in which nothing has happened."""
-        flight = self.copies([self.by_hand["adopt"]]) if "adopt" in self.index else ()
+        flight = self.copies([self.published_manually["adopt"]]) if "adopt" in self.index else ()
         return State(
             0,
             0,
@@ -243,7 +243,7 @@ class Ground:
         together = tuple(sorted(flight + more)) if more else flight
         return self._flights.setdefault(together, together)
 
-    def _published_by_hand(self, event_id: str, event: Event) -> int:
+    def _published_manually(self, event_id: str, event: Event) -> int:
         return self.events.number(with_defaults(event.model_copy(update={"event_id": event_id}), NOON))
 
 
@@ -272,5 +272,5 @@ def _hold(product: str, quantity: int, price: Decimal | None = None) -> Hold:
         currency="USD",
         expires_in=None,
         payment_method=None,
-        recorded_under=transition_id(INVENTORY, ORDER_ID, "held_by_hand"),
+        recorded_under=transition_id(INVENTORY, ORDER_ID, "hold_directly"),
     )

@@ -85,10 +85,10 @@ class SingleOrderModel(Ground):
             return
         if payment.status == "refundFailed" or "charge" in self.index:
             effect = self.payments.transit(
-                state.payment, "refund_by_hand", occasion=f"-{payment.refund_attempt}"
+                state.payment, "refund_directly", occasion=f"-{payment.refund_attempt}"
             )
             yield from self._transition(state, 2, effect, "somebody has the payment REFUNDED", fair=False)
-        if payment.under_way or payment.status == "refundFailed":
+        if payment.in_progress or payment.status == "refundFailed":
             yield from self._decisions(state, payment)
 
     def _decisions(self, state: State, payment: Payment) -> Iterator[Move]:
@@ -106,7 +106,7 @@ class SingleOrderModel(Ground):
             return
         for word in ("approved", "declined") if charging else ("refunded", "refused"):
             if word != "refused":
-                yield self._decision(state, payment, key, word, fair=payment.under_way, left=state.left)
+                yield self._decision(state, payment, key, word, fair=payment.in_progress, left=state.left)
             elif self.may(state, "refuse"):
                 left = self.spent(state, "refuse")
                 yield self._decision(state, payment, key, word, fair=False, left=left)
@@ -127,7 +127,7 @@ class SingleOrderModel(Ground):
         if payment is None:
             return
         left = self.spent(state, "late")
-        if payment.under_way:
+        if payment.in_progress:
             effect = self.payments.run(state.payment, "unanswered", lambda: self._worker._unanswered(payment))
             yield from self._transition(state, 2, effect, "the provider is SILENT", fair=False, left=left)
         for key, word, _ in self.providers[state.provider]:
@@ -179,7 +179,7 @@ class SingleOrderModel(Ground):
             yield from self._fault(state, 1, effect, "expiry", "the hold EXPIRES")
         for name in ("same", "other", "release"):
             if self.may(state, name):
-                event = self.by_hand[name]
+                event = self.published_manually[name]
                 flight = self.flight(state.flight, self.copies([event]))
                 after = state._replace(flight=flight, left=self.spent(state, name))
                 yield Move(False, (f"somebody PUBLISHES {{}} by hand ({name})", (event,)), after)
@@ -197,18 +197,18 @@ class SingleOrderModel(Ground):
         """What somebody does past the saga, as far as the services let him."""
         if self.may(state, "charge"):
             for charge in self.charges:
-                effect = self.payments.transit(state.payment, "charge_by_hand", charge)
+                effect = self.payments.transit(state.payment, "charge_directly", charge)
                 text = f"somebody CHARGES {charge.amount} over HTTP"
                 yield from self._fault(state, 2, effect, "charge", text)
         if self.may(state, "hold"):
             for hold in self.holds:
                 effect = self.reservations.transit(
-                    state.reservation, "held_by_hand", hold, levels=state.levels
+                    state.reservation, "hold_directly", hold, levels=state.levels
                 )
                 text = f"somebody HOLDS {hold.items[0].product_id} over HTTP, price: {hold.total_amount}"
                 yield from self._fault(state, 1, effect, "hold", text)
         elif "hold" in self.index:
-            for name in ("confirmed_by_hand", "released_by_hand"):
+            for name in ("confirm_directly", "release_directly"):
                 effect = self.reservations.transit(state.reservation, name, levels=state.levels)
                 yield from self._transition(state, 1, effect, f"over HTTP: {name}", fair=False)
 

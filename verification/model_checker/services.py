@@ -78,7 +78,7 @@ class Slot:
         if not self.levels:
             return UnitOfWork({ORDER_ID: self.entry}, self.now)
         stock = Stock(
-            free={(WAREHOUSE, product): available for product, available, *_ in self.levels},
+            available={(WAREHOUSE, product): available for product, available, *_ in self.levels},
             warehouses={WAREHOUSE: Warehouse(warehouse_id=WAREHOUSE, location=WAREHOUSES[WAREHOUSE])},
         )
         return ReservationUnitOfWork({ORDER_ID: self.entry}, ReservationContext(stock, self.now, HOLD))

@@ -126,14 +126,14 @@ async def place_and_cancel(stage: DemoRun, story: Scenario) -> str:
     return order_id
 
 
-async def publish_by_hand(stage: DemoRun, story: Scenario) -> str:
+async def publish_manually(stage: DemoRun, story: Scenario) -> str:
     """Publish the request as an operator would in the management UI, with nothing but the fields."""
     order_id = f"{stage.prefix}-by-hand"
-    await post_by_hand(stage.endpoints, {"orderId": order_id, **stage.body(story)})
+    await post_manually(stage.endpoints, {"orderId": order_id, **stage.body(story)})
     return order_id
 
 
-async def post_by_hand(at: Endpoints, request: Json) -> None:
+async def post_manually(at: Endpoints, request: Json) -> None:
     """Publish a request for a reservation over the broker's management API, confirmed.
 
     Raises:
@@ -225,7 +225,7 @@ STORIES = (
         about="a bare InventoryReservationRequested through the broker's management API starts an order",
         takes={"tea": 2},
         total=Decimal("25.00"),
-        start=publish_by_hand,
+        start=publish_manually,
         status="confirmed",
         events=CONFIRMED,
         warehouses=1,

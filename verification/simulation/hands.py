@@ -59,14 +59,14 @@ class ManualOperations:
             currency=DEFAULT_CURRENCY,
             expires_in=dice.choice(LONG_HOLDS if self._outside.pace.nudge else (2, 5, 10)),
             payment_method=None,
-            recorded_under=transition_id(INVENTORY, order_id, "held_by_hand"),
+            recorded_under=transition_id(INVENTORY, order_id, "hold_directly"),
         )
-        if not await self._transit("held_by_hand", order_id, hold):
+        if not await self._transit("hold_directly", order_id, hold):
             return
         if price is not None:
             self._people.promised.add(order_id)
         await asyncio.sleep(dice.uniform(0, 6))
-        if change := dice.choice(("confirmed_by_hand", "released_by_hand", None)):
+        if change := dice.choice(("confirm_directly", "release_directly", None)):
             await self._transit(change, order_id)
 
     async def pay(self, order_id: str, at: float) -> None:
@@ -74,18 +74,18 @@ class ManualOperations:
         await asyncio.sleep(at)
         dice = self._dice
         request = PaymentRequested(
-            event_id=transition_id(PAYMENT, order_id, "charge_by_hand"),
+            event_id=transition_id(PAYMENT, order_id, "charge_directly"),
             order_id=order_id,
             user_id="u-1",
             amount=Decimal(dice.randint(100, 9999)) / 100,
             currency=DEFAULT_CURRENCY,
             idempotency_key=f"by-hand-{order_id}",
         )
-        self._outside.paid_by_hand.add(order_id)
-        await self._insist(PAYMENT, lambda replica: replica.payments.charge_by_hand(request))
+        self._outside.paid_directly.add(order_id)
+        await self._insist(PAYMENT, lambda replica: replica.payments.charge_directly(request))
         await asyncio.sleep(dice.uniform(0, 6))
         if dice.random() < 0.5:
-            await self._insist(PAYMENT, lambda replica: replica.payments.refund_by_hand(order_id))
+            await self._insist(PAYMENT, lambda replica: replica.payments.refund_directly(order_id))
 
     async def poison(self, number: int, at: float) -> None:
         """Publish what nobody can handle."""
@@ -131,7 +131,7 @@ class ManualOperations:
         ]
         if times:
             times.append(wait)
-        notices = (self._give_notice(Notification(key, reference), after) for after in times)
+        notices = (self._schedule_notification(Notification(key, reference), after) for after in times)
         await asyncio.gather(self._decide(asked, reference, wait), *notices)
 
     async def _decide(self, asked: Charge | Refund, reference: str, after: float) -> None:
@@ -139,10 +139,10 @@ class ManualOperations:
         answer = self._outside.ledger.decide(asked, reference)
         self._people.note(f"the provider decides on {asked.key}: {answer}")
 
-    async def _give_notice(self, notice: Notification, after: float) -> None:
+    async def _schedule_notification(self, notice: Notification, after: float) -> None:
         await asyncio.sleep(after)
         self._outside.adversary.count("notice")
-        await self._insist(PAYMENT, lambda replica: replica.payments.hear(notice))
+        await self._insist(PAYMENT, lambda replica: replica.payments.handle_notification(notice))
 
     async def _answer(self, replica: Replica, charge: Charge, answer: ChargeAnswer) -> None:
         payment = await replica.payments.store.get(charge.key.removeprefix("order-"))

@@ -108,13 +108,13 @@ def _stock_goes_with_orders(
             order.status != "confirmed"
             and reservation
             and status == "allocated"
-            and reservation.confirmed_under
+            and reservation.confirmation_record
         ):
             yield f"{key} is {order.status}, and its stock is allocated"
     wiped = "wipe" in outside.adversary.struck
     for key in sorted(reservations.keys() - orders.keys()):
         # A refusal that the broker has lost before anybody else has heard of the order changes nothing.
-        if reservations[key].saga and not (wiped and reservations[key].turned_away):
+        if reservations[key].saga and not (wiped and reservations[key].rejected_or_expired):
             yield f"the reservation {key} belongs to no order"
 
 
@@ -137,7 +137,7 @@ def _money_adds_up(
 ) -> Iterator[str]:
     ledger = outside.ledger
     yield from ledger.broken
-    known = {f"order-{key}" for key in orders.keys() | outside.paid_by_hand}
+    known = {f"order-{key}" for key in orders.keys() | outside.paid_directly}
     for key in sorted(ledger.charges.keys() - known):
         yield f"the provider was asked for a charge {key} of no order"
     for key in sorted(orders.keys() | payments.keys()):
@@ -147,7 +147,7 @@ def _money_adds_up(
         late = f"order-{key}" in ledger.approved_late
         if order and order.status == "refundPending" and status != "refundFailed":
             yield f"{key} rests until it is refunded, and its payment is {status}"
-        elif kept != (expected := _to_be_kept(order, payment, key in outside.paid_by_hand or late)):
+        elif kept != (expected := _to_be_kept(order, payment, key in outside.paid_directly or late)):
             yield f"{key} is {order and order.status}, and the provider keeps {kept} in place of {expected}"
 
 

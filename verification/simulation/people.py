@@ -86,7 +86,7 @@ class Clients:
                 return
             await asyncio.sleep(self._adversary.dice.uniform(0.1, 2))
 
-    async def publish_by_hand(self, request: InventoryReservationRequested, at: float) -> None:
+    async def publish_manually(self, request: InventoryReservationRequested, at: float) -> None:
         """Publish a request as somebody does in the broker's management UI, with an id or without."""
         await asyncio.sleep(at)
         dice = self._adversary.dice
@@ -105,7 +105,7 @@ class Clients:
         await asyncio.sleep(at)
         for _ in range(TRIES):
             with suppress(Unavailable, HungUp, OutOfOrder, Refused):
-                await self.ask(PAYMENT, lambda replica: replica.payments.refund_by_hand(order_id))
+                await self.ask(PAYMENT, lambda replica: replica.payments.refund_directly(order_id))
                 self.note(f"has {order_id} refunded")
                 return
             await asyncio.sleep(self._adversary.dice.uniform(1, 9))

@@ -74,7 +74,7 @@ class Environment:
     pace: RateLimit
     tables: dict[str, Table] = field(default_factory=lambda: {service: {} for service in SERVICES})
     shelves: Shelves = field(default_factory=Shelves)
-    paid_by_hand: set[str] = field(default_factory=set)
+    paid_directly: set[str] = field(default_factory=set)
     """Orders that somebody has charged the customer for over HTTP."""
     deadly: dict[str, str] = field(default_factory=dict)
     """Events that kill whoever handles them: the id, and at which service."""
@@ -94,7 +94,7 @@ class Environment:
         return {
             key
             for key, state in states.items()
-            if not isinstance(state, Reservation) or (state.saga and not state.turned_away)
+            if not isinstance(state, Reservation) or (state.saga and not state.rejected_or_expired)
         }
 
 
@@ -246,7 +246,7 @@ class Replica:
             worker = PaymentApplication(
                 payments, self._relay, provider, clock, CALL_TIMEOUT, Retries(outside.pace.refund_attempts)
             )
-            self._sweep, self._available = worker.finish_left_over, worker.available
+            self._sweep, self._available = worker.retry_due, worker.available
         return worker
 
     def _intakes(self) -> list[BatchConsumer]:

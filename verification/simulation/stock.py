@@ -66,7 +66,7 @@ class MemoryInventory(MemoryAggregates[Reservation]):
                 products |= {item.product_id for item in entry.state.items}
         levels = await self.levels(products)
         stock = Stock(
-            free={level.place: level.available for level in levels},
+            available={level.place: level.available for level in levels},
             warehouses=dict(self._shelves.warehouses),
         )
         return ReservationUnitOfWork(entries, ReservationContext(stock, self._clock(), self._default_hold))

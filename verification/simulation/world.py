@@ -103,7 +103,7 @@ class World:
         wanted = 1 if self._rush else self._dice.choice((1, 1, 2, 3))
         people = self._people = Clients(self._outside, self._replica, PRODUCTS[:wanted])
         self._hands = ManualOperations(self._outside, people)
-        for act in (*self._orders(), *self._by_hand(), *self._operated()):
+        for act in (*self._orders(), *self._manual_acts(), *self._operated()):
             self._play(act)
         await self._until_the_storm_is_over()
         self._adversary.calm = True
@@ -138,16 +138,16 @@ class World:
             if way > 0.7:
                 same = dice.random() < 0.5
                 other = request if same else people.request(request.order_id)
-                acts.append(people.publish_by_hand(other, self._moment()))
+                acts.append(people.publish_manually(other, self._moment()))
                 if dice.random() < 0.3:
-                    acts.append(people.publish_by_hand(people.request(request.order_id), self._moment()))
+                    acts.append(people.publish_manually(people.request(request.order_id), self._moment()))
             if dice.random() < 0.3:
                 acts.append(people.cancel(request.order_id, self._moment(), once_paid=dice.random() < 0.3))
             if dice.random() < 0.2:
                 acts.append(people.settle(request.order_id, self._moment()))
         return acts
 
-    def _by_hand(self) -> list[Coroutine[Any, Any, None]]:
+    def _manual_acts(self) -> list[Coroutine[Any, Any, None]]:
         dice, hands = self._dice, self._hands
         acts = []
         if dice.random() < 0.2:

@@ -36,10 +36,10 @@ from payment_service.providers.xendit.messages import (
     amount_of,
     charge_answer,
     charge_body,
+    classify_error,
     is_same,
     refund_answer,
     refund_body,
-    trouble,
 )
 
 log = structlog.get_logger()
@@ -61,12 +61,12 @@ class XenditProvider:
     def __init__(
         self,
         client: httpx.AsyncClient,
-        shop: MerchantSettings,
+        merchant: MerchantSettings,
         time: Callable[[], float],
         dice: random.Random | None = None,
     ) -> None:
         self._client = client
-        self._shop = shop
+        self._merchant = merchant
         self._time = time
         self._dice = dice or random.Random()  # noqa: S311 (jitter)
         self._in_vain = 0
@@ -80,7 +80,7 @@ class XenditProvider:
 
     async def charge(self, charge: Charge) -> ChargeAnswer:
         """See `Provider`."""
-        body = charge_body(charge, self._shop)
+        body = charge_body(charge, self._merchant)
         if isinstance(body, Declined):
             return body
         answer = await self._call("POST", "/v3/payment_requests", body, charge.key)
@@ -193,7 +193,7 @@ class XenditProvider:
         if response.is_success and isinstance(body, Mapping):
             return body
         if not response.is_success:
-            found = trouble(response.status_code, body)
+            found = classify_error(response.status_code, body)
             said = body.get("message") if isinstance(body, Mapping) else None
             log.warning("xendit_error", status=response.status_code, reason=found.reason, message=said)
             return found

@@ -83,13 +83,13 @@ class XenditError:
     reason: str
 
 
-def charge_body(charge: Charge, shop: MerchantSettings) -> str | Declined:
+def charge_body(charge: Charge, merchant: MerchantSettings) -> str | Declined:
     """Return the body that asks for a charge, or why Xendit cannot make it.
 
     The payment method is `CHANNEL`, `pt-TOKEN`, or `CHANNEL:pt-TOKEN`.
     """
     channel, token = _method(charge.payment_method)
-    country = COUNTRIES.get(charge.currency) or shop.country
+    country = COUNTRIES.get(charge.currency) or merchant.country
     if channel is None and token is None:
         return Declined("payment_method_unknown")
     if country is None:
@@ -97,13 +97,13 @@ def charge_body(charge: Charge, shop: MerchantSettings) -> str | Declined:
     if not _payable(charge.amount, charge.currency):
         return Declined("amount_not_payable")
     properties: dict[str, str] = {}
-    if shop.return_url:
-        properties |= {"success_return_url": shop.return_url, "failure_return_url": shop.return_url}
+    if merchant.return_url:
+        properties |= {"success_return_url": merchant.return_url, "failure_return_url": merchant.return_url}
     if channel and (channel in EXPIRING or channel.endswith(EXPIRING_SUFFIX)):
         if charge.expires_at:
             properties["expires_at"] = format_time(charge.expires_at)
-        if shop.display_name:
-            properties["display_name"] = shop.display_name
+        if merchant.display_name:
+            properties["display_name"] = merchant.display_name
     body: dict[str, object] = {
         "reference_id": charge.key,
         "type": "PAY",
@@ -178,7 +178,7 @@ def is_same(charge: Charge, request: Json) -> bool:
     return said == (charge.key, charge.amount, charge.currency)
 
 
-def trouble(status: int, body: object) -> XenditError:
+def classify_error(status: int, body: object) -> XenditError:
     """Return what an answer other than 2xx means."""
     code = str(body.get("error_code") or "") if isinstance(body, Mapping) else ""
     reason = _word(code or f"http_{status}")
@@ -193,7 +193,7 @@ def trouble(status: int, body: object) -> XenditError:
     return XenditError("refused", reason)
 
 
-def read_notice(event: object) -> Notification | None:
+def parse_notification(event: object) -> Notification | None:
     """Return what a webhook gives notice of; None where that is nothing we wait for."""
     name = event.get("event") if isinstance(event, Mapping) else None
     data = event.get("data") if isinstance(event, Mapping) else None

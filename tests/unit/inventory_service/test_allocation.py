@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from events.fields import HeldLine, Item, Location, Shortage
 from inventory_service import allocation
 from inventory_service.allocation import BAND_KM, NoPlan, cost, distance_km, plan
-from inventory_service.stock import Move, Stock, StockKey, Warehouse
+from inventory_service.stock import Stock, StockKey, StockMove, Warehouse
 from tests.support.builders import BERLIN, PARIS, TOKYO, WAREHOUSES, stock
 
 POTSDAM = Location(latitude=52.39, longitude=13.06)
@@ -93,7 +93,7 @@ class TestChoice:
 
     def test_a_warehouse_the_order_uses_already_comes_before_a_fuller_one(self) -> None:
         levels = stock(paris=9, berlin=5)
-        levels.free["berlin", "mug"] = 1
+        levels.available["berlin", "mug"] = 1
         assert chosen([mug(1, "berlin"), tea(2)], None, levels) == {
             ("berlin", "mug"): 1,
             ("berlin", "tea"): 2,
@@ -101,7 +101,7 @@ class TestChoice:
 
     def test_but_not_before_a_nearer_one(self) -> None:
         levels = stock(berlin=9, tokyo=9)
-        levels.free["tokyo", "mug"] = 1
+        levels.available["tokyo", "mug"] = 1
         assert chosen([mug(1), tea(2)], BERLIN, levels)["berlin", "tea"] == 2
 
     def test_a_line_that_names_its_warehouse_is_taken_from_there(self) -> None:
@@ -118,9 +118,9 @@ class TestChoice:
 
     def test_what_the_batch_has_taken_already_is_not_there(self) -> None:
         levels = stock(berlin=5)
-        levels.apply([Move(("berlin", "tea"), available=-3, reserved=3)])
+        levels.apply([StockMove(("berlin", "tea"), available=-3, reserved=3)])
         assert isinstance(plan("o-1", [tea(3)], None, levels), NoPlan)
-        levels.apply([Move(("berlin", "tea"), available=1, reserved=-1)])
+        levels.apply([StockMove(("berlin", "tea"), available=1, reserved=-1)])
         assert chosen([tea(3)], None, levels) == {("berlin", "tea"): 3}
 
 
@@ -140,7 +140,7 @@ class TestNoPlan:
 
     def test_every_product_that_is_short_is_named_and_no_other(self) -> None:
         levels = stock(berlin=5, paris=1)
-        levels.free |= {("berlin", "mug"): 1, ("berlin", "pot"): 9}
+        levels.available |= {("berlin", "mug"): 1, ("berlin", "pot"): 9}
         pot = Item(product_id="pot", quantity=9)
         assert plan("o-1", [tea(7), pot, mug(2)], None, levels) == NoPlan(
             "insufficient_stock",
@@ -187,7 +187,7 @@ ORDERS = st.dictionaries(
 PLACES = st.none() | st.sampled_from([BERLIN, PARIS, TOKYO, NEW_YORK])
 
 
-def fits(items: list[Item], free: dict[StockKey, int]) -> bool:
+def fits(items: list[Item], available: dict[StockKey, int]) -> bool:
     """Return whether the order can be filled at all."""
     named: Counter[StockKey] = Counter()
     wanted: Counter[str] = Counter()
@@ -196,29 +196,29 @@ def fits(items: list[Item], free: dict[StockKey, int]) -> bool:
         if item.warehouse_id:
             named[item.warehouse_id, item.product_id] += item.quantity
     total: Counter[str] = Counter()
-    for (_, product), units in free.items():
+    for (_, product), units in available.items():
         total[product] += units
-    return all(units <= free.get(place, 0) for place, units in named.items()) and wanted <= total
+    return all(units <= available.get(place, 0) for place, units in named.items()) and wanted <= total
 
 
 class TestAnyOrderOnAnyStock:
     @given(LEVELS, ORDERS, PLACES)
     def test_there_is_a_plan_exactly_if_all_of_it_can_be_filled(
-        self, free: dict[StockKey, int], items: list[Item], near: Location | None
+        self, available: dict[StockKey, int], items: list[Item], near: Location | None
     ) -> None:
-        found = plan("o-1", items, near, Stock(free=dict(free), warehouses=WAREHOUSES))
-        assert isinstance(found, NoPlan) != fits(items, free)
+        found = plan("o-1", items, near, Stock(available=dict(available), warehouses=WAREHOUSES))
+        assert isinstance(found, NoPlan) != fits(items, available)
 
     @given(AMPLE, ORDERS, PLACES)
     def test_a_plan_takes_all_and_never_more_than_there_is_and_as_the_lines_say(
-        self, free: dict[StockKey, int], items: list[Item], near: Location | None
+        self, available: dict[StockKey, int], items: list[Item], near: Location | None
     ) -> None:
-        assume(fits(items, free))
-        levels = Stock(free=dict(free), warehouses=WAREHOUSES)
+        assume(fits(items, available))
+        levels = Stock(available=dict(available), warehouses=WAREHOUSES)
         taken = chosen(items, near, levels)
-        assert levels.free == free
+        assert levels.available == available
         for place, units in taken.items():
-            assert 0 < units <= free[place]
+            assert 0 < units <= available[place]
         for product in PRODUCTS:
             lines = [item for item in items if item.product_id == product]
             drawn = {warehouse: units for (warehouse, kind), units in taken.items() if kind == product}
@@ -227,11 +227,11 @@ class TestAnyOrderOnAnyStock:
                 assert item.warehouse_id is None or drawn[item.warehouse_id] >= item.quantity
 
     @given(LEVELS, ORDERS)
-    def test_no_plan_says_why(self, free: dict[StockKey, int], items: list[Item]) -> None:
-        assume(not fits(items, free))
-        found = plan("o-1", items, None, Stock(free=dict(free), warehouses=WAREHOUSES))
+    def test_no_plan_says_why(self, available: dict[StockKey, int], items: list[Item]) -> None:
+        assume(not fits(items, available))
+        found = plan("o-1", items, None, Stock(available=dict(available), warehouses=WAREHOUSES))
         assert isinstance(found, NoPlan)
-        unknown = {item.product_id for item in items} - {product for _, product in free}
+        unknown = {item.product_id for item in items} - {product for _, product in available}
         assert found.reason == ("unknown_product" if unknown else "insufficient_stock")
         assert found.shortages
         assert len({short.product_id for short in found.shortages}) == len(found.shortages)
@@ -240,26 +240,26 @@ class TestAnyOrderOnAnyStock:
 
     @given(AMPLE, st.integers(1, 60), st.sampled_from([BERLIN, PARIS, TOKYO]))
     def test_no_unit_comes_from_farther_away_than_it_must(
-        self, free: dict[StockKey, int], units: int, near: Location
+        self, available: dict[StockKey, int], units: int, near: Location
     ) -> None:
-        assume(fits([tea(units)], free))
-        taken = by_warehouse([tea(units)], near, Stock(free=dict(free), warehouses=WAREHOUSES))
+        assume(fits([tea(units)], available))
+        taken = by_warehouse([tea(units)], near, Stock(available=dict(available), warehouses=WAREHOUSES))
 
         def distance(warehouse: str) -> float:
             return distance_km(near, WAREHOUSES[warehouse].location)
 
         farthest = max(taken, key=distance)
         nearer = [name for name in WAREHOUSES if distance(name) < distance(farthest)]
-        assert all(taken.get(name, 0) == free.get((name, "tea"), 0) for name in nearer)
+        assert all(taken.get(name, 0) == available.get((name, "tea"), 0) for name in nearer)
 
     @given(LEVELS, ORDERS, PLACES, st.randoms())
     def test_the_same_stock_gives_the_same_plan(
-        self, free: dict[StockKey, int], items: list[Item], near: Location | None, dice: Random
+        self, available: dict[StockKey, int], items: list[Item], near: Location | None, dice: Random
     ) -> None:
-        shuffled = list(free.items())
+        shuffled = list(available.items())
         dice.shuffle(shuffled)
-        assert plan("o-1", items, near, Stock(free=dict(free), warehouses=WAREHOUSES)) == plan(
-            "o-1", items, near, Stock(free=dict(shuffled), warehouses=WAREHOUSES)
+        assert plan("o-1", items, near, Stock(available=dict(available), warehouses=WAREHOUSES)) == plan(
+            "o-1", items, near, Stock(available=dict(shuffled), warehouses=WAREHOUSES)
         )
 
 
@@ -290,7 +290,7 @@ def cheapest(items: list[Item], near: Location | None, levels: Stock) -> tuple[i
     costs = []
     for parts in every(*(list(ways(item)) for item in items)):
         taken = sum((Counter(part) for part in parts), Counter[StockKey]())
-        if all(levels.free.get(place, 0) >= units for place, units in taken.items()):
+        if all(levels.available.get(place, 0) >= units for place, units in taken.items()):
             costs.append(cost(held(taken), near, levels))
     return min(costs, default=None)
 
@@ -315,33 +315,33 @@ class TestTheBestOfAllPlans:
     @settings(max_examples=300, deadline=None)
     @given(SMALL_STOCK, SMALL_ORDERS, st.none() | st.sampled_from([0.0, 3.0, 8.0]))
     def test_no_plan_costs_less(
-        self, free: dict[StockKey, int], items: list[Item], longitude: float | None
+        self, available: dict[StockKey, int], items: list[Item], longitude: float | None
     ) -> None:
         near = None if longitude is None else Location(latitude=50, longitude=longitude)
-        levels = Stock(free=dict(free), warehouses=NEIGHBOURS)
+        levels = Stock(available=dict(available), warehouses=NEIGHBOURS)
         found = plan("o-1", items, near, levels)
         best = cheapest(items, near, levels)
         assert (None if isinstance(found, NoPlan) else cost(found, near, levels)) == best
 
     def test_one_warehouse_that_has_everything_comes_before_fuller_ones(self) -> None:
-        free = {("a", "tea"): 9, ("b", "mug"): 9, ("c", "tea"): 2, ("c", "mug"): 2}
-        levels = Stock(free=free, warehouses=NEIGHBOURS)
+        available = {("a", "tea"): 9, ("b", "mug"): 9, ("c", "tea"): 2, ("c", "mug"): 2}
+        levels = Stock(available=available, warehouses=NEIGHBOURS)
         assert chosen([tea(2), mug(2)], None, levels) == {("c", "tea"): 2, ("c", "mug"): 2}
 
     def test_the_width_of_a_band_can_be_set(self) -> None:
-        levels = Stock(free={("a", "tea"): 1, ("d", "tea"): 9}, warehouses=NEIGHBOURS)
+        levels = Stock(available={("a", "tea"): 1, ("d", "tea"): 9}, warehouses=NEIGHBOURS)
         here = Location(latitude=50, longitude=0)
         for width, warehouse in ((100.0, "a"), (1000.0, "d")):
             lines = plan("o-1", [tea(1)], here, levels, width)
             assert not isinstance(lines, NoPlan)
             assert [line.warehouse_id for line in lines] == [warehouse]
 
-    @pytest.mark.parametrize(("limit", "most"), [("MAX_SETS", 3), ("MAX_LOOKS", 20), ("MAX_LOOKS", 0)])
+    @pytest.mark.parametrize(("limit", "most"), [("MAX_SETS", 3), ("MAX_OFFERS", 20), ("MAX_OFFERS", 0)])
     def test_too_much_to_look_at_ends_in_a_plan_all_the_same(
         self, monkeypatch: pytest.MonkeyPatch, limit: str, most: int
     ) -> None:
         monkeypatch.setattr(allocation, limit, most)
-        levels = Stock(free={(name, "tea"): 2 for name in NEIGHBOURS}, warehouses=NEIGHBOURS)
+        levels = Stock(available={(name, "tea"): 2 for name in NEIGHBOURS}, warehouses=NEIGHBOURS)
         taken = by_warehouse([tea(9)], None, levels)
         assert sum(taken.values()) == 9
         assert all(units <= 2 for units in taken.values())

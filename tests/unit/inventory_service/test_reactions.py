@@ -34,7 +34,7 @@ from inventory_service.reactions import (
     StockReaction,
 )
 from inventory_service.reservation import Reservation
-from inventory_service.stock import Move
+from inventory_service.stock import StockMove
 from saga.errors import OutOfOrder, Refused
 from saga.reactions.step import Reaction
 from tests.support.builders import (
@@ -44,24 +44,24 @@ from tests.support.builders import (
     LINES,
     NOW,
     PRICE,
+    context,
     event,
     reservation,
     types,
-    world,
 )
 
 HELD = reservation()
-ALLOCATED = reservation(status="allocated", confirmed_under="e-confirm")
+ALLOCATED = reservation(status="allocated", confirmation_record="e-confirm")
 EXPIRED = reservation(status="expired")
 REJECTED = reservation(status="rejected", lines=(), expires_at=None)
-RELEASED = reservation(status="released", released_under="e-release")
+RELEASED = reservation(status="released", release_record="e-release")
 TOMBSTONE = Reservation(
-    order_id="o-1", correlation_id="c-1", status="released", released_under="e-InventoryReleaseRequested"
+    order_id="o-1", correlation_id="c-1", status="released", release_record="e-InventoryReleaseRequested"
 )
-HELD_BY_HAND = reservation(saga=False, total_amount=None, requested_under=None)
-ALLOCATED_BY_HAND = HELD_BY_HAND.model_copy(update={"status": "allocated"})
-RELEASED_BY_HAND = HELD_BY_HAND.model_copy(update={"status": "released"})
-EXPIRED_BY_HAND = HELD_BY_HAND.model_copy(update={"status": "expired"})
+HELD_DIRECTLY = reservation(saga=False, total_amount=None, request_record=None)
+ALLOCATED_DIRECTLY = HELD_DIRECTLY.model_copy(update={"status": "allocated"})
+RELEASED_DIRECTLY = HELD_DIRECTLY.model_copy(update={"status": "released"})
+EXPIRED_DIRECTLY = HELD_DIRECTLY.model_copy(update={"status": "expired"})
 SAGA_STATES = {
     "held": HELD,
     "allocated": ALLOCATED,
@@ -71,21 +71,21 @@ SAGA_STATES = {
     "tombstone": TOMBSTONE,
 }
 HAND_STATES = {
-    "held": HELD_BY_HAND,
-    "allocated": ALLOCATED_BY_HAND,
-    "released": RELEASED_BY_HAND,
-    "expired": EXPIRED_BY_HAND,
+    "held": HELD_DIRECTLY,
+    "allocated": ALLOCATED_DIRECTLY,
+    "released": RELEASED_DIRECTLY,
+    "expired": EXPIRED_DIRECTLY,
 }
 PLACE = ("berlin", "tea")
-TAKE = Move(PLACE, available=-2, reserved=2)
-ALLOCATE = Move(PLACE, reserved=-2, allocated=2)
-GIVE_BACK = Move(PLACE, available=2, reserved=-2)
+TAKE = StockMove(PLACE, available=-2, reserved=2)
+ALLOCATE = StockMove(PLACE, reserved=-2, allocated=2)
+GIVE_BACK = StockMove(PLACE, available=2, reserved=-2)
 
 
 def react(
     before: Reservation | None, kind: type[Event], around: ReservationContext | None = None, **changes: Any
 ) -> Reaction[Reservation]:
-    return REACTIONS[kind](before, event(kind, **changes), around or world())
+    return REACTIONS[kind](before, event(kind, **changes), around or context())
 
 
 def after(reaction: Reaction[Reservation]) -> Reservation:
@@ -93,7 +93,7 @@ def after(reaction: Reaction[Reservation]) -> Reservation:
     return reaction.state
 
 
-def moves(reaction: Reaction[Reservation]) -> list[Move]:
+def moves(reaction: Reaction[Reservation]) -> list[StockMove]:
     return list(reaction.moves) if isinstance(reaction, StockReaction) else []
 
 
@@ -116,7 +116,7 @@ class TestRequest:
     def test_stock_that_is_there_is_held(self) -> None:
         reaction = react(None, InventoryReservationRequested, payment_method="sim:approve")
         assert after(reaction) == reservation(
-            payment_method="sim:approve", requested_under="e-InventoryReservationRequested"
+            payment_method="sim:approve", request_record="e-InventoryReservationRequested"
         )
         assert list(reaction.emits) == [
             InventoryReserved(
@@ -199,7 +199,7 @@ class TestConfirmation:
     def test_a_hold_becomes_an_allocation(self) -> None:
         reaction = react(HELD, InventoryConfirmationRequested)
         assert after(reaction) == reservation(
-            status="allocated", confirmed_under="e-InventoryConfirmationRequested"
+            status="allocated", confirmation_record="e-InventoryConfirmationRequested"
         )
         assert list(reaction.emits) == [InventoryConfirmed(order_id="o-1", reservations=LINES)]
         assert moves(reaction) == [ALLOCATE]
@@ -209,16 +209,16 @@ class TestConfirmation:
         assert reaction == Reaction(ALLOCATED, again="e-confirm")
 
     def test_an_expired_hold_is_allocated_if_the_stock_can_be_taken_again(self) -> None:
-        reaction = react(EXPIRED, InventoryConfirmationRequested, world(paris=5, berlin=1))
+        reaction = react(EXPIRED, InventoryConfirmationRequested, context(paris=5, berlin=1))
         lines = (HeldLine(reservation_id="o-1", product_id="tea", warehouse_id="paris", quantity=2),)
         assert after(reaction).status == "allocated"
         assert after(reaction).lines == lines
-        assert after(reaction).confirmed_under == "e-InventoryConfirmationRequested"
+        assert after(reaction).confirmation_record == "e-InventoryConfirmationRequested"
         assert list(reaction.emits) == [InventoryConfirmed(order_id="o-1", reservations=lines)]
-        assert moves(reaction) == [Move(("paris", "tea"), available=-2, allocated=2)]
+        assert moves(reaction) == [StockMove(("paris", "tea"), available=-2, allocated=2)]
 
     def test_an_expired_hold_is_rejected_if_the_stock_is_gone(self) -> None:
-        reaction = react(EXPIRED, InventoryConfirmationRequested, world(berlin=1))
+        reaction = react(EXPIRED, InventoryConfirmationRequested, context(berlin=1))
         assert after(reaction) == reservation(status="rejected")
         assert list(reaction.emits) == [
             InventoryConfirmationFailed(order_id="o-1", reason="reservation_expired")
@@ -226,8 +226,8 @@ class TestConfirmation:
         assert not moves(reaction)
 
     def test_what_was_rejected_so_is_not_allocated_by_a_second_request(self) -> None:
-        rejected = after(react(EXPIRED, InventoryConfirmationRequested, world(berlin=1)))
-        reaction = react(rejected, InventoryConfirmationRequested, world(berlin=9), event_id="e-2")
+        rejected = after(react(EXPIRED, InventoryConfirmationRequested, context(berlin=1)))
+        reaction = react(rejected, InventoryConfirmationRequested, context(berlin=9), event_id="e-2")
         assert reaction.state == rejected
         assert types(reaction) == ["InventoryConfirmationFailed"]
 
@@ -248,7 +248,7 @@ class TestConfirmation:
 class TestRelease:
     def test_a_hold_is_given_back(self) -> None:
         reaction = react(HELD, InventoryReleaseRequested)
-        assert after(reaction) == reservation(status="released", released_under="e-InventoryReleaseRequested")
+        assert after(reaction) == reservation(status="released", release_record="e-InventoryReleaseRequested")
         assert list(reaction.emits) == [InventoryReleased(order_id="o-1", reservations=LINES)]
         assert moves(reaction) == [GIVE_BACK]
 
@@ -271,107 +271,107 @@ class TestRelease:
     @pytest.mark.parametrize("before", [RELEASED, TOMBSTONE], ids=["released", "tombstone"])
     def test_a_second_one_gets_the_first_answer_again(self, before: Reservation) -> None:
         reaction = react(before, InventoryReleaseRequested, event_id="e-2")
-        assert reaction == Reaction(before, again=before.released_under)
+        assert reaction == Reaction(before, again=before.release_record)
 
 
 class TestExpiry:
     @pytest.mark.parametrize("late", [timedelta(0), timedelta(days=1)])
     def test_a_hold_whose_time_is_up_is_given_back(self, late: timedelta) -> None:
-        reaction = TRANSITIONS["expired"](HELD, world(LATER + late))
+        reaction = TRANSITIONS["expired"](HELD, context(LATER + late))
         assert after(reaction) == EXPIRED
         assert list(reaction.emits) == [InventoryReservationExpired(order_id="o-1", reservations=LINES)]
         assert moves(reaction) == [GIVE_BACK]
 
     def test_not_a_moment_before(self) -> None:
-        early = world(LATER - timedelta(microseconds=1))
+        early = context(LATER - timedelta(microseconds=1))
         assert TRANSITIONS["expired"](HELD, early) == Reaction(HELD)
 
     @pytest.mark.parametrize("name", sorted(set(SAGA_STATES) - {"held"}))
     def test_only_a_hold_expires(self, name: str) -> None:
-        late = world(LATER + timedelta(days=1))
+        late = context(LATER + timedelta(days=1))
         assert TRANSITIONS["expired"](SAGA_STATES[name], late) == Reaction(SAGA_STATES[name])
 
     def test_nothing_expires_of_something_unknown(self) -> None:
-        assert TRANSITIONS["expired"](None, world(LATER)) == Reaction(None)
+        assert TRANSITIONS["expired"](None, context(LATER)) == Reaction(None)
 
     def test_a_hold_of_no_saga_expires_in_silence(self) -> None:
-        reaction = TRANSITIONS["expired"](HELD_BY_HAND, world(LATER))
-        assert after(reaction) == EXPIRED_BY_HAND
+        reaction = TRANSITIONS["expired"](HELD_DIRECTLY, context(LATER))
+        assert after(reaction) == EXPIRED_DIRECTLY
         assert not reaction.emits
         assert moves(reaction) == [GIVE_BACK]
 
 
 class TestByHand:
     def test_a_hold_without_a_price_starts_no_saga(self) -> None:
-        reaction = TRANSITIONS["held_by_hand"](None, hold(), world())
-        assert after(reaction) == HELD_BY_HAND.model_copy(update={"correlation_id": "o-1"})
+        reaction = TRANSITIONS["hold_directly"](None, hold(), context())
+        assert after(reaction) == HELD_DIRECTLY.model_copy(update={"correlation_id": "o-1"})
         assert not reaction.emits
         assert moves(reaction) == [TAKE]
 
     def test_a_hold_with_a_price_starts_one(self) -> None:
-        reaction = TRANSITIONS["held_by_hand"](None, hold(total_amount=PRICE, expires_in=30), world())
+        reaction = TRANSITIONS["hold_directly"](None, hold(total_amount=PRICE, expires_in=30), context())
         assert after(reaction).saga
-        assert after(reaction).requested_under == "t-held"
+        assert after(reaction).request_record == "t-held"
         assert after(reaction).expires_at == NOW + timedelta(seconds=30)
         assert types(reaction) == ["InventoryReserved"]
         assert moves(reaction) == [TAKE]
 
     def test_too_little_stock_is_refused_with_the_shortages(self) -> None:
         with pytest.raises(InsufficientStock, match="insufficient_stock") as refusal:
-            TRANSITIONS["held_by_hand"](None, hold(), world(berlin=1))
+            TRANSITIONS["hold_directly"](None, hold(), context(berlin=1))
         assert refusal.value.shortages == (Shortage(product_id="tea", requested=2, available=1),)
 
     @pytest.mark.parametrize(
         "before", [*SAGA_STATES.values(), *HAND_STATES.values()], ids=lambda before: before.status
     )
     def test_a_second_hold_changes_nothing(self, before: Reservation) -> None:
-        assert TRANSITIONS["held_by_hand"](before, hold(), world()) == Reaction(before)
+        assert TRANSITIONS["hold_directly"](before, hold(), context()) == Reaction(before)
 
     def test_a_hold_of_no_saga_is_confirmed(self) -> None:
-        reaction = TRANSITIONS["confirmed_by_hand"](HELD_BY_HAND, world())
-        assert after(reaction) == ALLOCATED_BY_HAND
+        reaction = TRANSITIONS["confirm_directly"](HELD_DIRECTLY, context())
+        assert after(reaction) == ALLOCATED_DIRECTLY
         assert moves(reaction) == [ALLOCATE]
 
     def test_a_hold_of_no_saga_is_released(self) -> None:
-        reaction = TRANSITIONS["released_by_hand"](HELD_BY_HAND, world())
-        assert after(reaction) == RELEASED_BY_HAND
+        reaction = TRANSITIONS["release_directly"](HELD_DIRECTLY, context())
+        assert after(reaction) == RELEASED_DIRECTLY
         assert moves(reaction) == [GIVE_BACK]
 
-    @pytest.mark.parametrize("name", ["confirmed_by_hand", "released_by_hand"])
+    @pytest.mark.parametrize("name", ["confirm_directly", "release_directly"])
     @pytest.mark.parametrize("before", SAGA_STATES.values(), ids=SAGA_STATES)
     def test_what_belongs_to_a_saga_is_not_changed_by_hand(self, name: str, before: Reservation) -> None:
         with pytest.raises(Refused, match="belongs to a saga"):
-            TRANSITIONS[name](before, world())
+            TRANSITIONS[name](before, context())
 
-    @pytest.mark.parametrize("name", ["confirmed_by_hand", "released_by_hand"])
+    @pytest.mark.parametrize("name", ["confirm_directly", "release_directly"])
     def test_what_does_not_exist_is_not_changed_by_hand(self, name: str) -> None:
         with pytest.raises(OutOfOrder):
-            TRANSITIONS[name](None, world())
+            TRANSITIONS[name](None, context())
 
     @pytest.mark.parametrize(
         ("name", "before"),
         [
-            ("confirmed_by_hand", ALLOCATED_BY_HAND),
-            ("released_by_hand", RELEASED_BY_HAND),
-            ("released_by_hand", EXPIRED_BY_HAND),
+            ("confirm_directly", ALLOCATED_DIRECTLY),
+            ("release_directly", RELEASED_DIRECTLY),
+            ("release_directly", EXPIRED_DIRECTLY),
         ],
         ids=["confirmed", "released", "expired"],
     )
     def test_what_is_done_already_is_not_done_again(self, name: str, before: Reservation) -> None:
-        assert TRANSITIONS[name](before, world()) == Reaction(before)
+        assert TRANSITIONS[name](before, context()) == Reaction(before)
 
     @pytest.mark.parametrize(
         ("name", "before"),
         [
-            ("confirmed_by_hand", RELEASED_BY_HAND),
-            ("confirmed_by_hand", EXPIRED_BY_HAND),
-            ("released_by_hand", ALLOCATED_BY_HAND),
+            ("confirm_directly", RELEASED_DIRECTLY),
+            ("confirm_directly", EXPIRED_DIRECTLY),
+            ("release_directly", ALLOCATED_DIRECTLY),
         ],
         ids=["confirm released", "confirm expired", "release allocated"],
     )
     def test_what_is_too_late_is_refused(self, name: str, before: Reservation) -> None:
         with pytest.raises(Refused, match=before.status):
-            TRANSITIONS[name](before, world())
+            TRANSITIONS[name](before, context())
 
 
 class TestSagaTakesOver:
@@ -379,7 +379,7 @@ class TestSagaTakesOver:
 
     def test_it_is_told_what_is_held(self) -> None:
         reaction = react(
-            HELD_BY_HAND.model_copy(update={"correlation_id": "o-1"}),
+            HELD_DIRECTLY.model_copy(update={"correlation_id": "o-1"}),
             InventoryReservationRequested,
             user_id="u-2",
             currency="EUR",
@@ -388,7 +388,7 @@ class TestSagaTakesOver:
         assert after(reaction) == reservation(
             currency="EUR",
             payment_method="sim:approve",
-            requested_under="e-InventoryReservationRequested",
+            request_record="e-InventoryReservationRequested",
         )
         (answer,) = reaction.emits
         assert isinstance(answer, InventoryReserved)
@@ -403,7 +403,7 @@ class TestSagaTakesOver:
         assert not moves(reaction)
 
     def test_a_second_request_gets_the_answer_of_the_first(self) -> None:
-        joined = after(react(HELD_BY_HAND, InventoryReservationRequested))
+        joined = after(react(HELD_DIRECTLY, InventoryReservationRequested))
         assert react(joined, InventoryReservationRequested, event_id="e-2") == Reaction(
             joined, again="e-InventoryReservationRequested"
         )
@@ -420,7 +420,7 @@ class TestSagaTakesOver:
         self, joined_first: bool
     ) -> None:
         """No saga owns it, so an order that is cancelled must not wait for its release for ever."""
-        before = ALLOCATED_BY_HAND
+        before = ALLOCATED_DIRECTLY
         if joined_first:
             before = after(react(before, InventoryReservationRequested))
         reaction = react(before, InventoryReleaseRequested)
@@ -434,19 +434,19 @@ class TestSagaTakesOver:
     @pytest.mark.parametrize("first", [InventoryReleaseRequested, InventoryConfirmationRequested])
     def test_a_request_after_its_release_or_confirmation_is_answered(self, first: type[Event]) -> None:
         """Nobody has answered a request for what was held by hand."""
-        before = after(react(HELD_BY_HAND, first))
+        before = after(react(HELD_DIRECTLY, first))
         reaction = react(before, InventoryReservationRequested)
         assert types(reaction) == ["InventoryReservationFailed"]
         assert not moves(reaction)
 
     def test_its_confirmation_allocates(self) -> None:
-        reaction = react(HELD_BY_HAND, InventoryConfirmationRequested)
+        reaction = react(HELD_DIRECTLY, InventoryConfirmationRequested)
         assert (after(reaction).status, after(reaction).saga) == ("allocated", True)
         assert types(reaction) == ["InventoryConfirmed"]
         assert moves(reaction) == [ALLOCATE]
 
     def test_its_confirmation_of_an_allocation_is_answered(self) -> None:
-        reaction = react(ALLOCATED_BY_HAND, InventoryConfirmationRequested)
+        reaction = react(ALLOCATED_DIRECTLY, InventoryConfirmationRequested)
         assert (after(reaction).status, after(reaction).saga) == ("allocated", True)
         assert types(reaction) == ["InventoryConfirmed"]
         assert not moves(reaction)
@@ -510,8 +510,8 @@ def expiry(before: Reservation | None, around: ReservationContext) -> Reaction[R
 
 def rival(before: Reservation | None, around: ReservationContext) -> Reaction[Reservation]:
     """Take all that is free at the moment, for somebody else."""
-    free = around.stock.free[PLACE]
-    return StockReaction(before, moves=[Move(PLACE, available=-free, reserved=free)])
+    available = around.stock.available[PLACE]
+    return StockReaction(before, moves=[StockMove(PLACE, available=-available, reserved=available)])
 
 
 def play(deeds: Iterable[Deed], around: ReservationContext) -> tuple[Reservation | None, list[str]]:
@@ -534,7 +534,7 @@ def balance(around: ReservationContext) -> Counter[str]:
 
 def test_a_request_and_its_release_in_any_order_hold_nothing() -> None:
     for deeds in permutations([on(InventoryReservationRequested), on(InventoryReleaseRequested)]):
-        around = world()
+        around = context()
         state, published = play(deeds, around)
         assert state is not None
         assert state.status == "released"
@@ -544,7 +544,7 @@ def test_a_request_and_its_release_in_any_order_hold_nothing() -> None:
 
 def test_a_confirmation_and_an_expiry_in_any_order_allocate_what_is_still_there() -> None:
     for deeds in permutations([on(InventoryConfirmationRequested), expiry]):
-        around = world()
+        around = context()
         state, _ = play([on(InventoryReservationRequested), *deeds], around)
         assert state is not None
         assert state.status == "allocated"
@@ -554,7 +554,7 @@ def test_a_confirmation_and_an_expiry_in_any_order_allocate_what_is_still_there(
 def test_a_confirmation_and_a_release_in_any_order_agree_with_what_was_answered() -> None:
     ends = {}
     for deeds in permutations([on(InventoryConfirmationRequested), on(InventoryReleaseRequested)]):
-        state, published = play([on(InventoryReservationRequested), *deeds], world())
+        state, published = play([on(InventoryReservationRequested), *deeds], context())
         assert state is not None
         ends[state.status] = published[1:]
     assert ends == {
@@ -568,7 +568,7 @@ DEEDS: dict[str, Deed] = {**{kind.__name__: on(kind) for kind in REACTIONS}, "ex
 
 @given(st.lists(st.sampled_from(sorted(DEEDS)), max_size=12))
 def test_whatever_comes_the_stock_balances(names: list[str]) -> None:
-    around = world(berlin=3)
+    around = context(berlin=3)
     mine: Counter[str] = Counter()
     state: Reservation | None = None
     for name in names:
@@ -578,7 +578,7 @@ def test_whatever_comes_the_stock_balances(names: list[str]) -> None:
             assert state is None
             continue
         around.stock.apply(moves(reaction))
-        assert around.stock.free[PLACE] >= 0
+        assert around.stock.available[PLACE] >= 0
         assert all(move.available + move.reserved + move.allocated == 0 for move in moves(reaction))
         if name != "rival":
             for move in moves(reaction):

@@ -46,7 +46,7 @@ def test_every_reaction_that_publishes_is_an_arrow() -> None:
 
 def test_every_reaction_that_publishes_nothing_is_shown_too() -> None:
     assert ("InventoryReservationRequested", "order_adopt") in ARROWS
-    assert ("PaymentRefundFailed", "order_rest_until_refunded") in ARROWS
+    assert ("PaymentRefundFailed", "order_await_manual_refund") in ARROWS
 
 
 def test_what_no_event_causes_is_shown_if_it_publishes_something() -> None:

@@ -45,30 +45,38 @@ REDIRECT = Action(kind="redirect", name="web_url", value="https://pay.example/1"
 LATER = Pending("pr-1", (REDIRECT,))
 
 CHARGING = payment()
-PENDING = payment(pending_charge="pr-1", actions=(REDIRECT,), try_at=NOW + FIRST_RETRY_AFTER, silences=1)
-TO_BE_UNDONE = payment(undo=True, refund_under="e-refund")
-PENDING_TO_BE_UNDONE = PENDING.model_copy(update={"undo": True, "refund_under": "e-refund"})
-CHARGED = payment(status="charged", charge_id="ch-1", try_at=None)
-DECLINED = payment(status="declined", reason="declined", try_at=None)
+PENDING = payment(
+    pending_charge="pr-1", actions=(REDIRECT,), next_attempt_at=NOW + FIRST_RETRY_AFTER, unanswered_attempts=1
+)
+TO_BE_UNDONE = payment(refund_when_charged=True, refund_record="e-refund")
+PENDING_TO_BE_UNDONE = PENDING.model_copy(update={"refund_when_charged": True, "refund_record": "e-refund"})
+CHARGED = payment(status="charged", charge_id="ch-1", next_attempt_at=None)
+DECLINED = payment(status="declined", reason="declined", next_attempt_at=None)
 VOID = payment(
-    status="void", user_id=None, requested_under=None, refund_under="e-PaymentRefundRequested", try_at=None
+    status="void",
+    user_id=None,
+    request_record=None,
+    refund_record="e-PaymentRefundRequested",
+    next_attempt_at=None,
 )
 REFUNDING = payment(
     status="refunding",
     charge_id="ch-1",
     refund_attempt=1,
-    refund_under="e-refund",
-    try_at=NOW + FIRST_RETRY_AFTER,
+    refund_record="e-refund",
+    next_attempt_at=NOW + FIRST_RETRY_AFTER,
 )
 REFUNDED = REFUNDING.model_copy(
-    update={"status": "refunded", "refund_id": "re-1", "refunded_amount": PRICE, "try_at": None}
+    update={"status": "refunded", "refund_id": "re-1", "refunded_amount": PRICE, "next_attempt_at": None}
 )
-REFUND_PENDING = REFUNDING.model_copy(update={"pending_refund": "rfd-1", "silences": 1})
+REFUND_PENDING = REFUNDING.model_copy(update={"pending_refund": "rfd-1", "unanswered_attempts": 1})
 REFUND_TRIED_AGAIN = REFUNDING.model_copy(update={"refund_attempt": 2, "reason": "refused"})
-REFUND_FAILED = REFUND_TRIED_AGAIN.model_copy(update={"status": "refundFailed", "refund_failure_told": True})
-REFUNDING_BY_ITSELF = REFUNDING.model_copy(update={"refund_under": None})
-REFUNDED_BY_ITSELF = REFUNDED.model_copy(update={"refund_under": None})
-REFUND_FAILED_BY_ITSELF = REFUND_FAILED.model_copy(update={"refund_under": None})
+REFUND_FAILED = REFUND_TRIED_AGAIN.model_copy(
+    update={"status": "refundFailed", "refund_failure_published": True}
+)
+REFUNDING_BY_ITSELF = REFUNDING.model_copy(update={"refund_record": None})
+REFUNDED_BY_ITSELF = REFUNDED.model_copy(update={"refund_record": None})
+REFUND_FAILED_BY_ITSELF = REFUND_FAILED.model_copy(update={"refund_record": None})
 STATES = {
     "charging": CHARGING,
     "pending": PENDING,
@@ -95,10 +103,10 @@ REFUSED = RefundRefused("refused")
 PAID_BACK = Refunded("re-1")
 
 
-def by_hand(before: Payment) -> Payment:
+def direct(before: Payment) -> Payment:
     """Return the same payment, made over HTTP for no saga."""
-    of_no_saga = {"saga": False, "correlation_id": "o-1", "requested_under": None}
-    return before.model_copy(update={**of_no_saga, "refund_under": None, "undo": False})
+    of_no_saga = {"saga": False, "correlation_id": "o-1", "request_record": None}
+    return before.model_copy(update={**of_no_saga, "refund_record": None, "refund_when_charged": False})
 
 
 def react(before: Payment | None, kind: type[Event], **changes: Any) -> Reaction[Payment]:
@@ -134,11 +142,11 @@ class TestRequest:
             payment(
                 payment_method="sim:approve",
                 expires_at=until,
-                requested_under="e-PaymentRequested",
-                try_at=NOW + FIRST_RETRY_AFTER,
+                request_record="e-PaymentRequested",
+                next_attempt_at=NOW + FIRST_RETRY_AFTER,
             )
         )
-        assert after(reaction).under_way
+        assert after(reaction).in_progress
 
     @pytest.mark.parametrize("name", sorted(set(STATES) - {"void"}))
     @pytest.mark.parametrize("amount", [PRICE, Decimal(99)], ids=["same", "other"])
@@ -153,7 +161,7 @@ class TestRequest:
     def test_of_a_void_payment_it_fails_and_nothing_is_charged(self) -> None:
         reaction = react(VOID, PaymentRequested)
         assert after(reaction).status == "void"
-        assert not after(reaction).under_way
+        assert not after(reaction).in_progress
         assert list(reaction.emits) == [
             PaymentFailed(order_id="o-1", reason="refund_requested_first", payment_id="o-1")
         ]
@@ -179,29 +187,31 @@ class TestChargeAnswered:
     def test_put_off_is_kept_with_what_the_customer_has_to_do_and_nothing_is_said_of_it(self) -> None:
         reaction = charge_answered(CHARGING, LATER)
         assert reaction == Reaction(PENDING)
-        assert after(reaction).under_way
+        assert after(reaction).in_progress
 
     def test_put_off_again_is_asked_about_after_ever_longer_pauses(self) -> None:
         pauses, pending = [], CHARGING
         for _ in range(12):
             pending = after(charge_answered(pending, LATER))
-            assert pending.try_at is not None
-            pauses.append((pending.try_at - NOW) / FIRST_RETRY_AFTER)
+            assert pending.next_attempt_at is not None
+            pauses.append((pending.next_attempt_at - NOW) / FIRST_RETRY_AFTER)
         assert pauses[:4] == [1, 2, 4, 8]
         assert pauses[-1] * FIRST_RETRY_AFTER == LONGEST_PATIENCE
 
     def test_when_its_time_is_over_it_is_asked_about_at_once(self) -> None:
         over = NOW + timedelta(seconds=12) + EXPIRY_MARGIN
-        pending = CHARGING.model_copy(update={"expires_at": NOW + timedelta(seconds=12), "silences": 9})
+        pending = CHARGING.model_copy(
+            update={"expires_at": NOW + timedelta(seconds=12), "unanswered_attempts": 9}
+        )
         pending = after(charge_answered(pending, LATER))
-        assert pending.try_at == pending.over_at == over
+        assert pending.next_attempt_at == pending.cancel_at == over
         again = after(TRANSITIONS["charge_answered"](pending, LATER, over))
-        assert again.try_at == over + LONGEST_PATIENCE
+        assert again.next_attempt_at == over + LONGEST_PATIENCE
 
     @pytest.mark.parametrize("answer", [APPROVED, Declined("expired")], ids=["approved", "declined"])
     def test_decided_after_all_is_as_if_it_were_decided_at_once(self, answer: ChargeAnswer) -> None:
         at_once, later = charge_answered(CHARGING, answer), charge_answered(PENDING, answer)
-        assert after(later) == after(at_once).model_copy(update={"silences": 1})
+        assert after(later) == after(at_once).model_copy(update={"unanswered_attempts": 1})
         assert (later.emits, later.under) == (at_once.emits, at_once.under)
 
     @pytest.mark.parametrize("name", sorted(set(STATES) - CHARGING_STATES))
@@ -225,8 +235,8 @@ class TestChargeAnswered:
         pauses, charging = [], STATES["charging"]
         for _ in range(12):
             charging = after(TRANSITIONS["unanswered"](charging, NOW))
-            assert charging.try_at is not None
-            pauses.append((charging.try_at - NOW) / FIRST_RETRY_AFTER)
+            assert charging.next_attempt_at is not None
+            pauses.append((charging.next_attempt_at - NOW) / FIRST_RETRY_AFTER)
         assert pauses[:4] == [1, 2, 4, 8]
         assert pauses[-1] * FIRST_RETRY_AFTER == LONGEST_PATIENCE
 
@@ -235,7 +245,7 @@ class TestChargeAnswered:
         reaction = charge_answered(before, APPROVED)
         assert (after(reaction).status, after(reaction).charge_id) == ("refunding", "ch-1")
         assert after(reaction).refund_attempt == 1
-        assert after(reaction).try_at == NOW + FIRST_RETRY_AFTER
+        assert after(reaction).next_attempt_at == NOW + FIRST_RETRY_AFTER
         assert not reaction.emits
 
     @pytest.mark.parametrize("name", sorted(set(STATES) - CHARGING_STATES - {"declined", "void"}))
@@ -260,19 +270,31 @@ class TestRefundRequest:
     def test_while_the_charge_is_under_way_it_is_kept_for_later(self) -> None:
         reaction = react(CHARGING, PaymentRefundRequested)
         assert reaction == Reaction(
-            payment(undo=True, refund_under="e-PaymentRefundRequested", try_at=NOW + FIRST_RETRY_AFTER)
+            payment(
+                refund_when_charged=True,
+                refund_record="e-PaymentRefundRequested",
+                next_attempt_at=NOW + FIRST_RETRY_AFTER,
+            )
         )
 
     def test_while_the_charge_is_pending_the_provider_is_soon_told(self) -> None:
-        long_pending = PENDING.model_copy(update={"try_at": NOW + LONGEST_PATIENCE, "silences": 9})
+        long_pending = PENDING.model_copy(
+            update={"next_attempt_at": NOW + LONGEST_PATIENCE, "unanswered_attempts": 9}
+        )
         state = after(react(long_pending, PaymentRefundRequested))
-        assert (state.undo, state.try_at, state.silences) == (True, NOW + FIRST_RETRY_AFTER, 0)
+        assert (state.refund_when_charged, state.next_attempt_at, state.unanswered_attempts) == (
+            True,
+            NOW + FIRST_RETRY_AFTER,
+            0,
+        )
         assert state.pending == "pr-1"
 
     def test_of_a_charge_begins_the_refund(self) -> None:
         reaction = react(CHARGED, PaymentRefundRequested)
-        assert reaction == Reaction(REFUNDING.model_copy(update={"refund_under": "e-PaymentRefundRequested"}))
-        assert after(reaction).under_way
+        assert reaction == Reaction(
+            REFUNDING.model_copy(update={"refund_record": "e-PaymentRefundRequested"})
+        )
+        assert after(reaction).in_progress
 
     def test_whatever_amount_it_names_the_whole_charge_is_refunded(self) -> None:
         asked = after(react(CHARGED, PaymentRefundRequested, amount=Decimal(1), currency="EUR"))
@@ -291,7 +313,9 @@ class TestRefundRequest:
 
     def test_of_what_is_being_refunded_by_itself_it_gets_that_answer(self) -> None:
         reaction = react(REFUNDING_BY_ITSELF, PaymentRefundRequested)
-        assert reaction == Reaction(REFUNDING.model_copy(update={"refund_under": "e-PaymentRefundRequested"}))
+        assert reaction == Reaction(
+            REFUNDING.model_copy(update={"refund_record": "e-PaymentRefundRequested"})
+        )
 
     def test_of_what_could_not_be_refunded_by_itself_it_tries_again(self) -> None:
         reaction = react(REFUND_FAILED_BY_ITSELF, PaymentRefundRequested)
@@ -302,7 +326,7 @@ class TestRefundRequest:
     def test_a_second_one_gets_the_first_answer_again(self, name: str) -> None:
         before = STATES[name]
         reaction = react(before, PaymentRefundRequested, event_id="e-2")
-        assert reaction == Reaction(before, again=before.refund_under)
+        assert reaction == Reaction(before, again=before.refund_record)
 
 
 class TestRefundAnswered:
@@ -317,7 +341,7 @@ class TestRefundAnswered:
     @pytest.mark.parametrize("answer", [PAID_BACK, REFUSED], ids=["paid back", "refused"])
     def test_decided_after_all_is_as_if_it_were_decided_at_once(self, answer: RefundAnswer) -> None:
         at_once, later = refund_answered(REFUNDING, answer), refund_answered(REFUND_PENDING, answer)
-        assert after(later).model_copy(update={"silences": 0}) == after(at_once)
+        assert after(later).model_copy(update={"unanswered_attempts": 0}) == after(at_once)
         assert later.emits == at_once.emits
 
     def test_refused_is_tried_again_later_with_another_key(self) -> None:
@@ -337,9 +361,9 @@ class TestRefundAnswered:
             reaction = refund_answered(state, REFUSED)
             state = after(reaction)
             told += reaction.emits
-            assert state.try_at is not None
+            assert state.next_attempt_at is not None
             assert (state.status == "refundFailed") == (state.refund_attempt > RETRIES.attempts) == bool(told)
-            pauses.append((state.try_at - NOW) / FIRST_RETRY_AFTER)
+            pauses.append((state.next_attempt_at - NOW) / FIRST_RETRY_AFTER)
         assert told == [
             PaymentRefundFailed(order_id="o-1", reason="refused", attempts=RETRIES.attempts, payment_id="o-1")
         ]
@@ -369,7 +393,7 @@ class TestRefundAnswered:
         for again in (
             REFUND_TRIED_AGAIN,
             REFUND_FAILED,
-            after(TRANSITIONS["refund_by_hand"](REFUND_FAILED, NOW)),
+            after(TRANSITIONS["refund_directly"](REFUND_FAILED, NOW)),
         ):
             late = TRANSITIONS["refund_answered"](again, answer, 1, RETRIES, NOW)
             assert late == Reaction(again)
@@ -382,62 +406,62 @@ class TestRefundAnswered:
 class TestByHand:
     def test_a_charge_of_no_saga_is_begun(self) -> None:
         asked = event(PaymentRequested, event_id="t-hand", correlation_id=None)
-        reaction = TRANSITIONS["charge_by_hand"](None, asked, NOW)
+        reaction = TRANSITIONS["charge_directly"](None, asked, NOW)
         assert reaction == Reaction(
-            by_hand(CHARGING).model_copy(update={"try_at": NOW + FIRST_RETRY_AFTER}),
+            direct(CHARGING).model_copy(update={"next_attempt_at": NOW + FIRST_RETRY_AFTER}),
         )
 
     @pytest.mark.parametrize("before", STATES.values(), ids=STATES)
     def test_a_payment_that_exists_is_left_as_it_is(self, before: Payment) -> None:
-        reaction = TRANSITIONS["charge_by_hand"](before, event(PaymentRequested), NOW)
+        reaction = TRANSITIONS["charge_directly"](before, event(PaymentRequested), NOW)
         assert reaction == Reaction(before)
 
     @pytest.mark.parametrize(
         ("answer", "status"), [(APPROVED, "charged"), (Declined("no_funds"), "declined")]
     )
     def test_its_charge_is_announced_to_nobody(self, answer: ChargeAnswer, status: str) -> None:
-        reaction = charge_answered(by_hand(CHARGING), answer)
+        reaction = charge_answered(direct(CHARGING), answer)
         assert after(reaction).status == status
         assert not reaction.emits
 
     def test_its_refund_is_announced_to_nobody(self) -> None:
-        begun = TRANSITIONS["refund_by_hand"](by_hand(CHARGED), NOW)
+        begun = TRANSITIONS["refund_directly"](direct(CHARGED), NOW)
         assert (after(begun).status, after(begun).refund_attempt) == ("refunding", 1)
         for answer in (PAID_BACK, REFUSED):
             assert not refund_answered(after(begun), answer).emits
 
     @pytest.mark.parametrize("name", ["refunding", "refunded"])
     def test_a_second_refund_of_it_changes_nothing(self, name: str) -> None:
-        before = by_hand(STATES[name])
-        assert TRANSITIONS["refund_by_hand"](before, NOW) == Reaction(before)
+        before = direct(STATES[name])
+        assert TRANSITIONS["refund_directly"](before, NOW) == Reaction(before)
 
     @pytest.mark.parametrize("name", ["charging", "declined"])
     def test_what_was_not_charged_is_not_refunded(self, name: str) -> None:
         with pytest.raises(Refused, match=name):
-            TRANSITIONS["refund_by_hand"](by_hand(STATES[name]), NOW)
+            TRANSITIONS["refund_directly"](direct(STATES[name]), NOW)
 
     @pytest.mark.parametrize("name", sorted(name for name in STATES if not name.startswith("refundFailed")))
     def test_what_belongs_to_a_saga_is_not_refunded(self, name: str) -> None:
         with pytest.raises(Refused, match="belongs to a saga"):
-            TRANSITIONS["refund_by_hand"](STATES[name], NOW)
+            TRANSITIONS["refund_directly"](STATES[name], NOW)
 
     def test_whoever_has_settled_it_may_say_so_again(self) -> None:
-        begun = after(TRANSITIONS["refund_by_hand"](REFUND_FAILED, NOW))
+        begun = after(TRANSITIONS["refund_directly"](REFUND_FAILED, NOW))
         for before in (begun, after(refund_answered(begun, PAID_BACK))):
-            assert TRANSITIONS["refund_by_hand"](before, NOW) == Reaction(before)
+            assert TRANSITIONS["refund_directly"](before, NOW) == Reaction(before)
 
     def test_what_does_not_exist_is_not_refunded(self) -> None:
         with pytest.raises(OutOfOrder):
-            TRANSITIONS["refund_by_hand"](None, NOW)
+            TRANSITIONS["refund_directly"](None, NOW)
 
     @pytest.mark.parametrize("saga", [True, False])
     def test_a_refund_that_was_refused_is_tried_again_with_another_key(self, saga: bool) -> None:
-        begun = after(TRANSITIONS["refund_by_hand"](REFUND_FAILED.model_copy(update={"saga": saga}), NOW))
+        begun = after(TRANSITIONS["refund_directly"](REFUND_FAILED.model_copy(update={"saga": saga}), NOW))
         assert (begun.status, begun.refund_key) == ("refunding", "refund-o-1-2")
-        assert begun.try_at == NOW + FIRST_RETRY_AFTER
+        assert begun.next_attempt_at == NOW + FIRST_RETRY_AFTER
 
     def test_a_refund_that_a_person_settles_answers_the_saga(self) -> None:
-        begun = after(TRANSITIONS["refund_by_hand"](REFUND_FAILED, NOW))
+        begun = after(TRANSITIONS["refund_directly"](REFUND_FAILED, NOW))
         settled = refund_answered(begun, PAID_BACK)
         assert after(settled).status == "refunded"
         assert (list(settled.emits), settled.under) == ([PAID_BACK_EVENT], "e-refund")
@@ -447,13 +471,13 @@ class TestSagaTakesOver:
     """A saga that asks for what was charged by hand."""
 
     def test_a_charge_under_way_will_answer_it(self) -> None:
-        reaction = react(by_hand(CHARGING), PaymentRequested)
-        assert reaction == Reaction(payment(requested_under="e-PaymentRequested"))
+        reaction = react(direct(CHARGING), PaymentRequested)
+        assert reaction == Reaction(payment(request_record="e-PaymentRequested"))
         assert charge_answered(after(reaction), APPROVED).under == "e-PaymentRequested"
 
     def test_it_is_told_what_was_charged_even_another_amount(self) -> None:
-        reaction = react(by_hand(CHARGED), PaymentRequested, amount=Decimal(99))
-        assert after(reaction) == CHARGED.model_copy(update={"requested_under": "e-PaymentRequested"})
+        reaction = react(direct(CHARGED), PaymentRequested, amount=Decimal(99))
+        assert after(reaction) == CHARGED.model_copy(update={"request_record": "e-PaymentRequested"})
         assert list(reaction.emits) == [COMPLETED]
 
     @pytest.mark.parametrize(
@@ -466,13 +490,13 @@ class TestSagaTakesOver:
         ],
     )
     def test_it_is_told_that_there_is_no_charge(self, name: str, reason: str) -> None:
-        reaction = react(by_hand(STATES[name]), PaymentRequested)
+        reaction = react(direct(STATES[name]), PaymentRequested)
         assert after(reaction).status == name
         assert list(reaction.emits) == [PaymentFailed(order_id="o-1", reason=reason, payment_id="o-1")]
 
     @pytest.mark.parametrize("name", ["charging", "charged", "declined", "refunding", "refunded"])
     def test_its_refund_request_is_answered_in_the_end(self, name: str) -> None:
-        state, published = settle(react(by_hand(STATES[name]), PaymentRefundRequested))
+        state, published = settle(react(direct(STATES[name]), PaymentRefundRequested))
         assert published == ["PaymentRefunded"]
         assert (state.charge_id is None) == (state.refunded_amount == 0)
         assert (state.saga, state.correlation_id) == (True, "c-1")
@@ -480,7 +504,7 @@ class TestSagaTakesOver:
     @pytest.mark.parametrize("name", ["charging", "charged"])
     def test_its_charge_request_is_answered_after_its_refund_request_too(self, name: str) -> None:
         """Nobody has answered a request for what was charged by hand."""
-        asked, _ = settle(react(by_hand(STATES[name]), PaymentRefundRequested))
+        asked, _ = settle(react(direct(STATES[name]), PaymentRefundRequested))
         reaction = react(asked, PaymentRequested)
         assert types(reaction) == ["PaymentFailed"]
 
@@ -515,11 +539,11 @@ CHANGES = {
 def test_only_what_the_table_lists_changes_a_payment(name: str, kind: type[Event]) -> None:
     before = STATES[name]
     state = after(react(before, kind))
-    changed = (state.status, state.undo, state.refund_attempt, state.try_at) != (
+    changed = (state.status, state.refund_when_charged, state.refund_attempt, state.next_attempt_at) != (
         before.status,
-        before.undo,
+        before.refund_when_charged,
         before.refund_attempt,
-        before.try_at,
+        before.next_attempt_at,
     )
     assert changed == (kind in CHANGES.get(name, set()))
     assert (state.amount, state.currency, state.charge_id, state.refund_id) == (
@@ -532,7 +556,7 @@ def test_only_what_the_table_lists_changes_a_payment(name: str, kind: type[Event
 
 @pytest.mark.parametrize("kind", REACTIONS, ids=lambda kind: kind.__name__)
 def test_every_event_a_rule_names_is_published_in_some_state(kind: type[Event]) -> None:
-    states = [None, *STATES.values(), *map(by_hand, STATES.values())]
+    states = [None, *STATES.values(), *map(direct, STATES.values())]
     told = {type(one) for before in states for one in react(before, kind).emits}
     assert told == set(REACTIONS[kind].emits)
 
@@ -580,10 +604,10 @@ def test_an_intent_waits_for_a_sweeper_and_nothing_else_does() -> None:
         charge_answered(PENDING, Declined("x")),
         refund_answered(REFUND_PENDING, PAID_BACK),
         refund_answered(REFUND_FAILED, REFUSED),
-        TRANSITIONS["refund_by_hand"](REFUND_FAILED, NOW),
+        TRANSITIONS["refund_directly"](REFUND_FAILED, NOW),
     ]
     for reaction in results:
-        waits = after(reaction).under_way or after(reaction).status == "refundFailed"
+        waits = after(reaction).in_progress or after(reaction).status == "refundFailed"
         assert (after(reaction).due_at is not None) == waits
 
 
@@ -617,7 +641,7 @@ DEEDS: dict[str, Deed] = {
     "paid back": lambda before: refund_answered(before, PAID_BACK),
     "refused": lambda before: refund_answered(before, REFUSED),
     "refund put off": lambda before: refund_answered(before, Pending("rfd-1")),
-    "by hand": lambda before: TRANSITIONS["refund_by_hand"](before, NOW + timedelta(days=1)),
+    "by hand": lambda before: TRANSITIONS["refund_directly"](before, NOW + timedelta(days=1)),
 }
 PROVIDER_MAY = {
     "approved": ("charging", "declined"),

@@ -22,7 +22,7 @@ from payment_service.providers.base import (
     Refunded,
     RefundRefused,
 )
-from payment_service.providers.simulated import LONGEST_WAIT, Behaviour, SimulatedProvider, read_rule
+from payment_service.providers.simulated import LONGEST_WAIT, Behaviour, SimulatedProvider, parse_rule
 
 START = 1_000.0
 
@@ -184,12 +184,12 @@ async def notices(simulated: SimulatedProvider, call: Coroutine[Any, Any, object
     """Make a call; return the notices that it leads to, whenever they are given."""
     heard: list[Notification] = []
 
-    async def listener(notice: Notification) -> None:
-        heard.append(notice)
+    async def listener(notification: Notification) -> None:
+        heard.append(notification)
 
-    simulated.listen(listener)
+    simulated.subscribe(listener)
     await call
-    await asyncio.gather(*simulated._notices)
+    await asyncio.gather(*simulated._notifications)
     return heard
 
 
@@ -248,9 +248,9 @@ class TestPending:
 
     async def test_notice_is_given_once_it_is_decided(self, clock: Clock) -> None:
         simulated = provider(clock)
-        (notice,) = await notices(simulated, simulated.charge(charge("sim:pending:60")))
-        assert (notice.key, clock.now) == ("order-o-1", START + 60)
-        assert isinstance(await simulated.fetch(charge("sim:pending:60"), notice.reference), Approved)
+        (notification,) = await notices(simulated, simulated.charge(charge("sim:pending:60")))
+        assert (notification.key, clock.now) == ("order-o-1", START + 60)
+        assert isinstance(await simulated.fetch(charge("sim:pending:60"), notification.reference), Approved)
         assert await notices(simulated, simulated.charge(charge("sim:pending:60"))) == []
 
     async def test_notice_may_be_given_twice(self, clock: Clock) -> None:
@@ -264,15 +264,15 @@ class TestPending:
 
     async def test_it_may_say_twice_that_it_has_approved(self, clock: Clock) -> None:
         simulated = provider(clock)
-        (notice,) = await notices(simulated, simulated.charge(charge("sim:twice")))
-        assert await simulated.fetch(charge("sim:twice"), notice.reference) == await simulated.charge(
+        (notification,) = await notices(simulated, simulated.charge(charge("sim:twice")))
+        assert await simulated.fetch(charge("sim:twice"), notification.reference) == await simulated.charge(
             charge("sim:twice")
         )
 
 
 class TestRules:
     async def test_the_first_rule_that_fits_decides(self, clock: Clock) -> None:
-        rules = tuple(map(read_rule, ("above:100=decline", "order:o-9*=delay:3", "rate:1=delay:1")))
+        rules = tuple(map(parse_rule, ("above:100=decline", "order:o-9*=delay:3", "rate:1=delay:1")))
         simulated = provider(clock, rules=rules)
         assert await simulated.charge(charge(amount="100.01")) == Declined("declined")
         assert isinstance(await simulated.charge(charge(key="order-o-99")), Approved)
@@ -280,13 +280,13 @@ class TestRules:
         assert clock.asked == [0, 3, 1]
 
     async def test_what_the_order_says_comes_first(self, clock: Clock) -> None:
-        simulated = provider(clock, rules=(read_rule("rate:1=decline"),))
+        simulated = provider(clock, rules=(parse_rule("rate:1=decline"),))
         assert isinstance(await simulated.charge(charge("sim:approve")), Approved)
         assert isinstance(await simulated.charge(charge("tok_123", key="order-2")), Declined)
 
     async def test_the_seed_decides_whom_a_rate_fits(self, clock: Clock) -> None:
         first, again, other = [
-            await answers_to_many(provider(clock, rules=(read_rule("rate:0.25=decline"),), seed=seed))
+            await answers_to_many(provider(clock, rules=(parse_rule("rate:0.25=decline"),), seed=seed))
             for seed in (7, 7, 8)
         ]
         assert first == again != other
@@ -301,7 +301,7 @@ class TestRules:
     )
     def test_what_is_no_rule_is_refused(self, text: str) -> None:
         with pytest.raises(ValueError, match="a rule is CONDITION"):
-            read_rule(text)
+            parse_rule(text)
 
 
 class TestRefund:

@@ -50,7 +50,7 @@ def reservation(status: str = "allocated", *emitted: Change, **fields: Any) -> K
         "items": ITEMS,
         "lines": LINES,
     }
-    under = {"allocated": {"confirmedUnder": "e-1"}, "released": {"releasedUnder": "e-1"}}.get(status, {})
+    under = {"allocated": {"confirmationRecord": "e-1"}, "released": {"releaseRecord": "e-1"}}.get(status, {})
     return Kept(Reservation.model_validate({**state, **under, **fields}), LONG_AGO, emitted)
 
 
@@ -82,9 +82,9 @@ RELEASED = Case("o-1", order("cancelled", CANCELLED), reservation("released"), p
 REJECTED = Case("o-1", order("failed", FAILED), reservation("rejected", lines=()))
 RESTING = Case("o-1", order("refundPending"), reservation("released"), payment("refundFailed"))
 LATE_APPROVAL = Case("o-1", order("failed", FAILED), reservation("released"), payment("refundFailed"))
-BY_HAND = Case("o-1", None, reservation(saga=False, confirmedUnder=None), payment(saga=False))
-REFUSED_SINCE_ALLOCATED_BY_HAND = Case(
-    "o-1", order("failed", FAILED), reservation("allocated", confirmedUnder=None)
+DIRECT = Case("o-1", None, reservation(saga=False, confirmationRecord=None), payment(saga=False))
+REFUSED_SINCE_ALLOCATED_DIRECTLY = Case(
+    "o-1", order("failed", FAILED), reservation("allocated", confirmationRecord=None)
 )
 VOID = Case("o-1", order("cancelled", CANCELLED), reservation("released", lines=()), payment("void"))
 
@@ -94,8 +94,8 @@ SOUND = {
     "rejected": REJECTED,
     "resting": RESTING,
     "late approval": LATE_APPROVAL,
-    "by hand": BY_HAND,
-    "allocated by hand": REFUSED_SINCE_ALLOCATED_BY_HAND,
+    "by hand": DIRECT,
+    "allocated by hand": REFUSED_SINCE_ALLOCATED_DIRECTLY,
     "void": VOID,
 }
 
@@ -209,7 +209,7 @@ def fresh(moment: datetime) -> dict[str, Case]:
     """Return cases that are unfinished, but only since a moment."""
     return {
         "order ends": Case("o-1", replace(order("reserved", deadline=moment), updated_at=moment)),
-        "payment finishes": replace(RELEASED, payment=payment("refunding", tryAt=moment)),
+        "payment finishes": replace(RELEASED, payment=payment("refunding", nextAttemptAt=moment)),
         "belongs to an order": Case("o-1", None, replace(reservation("held"), updated_at=moment)),
         "nothing unpublished": replace(
             CONFIRMED, order=replace(order("confirmed", CREATED), waiting_since=moment)
@@ -226,25 +226,25 @@ def test_while_the_system_runs_the_unfinished_has_time(rule: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "turned_away",
+    "rejected_or_expired",
     [
         reservation("rejected"),
         reservation("expired"),
-        reservation("released", releasedUnder=None),
-        reservation("allocated", confirmedUnder=None),
+        reservation("released", releaseRecord=None),
+        reservation("allocated", confirmationRecord=None),
     ],
     ids=["refused", "expired", "given back by hand before", "allocated by hand before"],
 )
 @pytest.mark.parametrize("when", [AT_REST, RUNNING], ids=["at rest", "running"])
 def test_what_was_turned_away_and_is_unknown_to_the_orders_is_told_apart(
-    turned_away: Kept[Reservation], when: When
+    rejected_or_expired: Kept[Reservation], when: When
 ) -> None:
-    case = Case("o-1", None, turned_away)
+    case = Case("o-1", None, rejected_or_expired)
     assert (forgotten(case), findings(case, when)) == (True, [])
     assert not forgotten(replace(case, order=order("failed", FAILED)))
     assert not forgotten(replace(case, payment=payment("void")))
-    by_hand = turned_away.state.model_copy(update={"saga": False})
-    assert not forgotten(replace(case, reservation=replace(turned_away, state=by_hand)))
+    direct = rejected_or_expired.state.model_copy(update={"saga": False})
+    assert not forgotten(replace(case, reservation=replace(rejected_or_expired, state=direct)))
 
 
 @pytest.mark.parametrize(
@@ -255,9 +255,9 @@ def test_an_order_may_wait_for_the_provider_as_long_as_the_provider_is_asked(
 ) -> None:
     soon, overdue = NOW + timedelta(minutes=1), NOW - OVERDUE - timedelta(seconds=1)
     undone = order("compensating", **{awaited: "awaited"})
-    waiting = Case("o-1", undone, reservation("released"), payment(status, tryAt=soon))
+    waiting = Case("o-1", undone, reservation("released"), payment(status, nextAttemptAt=soon))
     assert findings(waiting, RUNNING) == []
-    given_up = replace(waiting, payment=payment(status, tryAt=overdue))
+    given_up = replace(waiting, payment=payment(status, nextAttemptAt=overdue))
     assert [one.rule for one in findings(given_up, RUNNING)] == ["payment finishes"]
     assert [one.rule for one in findings(waiting, AT_REST)] == ["payment finishes"]
     nothing_under_way = replace(waiting, payment=payment("refunded"))
@@ -293,7 +293,7 @@ class TestMoney:
     def test_each_part_is_counted_where_it_belongs(self) -> None:
         paid = replace(CONFIRMED, order=order("paid"))
         dollars = self.book(*SOUND.values(), paid).by_currency["USD"]
-        assert dollars.confirmed == dollars.under_way == dollars.by_hand == PRICE
+        assert dollars.confirmed == dollars.in_progress == dollars.direct == PRICE
         assert dollars.charged == 5 * PRICE
         assert dollars.refunded == PRICE
         assert dollars.resting == 2 * PRICE
@@ -333,7 +333,7 @@ class TestStock:
         ]
         book = self.book(*states, reservation("held", saga=False).state)
         assert list(book.findings({self.place: StockLevel(5, 4, 4, 13, 1)}, [self.place])) == []
-        assert book.by_hand == {self.place: 2}
+        assert book.direct == {self.place: 2}
 
     @pytest.mark.parametrize(
         ("shelf", "rule"),
