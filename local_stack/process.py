@@ -29,6 +29,9 @@ TAIL_BYTES = 20_000
 # which lives as long as the process, starts all children: a worker thread would take its children along.
 _spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
 
+_reservations: list[socket.socket] = []
+"""UDP sockets that reserve the ports given out, as long as this process lives."""
+
 
 class ProcessFailed(SagaError):
     """A part of the local stack could not start or has ended; the text says which, why and what to do."""
@@ -149,11 +152,11 @@ def free_port(preferred: int | None = None) -> int:
     """A TCP port of 127.0.0.1 on which nothing listens: the preferred one if it can be had, else any.
 
     The others lie below the range from which systems draw ports for outgoing connections: a server that is
-    down for a moment will find its port free again.
+    down for a moment will find its port free again. Each is given out once, to one of all processes that ask.
     """
     if preferred is not None and _is_free(preferred):
         return preferred
-    while not _is_free(port := 20_000 + secrets.randbelow(12_000)):
+    while not (_is_free(port := 20_000 + secrets.randbelow(12_000)) and _reserve(port)):
         pass
     return port
 
@@ -162,9 +165,23 @@ def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         # Connections of an earlier server that are still in TIME_WAIT do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return True
+        return _binds(probe, port)
+
+
+def _reserve(port: int) -> bool:
+    # Until its server listens, only the UDP port of the same number tells others that a port is taken.
+    reservation = socket.socket(type=socket.SOCK_DGRAM)
+    if not _binds(reservation, port):
+        reservation.close()
+        return False
+    _reservations.append(reservation)
+    return True
+
+
+def _binds(new: socket.socket, port: int) -> bool:
+    with suppress(OSError):
+        new.bind(("127.0.0.1", port))
+        return True
     return False
 
 

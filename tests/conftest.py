@@ -11,8 +11,7 @@ from hypothesis import settings
 from local_stack.mongodb_node import DatabaseNode
 from local_stack.rabbitmq_node import Broker as Named
 from local_stack.rabbitmq_node import BrokerNode
-from tests.support.broker import Broker, StockKey, virtual_host
-from tests.support.needs import missing_need
+from tests.support.broker import Broker, BrokerAddress, virtual_host
 from tests.support.stacks import waiting_tasks
 
 # How long an example takes says how busy the machine is.
@@ -22,7 +21,8 @@ settings.load_profile("untimed")
 TESTS = Path(__file__).parent
 NEED_NO_SERVERS = ("simulation", "unit")
 
-_unmet: dict[str, str] = {}
+pytest_plugins = ["tests.support.needs"]
+
 _loops: list[asyncio.AbstractEventLoop] = []
 
 
@@ -34,27 +34,9 @@ async def known_loop() -> AsyncIterator[None]:
     _loops.clear()
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the tests first that need no servers: what only computes is much faster while none is running.
-
-    Leave out the tests that need what this machine does not have, except in CI: there they fail.
-    """
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests first that need no servers: what only computes is much faster while none is running."""
     items.sort(key=lambda item: item.path.relative_to(TESTS).parts[0] not in NEED_NO_SERVERS)
-    if os.environ.get("CI"):
-        return
-    for marker in {mark.name for item in items for mark in item.iter_markers()}:
-        if reason := missing_need(marker):
-            left_out = [item for item in items if item.get_closest_marker(marker)]
-            config.hook.pytest_deselected(items=left_out)
-            items[:] = [item for item in items if item not in left_out]
-            _unmet[marker] = f"{len(left_out)} tests marked `{marker}` were not run: {reason}"
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what was left out."""
-    for line in _unmet.values():
-        terminalreporter.write_line(line, yellow=True)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -69,8 +51,8 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture(scope="session")
-def broker_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StockKey]:
-    """A RabbitMQ node that all tests share: TEST_RABBITMQ_URL's (see scripts/against), or our own."""
+def broker_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerAddress]:
+    """A RabbitMQ node that all tests share: TEST_RABBITMQ_URL's (scripts/test-on-rabbitmq), or our own."""
     if url := os.environ.get("TEST_RABBITMQ_URL"):
         yield Named(url, os.environ["TEST_RABBITMQ_MANAGEMENT_URL"])
         return
@@ -96,14 +78,14 @@ def database_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database
 
 
 @pytest.fixture
-def broker(broker_node: StockKey) -> Iterator[Broker]:
+def broker(broker_node: BrokerAddress) -> Iterator[Broker]:
     """A virtual host of the test's own."""
     with virtual_host(broker_node) as broker:
         yield broker
 
 
 @pytest.fixture(scope="module")
-def module_broker(broker_node: StockKey) -> Iterator[Broker]:
+def module_broker(broker_node: BrokerAddress) -> Iterator[Broker]:
     """A virtual host that the tests of a module share."""
     with virtual_host(broker_node) as broker:
         yield broker

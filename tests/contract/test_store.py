@@ -31,7 +31,7 @@ from tests.contract.stores import (
 from tests.support.builders import event
 
 
-@pytest.fixture(params=["memory", "mongodb"])
+@pytest.fixture(params=["memory", pytest.param("mongodb", marks=pytest.mark.servers)])
 def db(request: pytest.FixtureRequest) -> Iterator[AnyDatabase]:
     if request.param == "memory":
         yield MemoryDatabase(Clock())

@@ -10,7 +10,7 @@ from local_stack.process import free_port
 from local_stack.stack import Stack
 from operations.access.passwords import RABBITMQ, url_variable
 from saga.messaging.users import OPERATOR
-from tests.support.broker import Broker, StockKey, virtual_host
+from tests.support.broker import Broker, BrokerAddress, virtual_host
 from tests.support.containers import ContainerStack
 from tests.support.system import System, running
 from tests.support.users import at, load_users
@@ -27,7 +27,7 @@ def system(request: pytest.FixtureRequest) -> System:
 
 
 @pytest.fixture(scope="package")
-def system_broker(broker_node: StockKey) -> Iterator[Broker]:
+def system_broker(broker_node: BrokerAddress) -> Iterator[Broker]:
     """The virtual host of the shared processes."""
     with virtual_host(broker_node) as broker:
         yield load_users(broker)
@@ -36,7 +36,7 @@ def system_broker(broker_node: StockKey) -> Iterator[Broker]:
 @pytest.fixture(scope="package")
 async def system_of_processes(
     system_broker: Broker,
-    broker_node: StockKey,
+    broker_node: BrokerAddress,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[System]:
     """Services as processes on the tests' broker, with a database of their own, each logged in as itself."""

@@ -15,7 +15,7 @@ from events.codec import MAX_BYTES
 from local_stack.stack import SERVICES, Stack
 from tests.e2e.conftest import fresh_settings
 from tests.support.bad_input import Forge, Sent
-from tests.support.broker import Broker, Client, StockKey, until
+from tests.support.broker import Broker, BrokerAddress, Client, until
 from tests.support.services import TOPOLOGIES
 from tests.support.system import System, ended_all, running
 
@@ -27,7 +27,7 @@ MEMORY = 120 * 1024 * 1024
 
 @pytest.fixture
 async def fuzzed(
-    broker: Broker, broker_node: StockKey, mongodb_url: str, tmp_path: Path
+    broker: Broker, broker_node: BrokerAddress, mongodb_url: str, tmp_path: Path
 ) -> AsyncIterator[System]:
     """A system of this test's own, with short pauses before a retry."""
     env = {

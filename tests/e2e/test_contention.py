@@ -11,7 +11,7 @@ from benchmarks.contention import CUSTOMERS, WAREHOUSE, conflicts, sell_out
 from local_stack.stack import Stack
 from operations.client import Services
 from tests.e2e.conftest import fresh_settings
-from tests.support.broker import StockKey, virtual_host
+from tests.support.broker import BrokerAddress, virtual_host
 from tests.support.system import running
 
 UNITS = 100
@@ -19,7 +19,7 @@ UNITS = 100
 
 @pytest.mark.timeout(400)
 async def test_the_last_hundred_units_are_sold_once_each_by_three_replicas(
-    broker_node: StockKey, mongodb_url: str, tmp_path: Path
+    broker_node: BrokerAddress, mongodb_url: str, tmp_path: Path
 ) -> None:
     product = f"hot-{uuid4().hex[:12]}"
     with virtual_host(broker_node) as broker:

@@ -24,7 +24,7 @@ from saga.messaging.topology import exchange_of
 from saga.messaging.users import OPERATOR
 from saga.settings import ServiceSettings
 from tests.e2e.conftest import fresh_settings
-from tests.support.broker import Broker, Client, StockKey, until, virtual_host
+from tests.support.broker import Broker, BrokerAddress, Client, until, virtual_host
 from tests.support.services import alone
 from tests.support.system import System, ended_all, order, running
 from tests.support.users import at, load_users
@@ -65,14 +65,16 @@ def secrets(file: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def users_broker(broker_node: StockKey) -> Iterator[Broker]:
+def users_broker(broker_node: BrokerAddress) -> Iterator[Broker]:
     """A virtual host whose users have recognisable passwords."""
     with virtual_host(broker_node) as broker:
         yield load_users(broker)
 
 
 @pytest.fixture
-async def whole_run(users_broker: Broker, broker_node: StockKey, tmp_path: Path) -> AsyncIterator[System]:
+async def whole_run(
+    users_broker: Broker, broker_node: BrokerAddress, tmp_path: Path
+) -> AsyncIterator[System]:
     """A system of which every part has secrets, with its most talkative logs."""
     env = {
         **secrets(tmp_path / "tokens"),

@@ -6,7 +6,7 @@ import pytest
 
 from local_stack.stack import Stack
 from tests.e2e.conftest import fresh_settings
-from tests.support.broker import StockKey, until, virtual_host
+from tests.support.broker import BrokerAddress, until, virtual_host
 from tests.support.system import System, running
 from tests.support.xendit import KEY, TOKEN, Json, StandIn, send, stand_in
 
@@ -19,7 +19,7 @@ def xendit() -> Iterator[StandIn]:
 
 @pytest.fixture(scope="module")
 async def shop(
-    xendit: StandIn, broker_node: StockKey, mongodb_url: str, tmp_path_factory: pytest.TempPathFactory
+    xendit: StandIn, broker_node: BrokerAddress, mongodb_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[System]:
     """The services, with Xendit in the place of the simulated provider."""
     with virtual_host(broker_node) as broker:

@@ -140,6 +140,11 @@ def test_a_port_in_use_is_not_free() -> None:
     assert free_port(preferred=taken) == taken
 
 
+def test_a_port_is_given_to_one_process_only() -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as reservation, pytest.raises(OSError, match="in use"):
+        reservation.bind(("127.0.0.1", free_port()))
+
+
 def test_two_private_nodes_run_side_by_side(tmp_path: Path, run: Callable[..., None]) -> None:
     one, other = BrokerNode(tmp_path / "one"), BrokerNode(tmp_path / "other two")
     run(one, other)

@@ -25,7 +25,7 @@ LIMIT = 20.0
 """Seconds that anything awaited may take."""
 
 
-class StockKey(Protocol):
+class BrokerAddress(Protocol):
     """Where a broker is: a node of the tests' own, or one that was named."""
 
     @property
@@ -126,7 +126,7 @@ class Broker:
 
 
 @contextmanager
-def virtual_host(node: StockKey) -> Iterator[Broker]:
+def virtual_host(node: BrokerAddress) -> Iterator[Broker]:
     """A new virtual host, deleted at the end."""
     name = f"test-{uuid4().hex[:12]}"
     login = broker_login(node.url)
