@@ -38,7 +38,7 @@ from saga import logs
 from saga.clock import utc_now
 from saga.messaging.message import Message, to_message
 from saga.messaging.results import Deferred, Handled
-from saga.mongodb.aggregates import connect, database
+from saga.mongodb.client import connect, database
 from saga.timers.relay import Relay
 from verification.audit.judge import audit
 from verification.audit.reading import Databases

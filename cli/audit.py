@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Annotated
 
 import typer
-from pymongo.errors import PyMongoError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -19,7 +18,8 @@ from operations.endpoints import find
 from operations.errors import CommandFailed
 from order_service.settings import OrderSettings
 from payment_service.settings import PaymentSettings
-from saga.mongodb.aggregates import explain_rejection, gist
+from saga.errors import Unavailable
+from saga.mongodb.errors import explain_driver_errors
 from saga.settings import read
 from verification.audit.judge import audit
 from verification.audit.reading import Databases
@@ -90,18 +90,16 @@ def databases_at(url: str) -> Databases:
 
 @contextmanager
 def reachable(databases: Databases) -> Iterator[None]:
-    """Turn the driver's complaints into one line.
+    """Turn the driver's errors into one line.
 
     Raises:
-        CommandFailed: the database is away.
+        CommandFailed: the database cannot be read.
     """
     try:
-        yield
-    except PyMongoError as error:
-        at = shown(databases.url)
-        raise CommandFailed(
-            explain_rejection(error) or f"cannot read {at} ({gist(error)}): is it running?"
-        ) from None
+        with explain_driver_errors(f"cannot read {shown(databases.url)}"):
+            yield
+    except Unavailable as why:
+        raise CommandFailed(str(why)) from None
 
 
 def _progress(console: Console, *, hidden: bool) -> Progress:

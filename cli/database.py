@@ -1,23 +1,19 @@
 """`saga database users`: who may log in at the database, and what each may do there."""
 
 import os
-from typing import Any
 
 import typer
-from pymongo import MongoClient
-from pymongo.errors import PyMongoError
 
 from cli.up import shown
 from operations.access.database_users import AUDITOR, make_users
 from operations.access.passwords import MONGODB, PasswordsMissing, named, variable
 from operations.endpoints import find
+from operations.errors import CommandFailed
 from operations.registry import SETTINGS
-from saga.mongodb.aggregates import gist
 from saga.settings import read
 
 app = typer.Typer(help="Who may log in at the database.", no_args_is_help=True)
 
-ANSWER_SECONDS = 30
 EPILOG = f"""\b
 One user a service, called as the service is, who reads and writes its own database and no other; `{AUDITOR}`
 for the `saga` command, who reads all three. They log in with authSource=admin. The passwords come from the
@@ -36,16 +32,14 @@ def users() -> None:
     """Make the users of the services and of the audit, or give them these passwords and rights."""
     url = find().mongodb
     databases = {service: read(kind).database for service, kind in SETTINGS.items()}
-    client: MongoClient[dict[str, Any]]
     try:
         passwords = named([*databases, AUDITOR], MONGODB, os.environ)
-        with MongoClient(url, serverSelectionTimeoutMS=ANSWER_SECONDS * 1000) as client:
-            make_users(client, databases, passwords)
+        make_users(url, databases, passwords)
     except PasswordsMissing as failure:
         typer.echo(f"saga: {failure}", err=True)
         raise typer.Exit(1) from None
-    except PyMongoError as error:
-        typer.echo(f"saga: cannot make users at {shown(url)}: {gist(error)}", err=True)
+    except CommandFailed as failure:
+        typer.echo(f"saga: cannot make users at {shown(url)}: {failure}", err=True)
         raise typer.Exit(1) from None
     for service, name in databases.items():
         typer.echo(f"{service} reads and writes {name}")

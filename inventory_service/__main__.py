@@ -11,7 +11,7 @@ from inventory_service.reactions import REACTIONS, TRANSITIONS
 from inventory_service.settings import InventorySettings
 from saga import logs
 from saga.clock import utc_now
-from saga.mongodb.aggregates import connect, database
+from saga.mongodb.client import connect, database
 from saga.process import Service, broker, run
 from saga.reactions.application import topology
 from saga.settings import read_to_serve

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import uuid4
 
 import structlog
-from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import UpdateOne
 from pymongo.errors import PyMongoError
 
@@ -17,9 +16,11 @@ from inventory_service.reactions import Hold, ReservationContext, StockReaction
 from inventory_service.reservation import Reservation
 from inventory_service.stock import Level, Stock, Warehouse
 from saga.errors import SagaError, Unavailable
-from saga.mongodb.aggregates import NUDGE_AFTER, Aggregates, Database, Session, available
+from saga.mongodb.aggregates import NUDGE_AFTER, Aggregates
+from saga.mongodb.client import Client, Database, Session
+from saga.mongodb.errors import translate_driver_errors
 from saga.reactions.step import Reaction, Step
-from saga.reactions.store import Document, UnitOfWork
+from saga.reactions.store import UnitOfWork
 
 log = structlog.get_logger()
 
@@ -49,7 +50,7 @@ class InventoryStore(Aggregates[Reservation]):
 
     def __init__(
         self,
-        client: AsyncIOMotorClient[Document],
+        client: Client,
         database: Database,
         clock: Callable[[], datetime],
         default_hold: timedelta,
@@ -71,7 +72,7 @@ class InventoryStore(Aggregates[Reservation]):
     async def prepare(self) -> None:
         """Create the indexes, and the collections, which a transaction could not create."""
         await super().prepare()
-        with available():
+        with translate_driver_errors():
             await self._levels.create_index("productId")
             await self._warehouses.create_index("name", sparse=True)
             # Levels that were set before anybody counted what there is in all.
@@ -137,7 +138,7 @@ class InventoryStore(Aggregates[Reservation]):
         chosen: dict[str, Any] = {} if product_ids is None else {"productId": {"$in": list(product_ids)}}
         if warehouse_id:
             chosen["warehouseId"] = warehouse_id
-        with available():
+        with translate_driver_errors():
             cursor = self._levels.find(chosen).sort("_id", 1)
             return [Level.model_validate(document) async for document in cursor]
 
@@ -156,7 +157,7 @@ class InventoryStore(Aggregates[Reservation]):
             "owned": {"$add": [before["owned"], {"$subtract": [units, before["available"]]}]},
             "version": {"$add": [before["version"], 1]},
         }
-        with available():
+        with translate_driver_errors():
             done = await self._levels.update_one(chosen, [{"$set": change}], upsert=version is None)
             if version is not None and not done.matched_count:
                 return None
@@ -164,7 +165,7 @@ class InventoryStore(Aggregates[Reservation]):
 
     async def warehouses(self) -> list[Warehouse]:
         """Return every warehouse."""
-        with available():
+        with translate_driver_errors():
             return [Warehouse.model_validate(row) async for row in self._warehouses.find().sort("_id", 1)]
 
     async def set_warehouses(self, warehouses: Sequence[Warehouse]) -> None:
@@ -176,7 +177,7 @@ class InventoryStore(Aggregates[Reservation]):
             for warehouse in warehouses
         ]
         if writes:
-            with available():
+            with translate_driver_errors():
                 await self._warehouses.bulk_write(writes, ordered=False)
 
     async def _open_session(self) -> Session:
@@ -199,7 +200,7 @@ class InventoryStore(Aggregates[Reservation]):
         self, unit: UnitOfWork[Reservation, ReservationContext], stock_writes: Sequence[UpdateOne]
     ) -> None:
         async with self._turn:
-            with available():
+            with translate_driver_errors():
                 await self._transact(self._session or await self._open_session(), unit, stock_writes)
 
     async def _transact(

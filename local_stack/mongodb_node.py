@@ -85,7 +85,7 @@ class DatabaseNode:
         with MongoClient(self.url, serverSelectionTimeoutMS=500, connect=False) as client:
             self._wait(client, self._child)
             if self._passwords and not self._users_made:
-                make_users(client, self._databases, self._passwords)
+                make_users(self.url, self._databases, self._passwords)
                 self._users_made = True
 
     def stop(self) -> None:

@@ -13,7 +13,7 @@ from order_service.settings import OrderSettings
 from saga import logs
 from saga.clock import utc_now
 from saga.http.rate_limit import RateLimit
-from saga.mongodb.aggregates import connect, database
+from saga.mongodb.client import connect, database
 from saga.process import Service, broker, run
 from saga.reactions.application import topology
 from saga.settings import read_to_serve

@@ -3,7 +3,8 @@
 from decimal import Decimal
 
 from order_service.order import Order, OrderStatus
-from saga.mongodb.aggregates import PlainStore, available
+from saga.mongodb.aggregates import PlainStore
+from saga.mongodb.errors import translate_driver_errors
 
 
 class OrderStore(PlainStore[Order]):
@@ -12,7 +13,7 @@ class OrderStore(PlainStore[Order]):
     async def prepare(self) -> None:
         """Create the indexes."""
         await super().prepare()
-        with available():
+        with translate_driver_errors():
             await self.collection.create_index([("state.status", 1), ("state.createdAt", -1)])
             await self.collection.create_index([("state.createdAt", -1)])
 
@@ -22,7 +23,7 @@ class OrderStore(PlainStore[Order]):
 
     async def books(self) -> list[tuple[str, Decimal, int]]:
         """Return currency, sum and number of the confirmed orders."""
-        with available():
+        with translate_driver_errors():
             rows = self.collection.aggregate(
                 [
                     {"$match": {"state.status": "confirmed"}},

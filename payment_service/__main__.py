@@ -19,7 +19,7 @@ from payment_service.reactions import REACTIONS, TRANSITIONS
 from payment_service.settings import PaymentSettings
 from saga import logs
 from saga.clock import utc_now
-from saga.mongodb.aggregates import connect, database
+from saga.mongodb.client import connect, database
 from saga.process import Service, broker, run
 from saga.reactions.application import topology
 from saga.settings import read_to_serve

@@ -3,7 +3,8 @@
 from decimal import Decimal
 
 from payment_service.payment import Payment
-from saga.mongodb.aggregates import PlainStore, available
+from saga.mongodb.aggregates import PlainStore
+from saga.mongodb.errors import translate_driver_errors
 
 
 class PaymentStore(PlainStore[Payment]):
@@ -11,7 +12,7 @@ class PaymentStore(PlainStore[Payment]):
 
     async def books(self) -> list[tuple[str, Decimal, Decimal]]:
         """Return currency, sum charged and sum refunded."""
-        with available():
+        with translate_driver_errors():
             rows = self.collection.aggregate(
                 [
                     {"$match": {"state.chargeId": {"$ne": None}}},

@@ -1,17 +1,22 @@
-"""Who logs in at the database: each service, for its own database, and one user who only reads."""
+"""The database's users: one for each service with its own database, and one who only reads."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from pymongo import MongoClient
-from pymongo.errors import OperationFailure
+from pymongo.errors import OperationFailure, PyMongoError
+
+from operations.errors import CommandFailed
+from saga.mongodb.errors import first_line
 
 AUDITOR = "auditor"
 """The user of the `saga` command: reads every service's database, and writes nothing."""
 ROOT = "saga"
-"""The user who makes the others."""
+"""The user who creates the others."""
 EXISTS = 51003
-"""The server's code for a user that is there already."""
+"""The server's error code for a user that exists already."""
+ANSWER_SECONDS = 30
+"""How long the server may take to answer."""
 
 Role = dict[str, str]
 
@@ -24,20 +29,23 @@ def roles(databases: Mapping[str, str]) -> dict[str, list[Role]]:
     }
 
 
-def make_users(
-    client: MongoClient[dict[str, Any]], databases: Mapping[str, str], passwords: Mapping[str, str]
-) -> None:
-    """Make the users, or give those that are there these passwords and rights, and no others.
+def make_users(url: str, databases: Mapping[str, str], passwords: Mapping[str, str]) -> None:
+    """Create the users; give existing ones these passwords and exactly these rights.
 
     Raises:
-        PyMongoError: the server is away, or whoever is logged in may not do that.
+        CommandFailed: the server cannot be reached, or the user of the URL may not create users.
     """
-    for user, granted in roles(databases).items():
-        _make(client, user, passwords[user], granted)
+    client: MongoClient[dict[str, Any]]
+    try:
+        with MongoClient(url, serverSelectionTimeoutMS=ANSWER_SECONDS * 1000) as client:
+            for user, granted in roles(databases).items():
+                _make(client, user, passwords[user], granted)
+    except PyMongoError as error:
+        raise CommandFailed(first_line(error)) from None
 
 
 def make_root(client: MongoClient[dict[str, Any]], password: str) -> None:
-    """Make the user who may do everything, or give it this password."""
+    """Create the user who may do everything, or give it this password."""
     _make(client, ROOT, password, [{"role": "root", "db": "admin"}])
 
 

@@ -24,7 +24,7 @@ from saga.clock import utc_now
 from saga.errors import OutOfOrder, Unavailable
 from saga.messaging.message import Delivery, read, replayed
 from saga.messaging.topology import Topology
-from saga.mongodb.aggregates import connect, database
+from saga.mongodb.client import connect, database
 from saga.reactions.aggregate import Aggregate
 from saga.reactions.application import topology
 from saga.reactions.step import Outcome

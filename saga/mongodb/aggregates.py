@@ -1,37 +1,28 @@
 """Aggregates in a MongoDB collection: one query to load a batch, one guarded bulk write to save it.
 
-A document holds the aggregate's state, its version, a journal of what it has handled and what it emitted
-for each, the outbox: ids of emitted events that no message would publish again, and, while the clock may
-have to change it, when; while somebody owes it an answer, when to ask again, and how often that was done.
+A document holds the aggregate's state, its version, a journal of what it has handled, each entry with the
+events that it emitted, and the outbox: ids of emitted events that no redelivery would publish. `dueAt` says
+when the clock has to change the aggregate; `nudgeAt` when its unanswered requests are published again, and
+`nudges` how often that has been done.
 
     {_id, version, updatedAt, dueAt?, nudgeAt?, nudges?, state: {...},
      journal: {<event id>: {name, at, emitted: [...]}}, outbox: [{id, at}]}
 """
 
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any, Generic, TypeVar
-from urllib.parse import parse_qs, urlsplit
 
 import structlog
-from bson import CodecOptions, Decimal128
-from bson.codec_options import TypeCodec, TypeRegistry
-from motor.motor_asyncio import (
-    AsyncIOMotorClient,
-    AsyncIOMotorClientSession,
-    AsyncIOMotorCollection,
-    AsyncIOMotorDatabase,
-)
 from pymongo import InsertOne, UpdateOne
-from pymongo.errors import BulkWriteError, ConnectionFailure, ExecutionTimeout, OperationFailure
+from pymongo.errors import BulkWriteError
 
 from events.catalogue import Event
 from events.codec import from_json
-from saga.errors import Unavailable
+from saga.mongodb.client import DocumentCollection, Session
+from saga.mongodb.errors import stale_writes, translate_driver_errors
 from saga.reactions.aggregate import Aggregate
 from saga.reactions.step import JournalEntry, LoadedAggregate, Step
 from saga.reactions.store import Document, UnitOfWork
@@ -42,97 +33,11 @@ log = structlog.get_logger()
 M = TypeVar("M", bound=Aggregate)
 
 NUDGE_AFTER = timedelta(minutes=1)
-DUPLICATE_KEY = 11000
-# Codes of a server that does not let us: not authorized, authentication failed.
-_REFUSED = {13, 18}
-# Codes of a server that is there but cannot serve now: shutting down, stepping down, no primary.
-_NOT_NOW = {11600, 11602, 10107, 13435, 13436, 189, 91, 7, 6, 89, 9001, 262}
-
-Database = AsyncIOMotorDatabase[Document]
-Collection_ = AsyncIOMotorCollection[Document]
-Session = AsyncIOMotorClientSession
-
-
-class _Decimals(TypeCodec):
-    python_type = Decimal
-    bson_type = Decimal128
-
-    def transform_python(self, value: Decimal) -> Decimal128:
-        return Decimal128(value)
-
-    def transform_bson(self, value: Decimal128) -> Decimal:
-        return value.to_decimal()
-
-
-def connect(url: str, timeout: float = 5.0) -> AsyncIOMotorClient[Document]:
-    """Return a client; nothing is sent yet.
-
-    `timeout` (s) limits the search for a server, and twice that each answer, where the URL does not say. Nor
-    may it be left to the server what counts as written: what is read has been written by the majority, and so
-    has what is acknowledged, since messages are acknowledged for it.
-    """
-    options = {
-        "serverSelectionTimeoutMS": round(timeout * 1000),
-        "connectTimeoutMS": round(timeout * 1000),
-        "socketTimeoutMS": round(timeout * 2000),
-        "w": "majority",
-        "readConcernLevel": "majority",
-    }
-    said = {name.lower() for name in parse_qs(urlsplit(url).query)}
-    missing: dict[str, Any] = {name: value for name, value in options.items() if name.lower() not in said}
-    return AsyncIOMotorClient(url, tz_aware=True, **missing)
-
-
-def database(client: AsyncIOMotorClient[Document], name: str) -> Database:
-    """Return a database whose numbers with a fraction are Decimal and whose times are UTC."""
-    options: CodecOptions[Document] = CodecOptions(tz_aware=True, type_registry=TypeRegistry([_Decimals()]))
-    return client.get_database(name, codec_options=options)
 
 
 @contextmanager
-def available() -> Iterator[None]:
-    """Turn the driver's ways to say that the database is away into `Unavailable`."""
-    try:
-        yield
-    except (ConnectionFailure, ExecutionTimeout) as error:
-        raise Unavailable(_why(error)) from error
-    except OperationFailure as error:
-        if error.code in _NOT_NOW:
-            raise Unavailable(f"the database is away: {error}") from error
-        if error.code in _REFUSED:
-            raise Unavailable(_why(error)) from error
-        raise
-
-
-def _why(error: Exception) -> str:
-    return explain_rejection(error) or f"the database is away: {gist(error)}"
-
-
-def explain_rejection(error: Exception) -> str | None:
-    """Return in a line what waiting does not mend, and what does; None: the database is only away."""
-    told = gist(error)
-    if "CERTIFICATE_VERIFY_FAILED" in told:
-        return (
-            f"the database's certificate is not accepted ({told}): MONGODB_CA_FILE has to name the authority "
-            "that issued it, and the URL a host that is named in it"
-        )
-    # Once a login has failed, the driver tells of it as of a server that cannot be found.
-    if getattr(error, "code", None) in _REFUSED or "authentication failed" in told.lower():
-        return (
-            f"the database refuses ({told}): it has to know this user, password and these rights, which "
-            "`saga database users` gives"
-        )
-    return None
-
-
-def gist(error: Exception) -> str:
-    """Return what the driver says, without all that it appends."""
-    return re.split(r"\n|, Timeout:|, full error:", str(error))[0] or type(error).__name__
-
-
-@contextmanager
-def _readable(document: Document) -> Iterator[None]:
-    """Let one document that cannot be understood, written by another version perhaps, not hide the others."""
+def _skip_unreadable(document: Document) -> Iterator[None]:
+    """Log a document that cannot be read, perhaps one of another version, instead of hiding the others."""
     try:
         yield
     except (ValueError, LookupError, TypeError):
@@ -140,11 +45,14 @@ def _readable(document: Document) -> Iterator[None]:
 
 
 class Aggregates(Generic[M]):
-    """The aggregates of one type, each in one document with its journal and its outbox."""
+    """The aggregates of one type, each in one document with its journal and its outbox.
+
+    Every method that reads or writes raises `saga.errors.Unavailable` while the database cannot serve.
+    """
 
     def __init__(
         self,
-        collection: Collection_,
+        collection: DocumentCollection,
         model: type[M],
         clock: Callable[[], datetime],
         nudge_after: timedelta = NUDGE_AFTER,
@@ -157,8 +65,8 @@ class Aggregates(Generic[M]):
         self._overdue: set[str] = set()
 
     async def prepare(self) -> None:
-        """Create the indexes that relay and sweepers read by; most documents are in neither."""
-        with available():
+        """Create the sparse indexes of the relay and the sweeps; few documents are in any of them."""
+        with translate_driver_errors():
             await self.collection.create_index("outbox.at", sparse=True)
             await self.collection.create_index("dueAt", sparse=True)
             await self.collection.create_index("nudgeAt", sparse=True)
@@ -166,9 +74,9 @@ class Aggregates(Generic[M]):
     async def fetch(
         self, keys: Collection[str], session: Session | None = None
     ) -> dict[str, LoadedAggregate[M]]:
-        """Return an entry for each key, an empty one for what does not exist."""
+        """Return an entry for each key, an empty one for a key without a document."""
         entries: dict[str, LoadedAggregate[M]] = {key: LoadedAggregate(key) for key in keys}
-        with available():
+        with translate_driver_errors():
             async for document in self.collection.find({"_id": {"$in": list(entries)}}, session=session):
                 entries[document["_id"]] = self.entry(document)
         return entries
@@ -176,7 +84,7 @@ class Aggregates(Generic[M]):
     async def write(
         self, entries: Collection[LoadedAggregate[M]], session: Session | None = None
     ) -> set[str]:
-        """Write the changed entries, each only if nobody wrote it since; return the keys that were stale."""
+        """Write each changed entry unless its document has changed since; return the keys that were stale."""
         changed = [entry for entry in entries if entry.touched]
         if not changed:
             return set()
@@ -186,16 +94,10 @@ class Aggregates(Generic[M]):
         writes = [self._write(entry, done.get(entry.key, frozenset())) for entry in changed]
         stale: set[str] = set()
         try:
-            with available():
+            with translate_driver_errors():
                 await self.collection.bulk_write(writes, ordered=False, session=session)
         except BulkWriteError as error:
-            failures = error.details["writeErrors"]
-            undone = error.details["writeConcernErrors"] or not failures
-            if undone or any(failure["code"] in _NOT_NOW for failure in failures):
-                raise Unavailable(f"the database is away: {error.details}") from error
-            if any(failure["code"] != DUPLICATE_KEY for failure in failures):
-                raise
-            stale = {changed[failure["index"]].key for failure in failures}
+            stale = {changed[position].key for position in stale_writes(error)}
         for key in done.keys() - stale:
             self._forgotten(key, done[key])
         return stale
@@ -210,14 +112,14 @@ class Aggregates(Generic[M]):
         if newest_first_by:
             cursor = cursor.sort(newest_first_by, -1)
         states: list[M] = []
-        with available():
+        with translate_driver_errors():
             async for document in cursor:
-                with _readable(document):
+                with _skip_unreadable(document):
                     states.append(self._model.model_validate(document["state"]))
         return states
 
     async def due(self, limit: int) -> list[M]:
-        """Return aggregates that the clock has to change by now."""
+        """Return the aggregates that are due for a change by the clock."""
         return await self.select({"dueAt": {"$lte": self._clock()}}, limit)
 
     async def waiting(
@@ -229,9 +131,9 @@ class Aggregates(Generic[M]):
             chosen["_id"] = {"$gt": after}
         order = "nudgeAt" if after is None else "_id"
         entries: list[LoadedAggregate[M]] = []
-        with available():
+        with translate_driver_errors():
             async for document in self.collection.find(chosen).sort(order, 1).limit(limit):
-                with _readable(document):
+                with _skip_unreadable(document):
                     entries.append(self.entry(document))
         return entries
 
@@ -248,17 +150,17 @@ class Aggregates(Generic[M]):
             for entry in entries
         ]
         if writes:
-            with available():
+            with translate_driver_errors():
                 await self.collection.bulk_write(writes, ordered=False)
 
     async def unpublished(self, before: datetime, limit: int) -> list[Event]:
         """Return events that have waited for the relay since before that moment, oldest first."""
         await self._forget()
         events: list[Event] = []
-        with available():
+        with translate_driver_errors():
             cursor = self.collection.find({"outbox.at": {"$lt": before}}, {"outbox": 1, "journal": 1})
             async for document in cursor.sort("outbox.at", 1).limit(limit):
-                with _readable(document):
+                with _skip_unreadable(document):
                     events += self._waiting(document, before)
         return events
 
@@ -273,24 +175,24 @@ class Aggregates(Generic[M]):
         ]
 
     async def published(self, events: Mapping[str, Collection[str]]) -> None:
-        """Forget these as unpublished: event ids by aggregate.
+        """Take these out of the outbox: event ids by aggregate.
 
-        That is not worth a write of its own: it goes with the next change of the document, which mostly
-        follows at once, or else with a later look for unpublished events. Should the process end before
-        that, they are published once more, which changes nothing.
+        That costs no write of its own: it is part of the next change of the document, which mostly follows
+        at once, or else of a later search for unpublished events. If the process ends before that, they are
+        published once more, which changes nothing.
         """
         for key, ids in events.items():
             self._published.setdefault(key, set()).update(ids)
 
     async def _forget(self) -> None:
-        """Forget what was published before the last time this was called, and has not been changed since."""
+        """Take out of the outbox what was published before the previous call and not written since."""
         done = {key: frozenset(self._published[key]) for key in self._overdue & self._published.keys()}
         if done:
             writes = [
                 UpdateOne({"_id": key}, {"$pull": {"outbox": {"id": {"$in": list(ids)}}}})
                 for key, ids in done.items()
             ]
-            with available():
+            with translate_driver_errors():
                 await self.collection.bulk_write(writes, ordered=False)
         for key, ids in done.items():
             self._forgotten(key, ids)
@@ -303,8 +205,8 @@ class Aggregates(Generic[M]):
             self._published.pop(key, None)
 
     async def ping(self) -> None:
-        """Return if the database answers."""
-        with available():
+        """Return once the database answers."""
+        with translate_driver_errors():
             await self.collection.database.command("ping")
 
     def entry(self, document: Document) -> LoadedAggregate[M]:
@@ -321,9 +223,9 @@ class Aggregates(Generic[M]):
         )
 
     def _write(self, entry: LoadedAggregate[M], done: Collection[str]) -> InsertOne[Document] | UpdateOne:
-        """Return the write that changes a document, or fails for this very entry if its version is stale.
+        """Return the write that changes a document, and fails for this entry alone if its version is stale.
 
-        That failure is a duplicate `_id`: a bulk write would only count one match less.
+        It fails with a duplicate `_id`: without `upsert`, a bulk write would only count one match less.
         """
         if entry.state is None:
             raise ValueError(f"{entry.key} has a record but no state")
@@ -354,7 +256,7 @@ class Aggregates(Generic[M]):
 
 
 class PlainStore(Aggregates[M]):
-    """The store of a service whose reactions need only the time beside the aggregate (a `Store`)."""
+    """The store of a service whose reactions need only the aggregate and the time (a `Store`)."""
 
     async def load(self, steps: Sequence[Step[M, datetime]]) -> UnitOfWork[M, datetime]:
         """Load the aggregates that the steps touch."""

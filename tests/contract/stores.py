@@ -12,7 +12,8 @@ from inventory_service.mongo_store import InventoryStore
 from inventory_service.reactions import ReservationContext
 from inventory_service.reservation import Reservation
 from inventory_service.stock import Level, Warehouse
-from saga.mongodb.aggregates import Database, PlainStore
+from saga.mongodb.aggregates import PlainStore
+from saga.mongodb.client import Database
 from saga.reactions.aggregate import Aggregate
 from saga.reactions.step import LoadedAggregate, Step
 from saga.reactions.store import UnitOfWork

@@ -14,7 +14,7 @@ from events.fields import Item
 from events.identity import with_identity
 from inventory_service.reactions import ReservationContext, release, reserve
 from inventory_service.reservation import Reservation
-from saga.mongodb.aggregates import connect, database
+from saga.mongodb.client import connect, database
 from saga.reactions.step import JournalEntry, LoadedAggregate, Reaction, Step
 from saga.reactions.store import UnitOfWork
 from tests.contract.stores import (

@@ -21,7 +21,7 @@ from saga.errors import Unavailable
 from saga.messaging.consumer import BatchConsumer
 from saga.messaging.results import Result
 from saga.messaging.topology import Topology
-from saga.mongodb.aggregates import connect, database
+from saga.mongodb.client import connect, database
 from saga.rabbitmq.link import Rabbit
 from saga.reactions.step import JournalEntry, LoadedAggregate
 from saga.timers.relay import Relay

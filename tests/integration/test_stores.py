@@ -35,7 +35,8 @@ from saga.clock import utc_now
 from saga.errors import Unavailable
 from saga.messaging.message import Message
 from saga.messaging.results import Deferred, Handled
-from saga.mongodb.aggregates import Aggregates, Database, PlainStore, connect, database
+from saga.mongodb.aggregates import Aggregates, PlainStore
+from saga.mongodb.client import Database, connect, database
 from saga.reactions.aggregate import Aggregate
 from saga.reactions.step import JournalEntry, LoadedAggregate, Step
 from saga.reactions.store import Document

@@ -21,7 +21,7 @@ from inventory_service.reservation import Reservation
 from inventory_service.stock import StockKey
 from order_service.order import TERMINAL, Order, OrderStatus
 from payment_service.payment import Payment
-from saga.mongodb.aggregates import connect, database
+from saga.mongodb.client import connect, database
 from saga.reactions.store import Document
 from verification.invariants.books import StockBook, StockLevel
 from verification.invariants.case import Case, Kept, Unreadable, kept

@@ -7,7 +7,9 @@ from pymongo.errors import BulkWriteError
 
 from order_service.order import Order
 from saga.errors import Unavailable
-from saga.mongodb.aggregates import DUPLICATE_KEY, Collection_, PlainStore, connect
+from saga.mongodb.aggregates import PlainStore
+from saga.mongodb.client import DocumentCollection, connect
+from saga.mongodb.errors import DUPLICATE_KEY
 from saga.reactions.step import JournalEntry, LoadedAggregate
 from tests.support.builders import NOW, order
 
@@ -32,7 +34,7 @@ def changed(key: str) -> LoadedAggregate[Order]:
 
 async def written(**details: Any) -> set[str]:
     """Write two entries to a database that answers so."""
-    store = PlainStore(cast(Collection_, Answering(**details)), Order, lambda: NOW)
+    store = PlainStore(cast(DocumentCollection, Answering(**details)), Order, lambda: NOW)
     return await store.write([changed("a"), changed("b")])
 
 
