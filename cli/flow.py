@@ -5,9 +5,11 @@ from typing import Annotated
 
 import typer
 
-from operations.flow_chart import END, START, inserted, mermaid
+from operations.flow_chart import block, mermaid
+from operations.generated import markers, replaced
 
-EPILOG = "Example: saga flow --into README.md"
+EPILOG = "Example: saga flow --into docs/architecture.md"
+START, END = markers("flow")
 
 
 def flow(
@@ -21,6 +23,6 @@ def flow(
         typer.echo(mermaid())
         return
     try:
-        into.write_text(inserted(into.read_text("utf-8")), "utf-8")
+        into.write_text(replaced(into.read_text("utf-8"), "flow", block()), "utf-8")
     except (OSError, ValueError) as error:
         raise typer.BadParameter(f"{into}: {error}", param_hint="--into") from None

@@ -18,9 +18,9 @@ class InventorySettings(ServiceSettings):
     port: Port = 8002
     database: str = "inventory_service"
     hold_seconds: Annotated[int, Field(ge=1)] = 600
-    """How long a hold lasts when the order does not say."""
+    """Seconds that a hold lasts when the order does not say."""
     band_km: Annotated[float, Field(gt=0)] = BAND_KM
-    """Warehouses whose distances fall into the same band, of so many kilometres, count as equally near."""
+    """Width in kilometres of a distance band; warehouses in the same band count as equally near."""
     replica: str = ""
     """The name of this replica, the same after a restart; by default, host and port."""
 

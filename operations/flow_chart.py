@@ -9,7 +9,6 @@ COLOURS = {
     INVENTORY: "fill:#dcfce7,stroke:#15803d,color:#0f172a",
     PAYMENT: "fill:#fef3c7,stroke:#b45309,color:#0f172a",
 }
-START, END = "<!-- flow -->", "<!-- /flow -->"
 
 
 def mermaid() -> str:
@@ -45,20 +44,8 @@ def mermaid() -> str:
 
 
 def block() -> str:
-    """Return the flow chart as it stands in a Markdown file, with its markers."""
-    return f"{START}\n```mermaid\n{mermaid()}\n```\n{END}"
-
-
-def inserted(text: str) -> str:
-    """Return a Markdown text with the flow chart between its markers.
-
-    Raises:
-        ValueError: the text does not have the two markers, once each and in order.
-    """
-    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
-        raise ValueError(f"does not have {START} and {END}, once each and in this order")
-    before, _, rest = text.partition(START)
-    return before + block() + rest.partition(END)[2]
+    """Return the flow chart as it stands in a Markdown file."""
+    return f"```mermaid\n{mermaid()}\n```"
 
 
 def _events(rule: Rule) -> str:

@@ -18,4 +18,4 @@ class OrderSettings(ServiceSettings):
     rate: Annotated[float, Field(gt=0, le=1_000_000)] = 200.0
     """Orders a second that each caller may place at this replica."""
     burst: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
-    """Orders that a caller may place at once after a silence."""
+    """Orders that a caller may place at once after a pause."""

@@ -35,36 +35,39 @@ class PaymentSettings(ServiceSettings):
     port: Port = 8003
     database: str = "payment_service"
     call_timeout: Seconds = 4.0
-    """Seconds a message waits for the provider; after that, a sweeper goes on with it."""
+    """Seconds that a message waits for the provider; after that, a sweeper asks again."""
     refund_attempts: Annotated[int, Field(ge=1, le=100)] = 5
-    """How often a refund may be refused before a person is told; it is tried again all the same."""
+    """Refusals of a refund after which `PaymentRefundFailed` is published; it is retried all the same."""
     refund_pause: Seconds = 10.0
-    """Seconds after which a refused refund is tried again; then twice as long each time, up to an hour."""
+    """Seconds before a refused refund is retried; doubled each time, up to an hour."""
     provider: Literal["simulated", "xendit"] = "simulated"
+    """`simulated` or `xendit`: [payment providers](payments.md)."""
     xendit_secret_key: Annotated[SecretStr | None, AfterValidator(_needed)] = Field(
         None, validate_default=True
     )
+    """The secret API key; required for Xendit."""
     xendit_callback_token: Annotated[SecretStr | None, AfterValidator(_needed)] = Field(
         None, validate_default=True
     )
-    """What Xendit sends with each webhook."""
+    """The webhook verification token; required for Xendit."""
     xendit_url: Annotated[str, Field(pattern=r"^https?://[^/?#@]+$")] = "https://api.xendit.co"
+    """The address of Xendit's API."""
     xendit_return_url: Annotated[str, Field(pattern=r"^https://.{3,240}$")] | None = None
-    """The page that customers come back to."""
+    """The page (https) that customers return to; wallets and cards need it."""
     xendit_display_name: Annotated[str, Field(min_length=1, max_length=50)] | None = None
     """The name that customers see on a bank transfer."""
     xendit_country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
-    """Where payments in currencies of many countries take place."""
+    """The country of payments in USD, EUR and other currencies of several countries, such as `ID`."""
     sim_delay: Annotated[float, Field(ge=0)] = 0.0
     """Seconds each charge takes."""
     sim_decline_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of the charges that are declined."""
+    """Share of the charges that are declined, from 0 to 1."""
     sim_decline_above: Decimal | None = None
-    """Charges of more than this are declined."""
+    """Charges of more than this amount are declined."""
     sim_seed: int = 0
-    """Which charges are declined, and which a rule with a rate fits."""
+    """Seed that decides which charges are declined, and to which a rule with a rate applies."""
     sim_rules: Rules = ()
-    """What happens to which charges, the first that fits: `above:1000=decline,rate:0.1=timeout:1`."""
+    """Rules for charges, of which the first that matches applies: `above:1000=decline,rate:0.1=timeout:1`."""
 
     def retries(self) -> Retries:
         """Return how a refused refund is tried again."""

@@ -52,43 +52,50 @@ class ServiceSettings(BaseSettings):
     """Read from the environment: `RABBITMQ_URL`, `MONGODB_URL`, the files of authorities and the tokens as
     they are, the rest with the prefix of the service, as in `ORDER_PORT`."""
 
-    model_config = SettingsConfigDict(extra="ignore")
+    model_config = SettingsConfigDict(extra="ignore", use_attribute_docstrings=True)
 
     rabbitmq_url: Annotated[SecretStr, AfterValidator(_amqp)] = Field(
         SecretStr("amqp://guest:guest@127.0.0.1:5672/"), validation_alias="RABBITMQ_URL"
     )
+    """The broker, `amqp://` or `amqps://`."""
     mongodb_url: Annotated[SecretStr, AfterValidator(_mongodb)] = Field(
         SecretStr("mongodb://127.0.0.1:27017/"), validation_alias="MONGODB_URL"
     )
+    """The database, a replica set of one node at least."""
     tokens: SecretStr = Field(SecretStr(""), validation_alias="SAGA_TOKENS")
-    """Who may call over HTTP: `orders:TOKEN stock,operate:TOKEN`; see `saga.http.auth`."""
+    """Bearer tokens that open the HTTP API, with their scopes: `orders:TOKEN stock,operate:TOKEN`. Required
+    unless the service listens on this machine only."""
     tokens_file: Path | None = Field(None, validation_alias="SAGA_TOKENS_FILE")
-    """A file with more of them."""
+    """A file with more such tokens."""
     rabbitmq_ca_file: Authorities = Field(None, validation_alias="RABBITMQ_CA_FILE")
-    """Who vouches for the broker's certificate, for an amqps:// URL; without it, whom the system trusts."""
+    """CA bundle for the broker's certificate (`amqps://`); default: those of the system."""
     mongodb_ca_file: Authorities = Field(None, validation_alias="MONGODB_CA_FILE")
-    """Who vouches for the database's certificate, for a URL with tls=true; else whom the system trusts."""
+    """CA bundle for the database's certificate (`tls=true`); default: those of the system."""
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", validation_alias="LOG_LEVEL")
+    """`debug`, `info`, `warning` or `error`."""
     host: str = "127.0.0.1"
+    """The address to listen on."""
     port: Port
+    """The port of the HTTP API."""
     database: str
+    """The name of the service's database."""
     batch_limit: Annotated[int, Field(ge=1, le=1000)] = 100
-    """Messages handled together."""
+    """Messages handled in one batch, at most."""
     prefetch: Annotated[int, Field(ge=1, le=10_000)] = 200
-    """Messages held unacknowledged."""
+    """Messages that the service holds unacknowledged, at most."""
     retry_delays: Pauses = DEFAULT_DELAYS
-    """Pauses before a failed message is tried again, in seconds: `1,5,30,300`."""
+    """Seconds before each retry of a message that failed; then it is dead-lettered."""
     publish_timeout: Seconds = 10.0
-    """Seconds the broker has to confirm."""
+    """Seconds within which the broker has to confirm a message."""
     drain_timeout: Annotated[float, Field(ge=0)] = 10.0
-    """Seconds that work in hand has to finish at a stop."""
+    """Seconds that unfinished work has at a stop."""
     relay_patience: Seconds = 2.0
-    """Seconds after which an unpublished event counts as left over."""
+    """Seconds after which a sweeper publishes an event that was saved and not published."""
     nudge_after: Seconds = 60.0
     """Seconds without an answer after which a request is published again; then twice as long each time, up to
     an hour."""
     sweep_every: Seconds = 0.5
-    """Seconds between two looks for what is due."""
+    """Seconds between two searches for what is due."""
 
     def access(self) -> Access:
         """Return the tokens, of the environment and of the file.

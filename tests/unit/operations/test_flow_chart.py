@@ -1,18 +1,18 @@
-"""The flow chart is made from the tables, and the one in the README is that one."""
+"""The flow chart, and the command that prints it."""
 
 import re
 from pathlib import Path
 
-import pytest
 import typer
 from typer.testing import CliRunner
 
 from cli.flow import flow
 from events.catalogue import EVENT_TYPES, SERVICES
-from operations.flow_chart import END, START, block, inserted, mermaid
+from operations.flow_chart import block, mermaid
+from operations.generated import markers
 from operations.registry import TABLES
 
-README = Path(__file__).parents[3] / "README.md"
+START, END = markers("flow")
 LINES = [line.strip() for line in mermaid().splitlines()]
 ARROW = re.compile(r"(\w+)(?:\(\[.*?\]\))? -->(?:\|.*?\|)? (.+)")
 ARROWS = {
@@ -25,12 +25,6 @@ ARROWS = {
 app = typer.Typer(rich_markup_mode=None)
 app.command()(flow)
 runner = CliRunner()
-
-
-def test_the_readme_has_this_chart() -> None:
-    text = README.read_text("utf-8") if README.exists() else ""
-    assert block() in text, "README.md does not have this flow chart: run `saga flow --into README.md`"
-    assert text.count(START) == text.count(END) == 1
 
 
 def test_every_reaction_that_publishes_is_an_arrow() -> None:
@@ -74,18 +68,6 @@ def test_it_is_the_same_each_time() -> None:
     assert len(set(LINES)) == len(LINES)
 
 
-class TestInserting:
-    def test_only_what_is_between_the_markers_changes(self) -> None:
-        text = f"# Title\n\n{START}\nold\n{END}\n\nrest\n"
-        assert inserted(text) == f"# Title\n\n{block()}\n\nrest\n"
-        assert inserted(inserted(text)) == inserted(text)
-
-    @pytest.mark.parametrize("text", ["", START, END, END + START, START + END + START])
-    def test_a_text_without_the_two_markers_is_refused(self, text: str) -> None:
-        with pytest.raises(ValueError, match="does not have"):
-            inserted(text)
-
-
 class TestCommand:
     def test_it_prints_the_chart(self) -> None:
         result = runner.invoke(app, [])
@@ -95,7 +77,7 @@ class TestCommand:
         file = tmp_path / "page.md"
         file.write_text(f"{START}{END}", "utf-8")
         assert runner.invoke(app, ["--into", str(file)]).exit_code == 0
-        assert file.read_text("utf-8") == block()
+        assert file.read_text("utf-8") == f"{START}\n{block()}\n{END}"
 
     def test_a_file_without_markers_is_left_alone(self, tmp_path: Path) -> None:
         file = tmp_path / "page.md"
