@@ -20,8 +20,8 @@ from cli.chaos_report import Outcome, print_outcome, to_json
 from cli.console import run
 from events.catalogue import SERVICES
 from local_stack.process import ProcessFailed
+from operations.broker_session import broker_session
 from operations.client import Services
-from operations.event_tap import connected
 from operations.sample_stock import put
 from verification.audit.judge import audit_at_rest
 from verification.audit.reading import Databases, reading
@@ -187,13 +187,10 @@ async def _rest(databases: Databases, accepted: int, progress: Progress) -> list
 
 async def _dead_letters(broker_url: str) -> dict[str, int]:
     """Return how many messages each service has put away, as far as it has any."""
-    found = {}
-    async with connected(broker_url) as channel:
-        for service in SERVICES:
-            queue = await channel.declare_queue(f"{service}.dead", passive=True)
-            if count := queue.declaration_result.message_count:
-                found[service] = count
-    return found
+    queues = {f"{service}.dead": service for service in SERVICES}
+    async with broker_session(broker_url) as session:
+        depths = await session.depths(list(queues))
+    return {queues[queue]: count for queue, count in depths.items() if count}
 
 
 def _ends(databases: Databases, accepted: Mapping[str, str]) -> dict[str, Counter[str]]:

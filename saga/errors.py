@@ -5,6 +5,11 @@ kernel raises those of this module; the others stand where they are raised:
 
     SagaError
     ├── Unavailable         the broker, the database or the payment provider cannot be used now
+    │   ├── Rejected            the broker does not let this user do that (`saga.rabbitmq.errors`)
+    │   ├── ObjectMissing       the broker has no such exchange or queue
+    │   ├── Unroutable          no queue takes a message
+    │   ├── Unconfirmed         the broker has not accepted a message
+    │   └── ConnectionLost      the broker cannot be reached, or no longer
     ├── OutOfOrder          the event depends on one that this service has not received yet
     ├── Refused             the state of the aggregate does not allow this
     │   └── InsufficientStock   an order asks for more than there is (`inventory_service.reactions`)

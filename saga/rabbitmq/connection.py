@@ -1,13 +1,18 @@
 """Opens connections and short-lived channels to the broker, and leaves nothing behind of either."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
+import aiormq
 from aio_pika import Connection
 from aio_pika.abc import AbstractConnection
 from aio_pika.connection import make_url
 from aiormq.abc import AbstractChannel
+
+from saga.rabbitmq import tolerant_decoding
+
+tolerant_decoding.install()
 
 
 async def connect(url: str, name: str, **parameters: Any) -> Connection:
@@ -15,11 +20,11 @@ async def connect(url: str, name: str, **parameters: Any) -> Connection:
 
     The parameters go to the library, as if they were in the URL.
 
-    The library's own `connect` leaves a failed connection to the garbage collector, and that one wants to
-    close it in whatever event loop there is by then, or in none (aio-pika 10.2).
+    The library's own `connect` leaves a failed connection to the garbage collector, which closes it in
+    another event loop, or fails for lack of one (aio-pika 10.2).
 
     Raises:
-        ValueError: what is in the URL cannot be used.
+        ValueError: the URL cannot be used.
         aio_pika.exceptions.CONNECTION_EXCEPTIONS: the broker cannot be reached, or refuses.
     """
     connection = Connection(make_url(url, **parameters), client_properties={"connection_name": name})
@@ -31,12 +36,24 @@ async def connect(url: str, name: str, **parameters: Any) -> Connection:
     return connection
 
 
+async def open_channel(
+    connection: AbstractConnection, *, confirms: bool
+) -> tuple[aiormq.Channel, Awaitable[object]]:
+    """Open a channel that lives as long as its connection; return it, and what ends once it is gone.
+
+    It is the one of AMQP's own level, which can send many frames without waiting for each. With `confirms`,
+    publishing is confirmed, and a message that no queue takes raises.
+    """
+    channel = await connection.channel(publisher_confirms=confirms, on_return_raises=confirms)
+    return cast(aiormq.Channel, await channel.get_underlay_channel()), channel.closed()
+
+
 @asynccontextmanager
 async def brief_channel(connection: AbstractConnection) -> AsyncIterator[AbstractChannel]:
     """Open a channel of AMQP's own level for as long as the block lasts.
 
     A channel of the level above leaves two callbacks behind until its connection is closed (aio-pika 10.2):
-    with a few questions a second, gigabytes in some days.
+    with a few calls a second, gigabytes within days.
 
     Raises:
         ConnectionError: the connection is closed.

@@ -4,22 +4,21 @@ import asyncio
 import random
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
-from typing import cast
 from urllib.parse import urlsplit
 
-import aiormq
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.abc import AbstractConnection
 
 from saga.errors import Unavailable
 from saga.messaging.consumer import BatchConsumer
 from saga.messaging.message import Message
 from saga.messaging.topology import Topology
 from saga.messaging.users import user_of
-from saga.rabbitmq.connection import connect
+from saga.rabbitmq.connection import connect, open_channel
 from saga.rabbitmq.declare import bind_events, declare_bound, declare_own
+from saga.rabbitmq.errors import CONNECTION_ERRORS, explain_rejection
 from saga.rabbitmq.publisher import ConfirmingPublisher, missing_queues
-from saga.rabbitmq.rpc import CONNECTION_ERRORS, explain_rejection, run_shielded
+from saga.rabbitmq.rpc import run_shielded
 from saga.rabbitmq.subscription import RabbitSubscription
 
 log = structlog.get_logger()
@@ -158,20 +157,20 @@ class Rabbit:
         return connection
 
     async def _open_outlet(self, connection: AbstractConnection) -> ConfirmingPublisher:
-        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        channel, lost = await open_channel(connection, confirms=True)
         return ConfirmingPublisher(
             connection,
-            await _underlay(channel),
-            channel.closed(),
+            channel,
+            lost,
             [self.topology.queue, *self.topology.required_queues],
             self.user,
             self._publish_timeout,
         )
 
     async def _open_inbox(self, connection: AbstractConnection, intake: BatchConsumer) -> RabbitSubscription:
-        channel = await connection.channel(publisher_confirms=False)
-        await channel.set_qos(prefetch_count=1 if intake.alone else self._prefetch)
-        return RabbitSubscription(await _underlay(channel), channel.closed(), intake.queue)
+        channel, lost = await open_channel(connection, confirms=False)
+        await channel.basic_qos(prefetch_count=1 if intake.alone else self._prefetch)
+        return RabbitSubscription(channel, lost, intake.queue)
 
     async def _wait_for_neighbours(self, connection: AbstractConnection) -> bool:
         # Services start in any order: the exchanges to bind to and the queues that must take what this one
@@ -234,8 +233,3 @@ class Rabbit:
 async def _close(connection: AbstractConnection) -> None:
     with suppress(*CONNECTION_ERRORS):
         await run_shielded(connection.close(), CLOSE_TIMEOUT)
-
-
-async def _underlay(channel: AbstractChannel) -> aiormq.Channel:
-    # The channel that speaks AMQP: it can put many frames on their way without waiting for each.
-    return cast(aiormq.Channel, await channel.get_underlay_channel())

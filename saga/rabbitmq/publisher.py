@@ -5,13 +5,14 @@ from collections.abc import Awaitable, Sequence
 
 import aiormq
 from aio_pika.abc import AbstractConnection
-from aiormq.exceptions import ChannelNotFoundEntity, DeliveryError, PublishError
+from aiormq.exceptions import ChannelNotFoundEntity
 from pamqp.commands import Basic
 
 from saga.errors import Unavailable
 from saga.messaging.message import Message
 from saga.rabbitmq.connection import brief_channel
-from saga.rabbitmq.rpc import CONNECTION_ERRORS, explain_rejection, is_clean_close, run_shielded
+from saga.rabbitmq.errors import as_unavailable, translate_driver_errors
+from saga.rabbitmq.rpc import run_shielded
 
 PERSISTENT = 2
 
@@ -72,19 +73,15 @@ class ConfirmingPublisher:
             raise Unavailable("the channel to the broker is gone")
         if await self.blocked():
             raise Unavailable("the broker blocks publishers")
-        try:
+        with translate_driver_errors():
             missing = await run_shielded(missing_queues(self._connection, self._required), self._timeout)
-        except CONNECTION_ERRORS as error:
-            raise Unavailable(explain_rejection(error) or f"the broker is away: {error!r}") from error
         if missing:
             raise Unavailable(f"the broker has no queue named {', '.join(missing)} yet")
 
     async def backlog(self) -> int:
         """See `saga.timers.nudge.Line`."""
-        try:
+        with translate_driver_errors():
             waiting = await run_shielded(depths(self._connection, self._required), self._timeout)
-        except CONNECTION_ERRORS as error:
-            raise Unavailable(explain_rejection(error) or f"the broker is away: {error!r}") from error
         return sum(depth or 0 for depth in waiting.values())
 
     async def _send_wave(self, messages: Sequence[Message]) -> None:
@@ -97,7 +94,8 @@ class ConfirmingPublisher:
             raise Unavailable(f"the broker did not confirm within {self._timeout:g} s") from None
         for message, answer in zip(messages, answers, strict=True):
             if isinstance(answer, BaseException):
-                raise _as_unavailable(message, answer)
+                what = f"a message to {message.exchange} with the key {message.routing_key}"
+                raise as_unavailable(answer, what) or answer
 
     async def _publish(self, message: Message) -> None:
         await self._channel.basic_publish(
@@ -152,17 +150,3 @@ def _distinct(messages: Sequence[Message]) -> tuple[list[Message], list[Message]
             ids.add(message.message_id)
         wave.append(message)
     return wave, rest
-
-
-def _as_unavailable(message: Message, error: BaseException) -> BaseException:
-    where = f"{message.exchange} with the key {message.routing_key}"
-    if isinstance(error, PublishError):
-        return Unavailable(f"the broker knows no queue for what goes to {where}")
-    if isinstance(error, DeliveryError):
-        return Unavailable(f"the broker did not take what goes to {where}")
-    if told := explain_rejection(error):
-        return Unavailable(told)
-    # Cancelled by the client library when the broker was silent for too long: see `run_shielded`.
-    if isinstance(error, (*CONNECTION_ERRORS, asyncio.CancelledError)) or is_clean_close(error):
-        return Unavailable(f"the broker is away: {error!r}")
-    return error

@@ -13,14 +13,10 @@ from pamqp.commands import Basic
 from events.codec import MAX_BYTES
 from saga.messaging import metrics
 from saga.messaging.message import Delivery
-from saga.rabbitmq import tolerant_decoding as lenient
-from saga.rabbitmq.rpc import CONNECTION_ERRORS, run_shielded
+from saga.rabbitmq.errors import CONNECTION_ERRORS
+from saga.rabbitmq.rpc import run_shielded
 
 log = structlog.get_logger()
-
-RPC_TIMEOUT = 10.0
-
-lenient.install()
 
 
 class RabbitSubscription:
@@ -109,14 +105,14 @@ class RabbitSubscription:
         if self._tag is not None:
             tag, self._tag = self._tag, None
             with suppress(*CONNECTION_ERRORS):
-                await run_shielded(self._channel.basic_cancel(tag), RPC_TIMEOUT)
+                await run_shielded(self._channel.basic_cancel(tag))
         await self.give_back(self._untaken())
 
     async def resume(self) -> None:
         if self.closed or self._tag is not None:
             return
         consuming = self._channel.basic_consume(self._queue, self._on_delivery)
-        ok = await run_shielded(consuming, RPC_TIMEOUT)
+        ok = await run_shielded(consuming)
         self._tag = ok.consumer_tag
 
     async def close(self) -> None:

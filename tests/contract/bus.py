@@ -1,14 +1,13 @@
 """A broker to test against, the real one or the one in memory, behind one face."""
 
 from abc import ABC, abstractmethod
-from typing import cast
 
 import aio_pika
-import aiormq
-from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.abc import AbstractConnection
 
 from saga.messaging.bus import Publisher, Subscription
 from saga.messaging.users import user_of
+from saga.rabbitmq.connection import open_channel
 from saga.rabbitmq.declare import bind_events, declare_bound, declare_own
 from saga.rabbitmq.publisher import ConfirmingPublisher
 from saga.rabbitmq.subscription import RabbitSubscription
@@ -86,9 +85,9 @@ class RabbitLine(Line):
         self.outlet = outlet
 
     async def read(self, queue: str, prefetch: int = PREFETCH) -> Subscription:
-        channel = await self._connection.channel(publisher_confirms=False)
-        await channel.set_qos(prefetch_count=prefetch)
-        inbox = RabbitSubscription(await underlay(channel), channel.closed(), queue)
+        channel, lost = await open_channel(self._connection, confirms=False)
+        await channel.basic_qos(prefetch_count=prefetch)
+        inbox = RabbitSubscription(channel, lost, queue)
         self._inboxes.append(inbox)
         await inbox.resume()
         return inbox
@@ -118,18 +117,11 @@ class RabbitBus(Bus):
     async def connect(self) -> Line:
         connection = await aio_pika.connect(self._url)
         self._lines.append(connection)
-        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        outlet = ConfirmingPublisher(
-            connection, await underlay(channel), channel.closed(), [], user_of(self._url), timeout=5
-        )
+        channel, lost = await open_channel(connection, confirms=True)
+        outlet = ConfirmingPublisher(connection, channel, lost, [], user_of(self._url), timeout=5)
         return RabbitLine(connection, outlet)
 
     async def close(self) -> None:
         """Close every connection."""
         for connection in self._lines:
             await connection.close()
-
-
-async def underlay(channel: AbstractChannel) -> aiormq.Channel:
-    """Return the channel that speaks AMQP."""
-    return cast(aiormq.Channel, await channel.get_underlay_channel())

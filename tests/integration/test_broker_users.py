@@ -12,10 +12,11 @@ from aiormq.exceptions import ChannelAccessRefused
 
 from events.catalogue import EVENT_TYPES, ORDER, SERVICES
 from events.identity import with_defaults
+from operations.broker_session import broker_session
 from operations.dead_letters.dead_letter import DeadLetterFilter
 from operations.dead_letters.queue import opened
 from operations.errors import CommandFailed
-from operations.event_tap import connected, tap
+from operations.event_tap import tap
 from operations.publishing import send
 from saga.clock import utc_now
 from saga.messaging.topology import QUARANTINE_KEY, exchange_of, home_exchange
@@ -231,5 +232,5 @@ def test_nobody_gives_rights_to_anybody(defined: Broker, user: str) -> None:
 async def test_only_who_has_the_password_comes_in(defined: Broker) -> None:
     for user in EVERYBODY:
         with pytest.raises(CommandFailed, match="refused"):
-            async with connected(defined.as_user(user, "guessed").url):
+            async with broker_session(defined.as_user(user, "guessed").url):
                 pass

@@ -21,10 +21,10 @@ from events.catalogue import (
 from events.codec import decode, encode
 from events.fields import Item
 from events.identity import with_defaults
+from operations.broker_session import CONNECTION_NAME
 from operations.dead_letters.dead_letter import DeadLetter, DeadLetterFilter
-from operations.dead_letters.queue import DeadQueue, opened
+from operations.dead_letters.queue import DeadLetterQueue, opened
 from operations.errors import CommandFailed
-from operations.event_tap import CONNECTION_NAME
 from saga.clock import utc_now
 from saga.messaging.message import ATTEMPTS, EVENT_ID, REASON, Delivery
 from tests.support.broker import Broker, Client, Neighbour
@@ -296,7 +296,7 @@ async def test_an_event_published_without_an_id_keeps_the_one_it_was_given(
     assert confirmed.causation_id == letter["headers"][EVENT_ID]
 
 
-async def crash(queue: DeadQueue, letter: DeadLetter) -> None:
+async def crash(queue: DeadLetterQueue, letter: DeadLetter) -> None:
     raise CommandFailed("killed")
 
 
@@ -307,7 +307,7 @@ async def test_a_crash_between_publishing_and_taking_away_only_doubles_a_message
     order_id = await shop.hold(tea)
     await shop.put_away(confirmation(order_id))
     with monkeypatch.context() as patched:
-        patched.setattr(DeadQueue, "drop", crash)
+        patched.setattr(DeadLetterQueue, "drop", crash)
         assert "killed; 0 were replayed before" in one_line(
             await saga("replay", "--service", "inventory", code=1)
         )
@@ -327,7 +327,7 @@ async def test_what_no_queue_takes_stays_a_dead_letter(shop: MerchantSettings, s
         result = await saga("replay", "--service", "inventory", code=1)
     finally:
         await queue.bind(SERVICE.back, "")
-    assert "the broker did not take a message" in one_line(result)
+    assert "no queue takes a message" in one_line(result)
     await shop.dead(3)
     assert await saga.ids() == ids
 
@@ -375,7 +375,7 @@ async def test_a_letter_is_printed_before_it_is_dropped(
 ) -> None:
     message_id = await shop.put_away(confirmation(uuid4().hex))
     with monkeypatch.context() as patched:
-        patched.setattr(DeadQueue, "drop", crash)
+        patched.setattr(DeadLetterQueue, "drop", crash)
         result = await saga("drop", "--service", "inventory", "--yes", "--json", code=1)
     assert json.loads(result.stdout)["properties"]["message_id"] == message_id
     await shop.dead(1)

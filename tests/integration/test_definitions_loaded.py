@@ -10,8 +10,8 @@ from aio_pika.abc import AbstractConnection
 
 from events.catalogue import INVENTORY, ORDER, SERVICES
 from local_stack.rabbitmq_node import BrokerNode
+from operations.broker_session import broker_session
 from operations.errors import CommandFailed
-from operations.event_tap import connected
 from saga.messaging.users import OPERATOR, PUBLISHER
 from saga.rabbitmq.publisher import depths
 from tests.support.broker import until
@@ -61,7 +61,7 @@ async def test_nobody_comes_in_as_guest_or_with_a_password_of_yesterday(
     again.start()
     try:
         again.wait_ready()
-        async with connected(again.url):
+        async with broker_session(again.url):
             pass
         await refused(again.url.replace("another", PASSWORDS[OPERATOR]))
     finally:
@@ -70,5 +70,5 @@ async def test_nobody_comes_in_as_guest_or_with_a_password_of_yesterday(
 
 async def refused(url: str) -> None:
     with pytest.raises(CommandFailed, match="refuses"):
-        async with connected(url):
+        async with broker_session(url):
             pass

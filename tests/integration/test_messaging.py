@@ -581,7 +581,7 @@ async def test_what_no_queue_takes_counts_as_broker_not_ready(
     async with serving(broker, Confirming()) as rabbit:
         await reading(rabbit)
         await client.channel.queue_delete(ORDER)
-        with pytest.raises(Unavailable, match="knows no queue"):
+        with pytest.raises(Unavailable, match="no queue takes"):
             await rabbit.send([to_message(answer(request()))])
         await ask(client, request())
         await until(lambda: not rabbit.reading, "reading pauses")
@@ -802,7 +802,7 @@ async def test_what_was_given_back_in_very_many_outages_is_not_put_away_by_the_b
     broker: Broker, client: Client, asker: Neighbour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("saga.messaging.topology.DELIVERY_LIMIT", 4)
-    monkeypatch.setattr(intake, "WORN_AFTER", 2)
+    monkeypatch.setattr(intake, "REPUBLISH_AFTER", 2)
     monkeypatch.setattr(intake, "LONGEST_PAUSE", 0.1)
     outages = 12
 

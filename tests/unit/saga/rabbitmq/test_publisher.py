@@ -37,7 +37,7 @@ class Channel:
 async def test_a_lost_connection_is_a_broker_that_is_away(error: BaseException) -> None:
     channel = cast(aiormq.Channel, Channel(error))
     outlet = ConfirmingPublisher(cast(AbstractConnection, None), channel, asyncio.Future(), [], "guest")
-    with pytest.raises(Unavailable, match="the broker is away"):
+    with pytest.raises(Unavailable, match="connection to the broker was lost"):
         await outlet.send([to_message(event(InventoryConfirmed))])
 
 
