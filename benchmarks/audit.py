@@ -22,7 +22,7 @@ from bson.raw_bson import RawBSONDocument
 from cli.audit_findings import describe
 from events.catalogue import InventoryReservationRequested
 from events.codec import decode
-from events.fields import Item
+from events.values import Item
 from inventory_service.application import InventoryApplication
 from inventory_service.mongo_store import InventoryStore
 from local_stack.mongodb_node import DatabaseNode

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 from events.codec import InvalidEvent, from_json
-from events.fields import format_money
+from events.types import format_money
 from operations.event_tap import Seen
 from operations.timeline import lines, timeline
 from verification.audit.judge import Report, Violation

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from cli.audit_findings import to_json as audit_to_json
 from events.catalogue import DEFAULT_CURRENCY
-from events.fields import format_money
+from events.types import format_money
 from operations.client import Json
 from operations.endpoints import Endpoints
 from operations.timeline import Step, detail

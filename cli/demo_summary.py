@@ -8,7 +8,7 @@ from rich.table import Table
 
 from cli.demo_report import Report
 from events.catalogue import DEFAULT_CURRENCY
-from events.fields import format_money
+from events.types import format_money
 from operations.endpoints import Endpoints, login_hint
 from operations.timeline import lines
 from verification.scenarios.books import NOTHING, Books

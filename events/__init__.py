@@ -1,5 +1,5 @@
 """The contracts: one model for each event, and the only code that all services share.
 
-`catalogue` holds the models, `fields` the types their fields are made of, `codec` turns events into JSON
+`catalogue` has the events, `types` and `values` what their fields consist of, `codec` converts events to JSON
 and back, `identity` derives their ids.
 """

@@ -5,30 +5,16 @@ The JSON form is flat and in camelCase. Fields every event carries:
 - `type`, `version`: what happened, and the version of its shape;
 - `eventId`: unique, and the same whenever the same event is published again;
 - `correlationId`: the saga it belongs to: the order id, unless the first publisher set another;
-- `causationId`: the event that caused it, missing for the first one;
-- `occurredAt`: when, in UTC; `orderId`: the order it is about.
+- `causationId`: the event that caused it; the first event of a saga has none;
+- `occurredAt`: when it happened, in UTC; `orderId`: the order that it concerns.
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, TypeAdapter
 
-from events.fields import (
-    Count,
-    Currency,
-    HeldLine,
-    HoldSeconds,
-    Id,
-    Items,
-    Location,
-    Model,
-    Money,
-    PaymentMethod,
-    Price,
-    Reason,
-    Shortage,
-    Timestamp,
-)
+from events.types import Count, Currency, HoldSeconds, Id, Money, PaymentMethod, Price, Reason, Timestamp
+from events.values import HeldLine, Items, Location, Model, Shortage
 
 ORDER = "order_service"
 INVENTORY = "inventory_service"
@@ -44,8 +30,8 @@ OrderFailure = Literal["failed", "cancelled"]
 class Event(Model):
     """Something that happened.
 
-    `eventId`, `correlationId` and `occurredAt` may be missing from a message published by hand and in what
-    a reaction returns; `events.identity` fills them in, and nothing is published without them.
+    A message published manually and the events that a reaction returns may lack `eventId`, `correlationId`
+    and `occurredAt`; `events.identity` fills them in, and no event is published without them.
     """
 
     published_by: ClassVar[str]
@@ -91,7 +77,7 @@ class InventoryReserved(Event):
 
 
 class InventoryReservationFailed(Event):
-    """Nothing was held."""
+    """No stock was held."""
 
     published_by = INVENTORY
     handled_by = (ORDER,)
@@ -105,7 +91,7 @@ class InventoryReservationFailed(Event):
 
 
 class PaymentRequested(Event):
-    """The stock is held: charge the customer, who has to have paid by `expiresAt`, when the hold ends."""
+    """The stock is held until `expiresAt`: charge the customer, who has to pay before that."""
 
     published_by = ORDER
     handled_by = (PAYMENT,)
@@ -130,7 +116,7 @@ class PaymentCompleted(Event):
 
 
 class PaymentFailed(Event):
-    """The payment was declined, for good."""
+    """The payment was declined; that is final."""
 
     published_by = PAYMENT
     handled_by = (ORDER,)
@@ -140,7 +126,7 @@ class PaymentFailed(Event):
 
 
 class InventoryConfirmationRequested(Event):
-    """The order is paid: make its hold an allocation."""
+    """The order is paid: turn its hold into an allocation."""
 
     published_by = ORDER
     handled_by = (INVENTORY,)
@@ -157,7 +143,7 @@ class InventoryConfirmed(Event):
 
 
 class InventoryConfirmationFailed(Event):
-    """The hold was gone, and its stock could not be taken again."""
+    """The hold had ended, and its stock could not be held again."""
 
     published_by = INVENTORY
     handled_by = (ORDER,)
@@ -166,7 +152,7 @@ class InventoryConfirmationFailed(Event):
 
 
 class InventoryReleaseRequested(Event):
-    """Compensation: give the held stock back."""
+    """Compensation: release the held stock."""
 
     published_by = ORDER
     handled_by = (INVENTORY,)
@@ -175,7 +161,7 @@ class InventoryReleaseRequested(Event):
 
 
 class InventoryReleased(Event):
-    """The order holds no stock; what it held was given back."""
+    """The order holds no stock any more; what it held is available again."""
 
     published_by = INVENTORY
     handled_by = (ORDER,)
@@ -184,7 +170,7 @@ class InventoryReleased(Event):
 
 
 class InventoryReservationExpired(Event):
-    """The hold ran out, and its stock was given back."""
+    """The hold expired, and its stock is available again."""
 
     published_by = INVENTORY
     handled_by = (ORDER,)
@@ -193,7 +179,7 @@ class InventoryReservationExpired(Event):
 
 
 class PaymentRefundRequested(Event):
-    """Compensation: give back what was charged, or see that nothing ever is."""
+    """Compensation: refund the charge, or make sure that none is ever made."""
 
     published_by = ORDER
     handled_by = (PAYMENT,)
@@ -204,7 +190,7 @@ class PaymentRefundRequested(Event):
 
 
 class PaymentRefunded(Event):
-    """The customer has the money: `amount` is 0 when nothing had been charged."""
+    """The customer has been refunded: `amount` is 0 when no charge had been made."""
 
     published_by = PAYMENT
     handled_by = (ORDER,)
@@ -216,7 +202,7 @@ class PaymentRefunded(Event):
 
 
 class PaymentRefundFailed(Event):
-    """The provider refuses the refund: a person has to settle it."""
+    """The provider refuses the refund: an operator has to settle it."""
 
     published_by = PAYMENT
     handled_by = (ORDER,)
@@ -240,7 +226,7 @@ class OrderCreated(Event):
 
 
 class OrderFailed(Event):
-    """The saga ended without an order, and everything done for it is undone."""
+    """The saga ended without an order, and all its steps are compensated."""
 
     published_by = ORDER
     handled_by = ()
@@ -272,25 +258,4 @@ AnyEvent = Annotated[
 ]
 ANY_EVENT: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
 
-EVENT_TYPES: dict[str, type[Event]] = {
-    kind.__name__: kind
-    for kind in (
-        InventoryReservationRequested,
-        InventoryReserved,
-        InventoryReservationFailed,
-        PaymentRequested,
-        PaymentCompleted,
-        PaymentFailed,
-        InventoryConfirmationRequested,
-        InventoryConfirmed,
-        InventoryConfirmationFailed,
-        InventoryReleaseRequested,
-        InventoryReleased,
-        InventoryReservationExpired,
-        PaymentRefundRequested,
-        PaymentRefunded,
-        PaymentRefundFailed,
-        OrderCreated,
-        OrderFailed,
-    )
-}
+EVENT_TYPES: dict[str, type[Event]] = {kind.__name__: kind for kind in get_args(get_args(AnyEvent)[0])}

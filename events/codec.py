@@ -1,4 +1,4 @@
-"""Events to JSON and back: strict on what we publish, tolerant of unknown fields on what we read."""
+"""Events to JSON and back: strict in what is published, tolerant of unknown fields in what is received."""
 
 import json
 import re
@@ -13,7 +13,7 @@ MAX_BYTES = 256 * 1024
 
 
 class InvalidEvent(ValueError):
-    """The text is no event; the message says which field is wrong and why."""
+    """The text is not an event; the message names the fields that are wrong, and why."""
 
 
 def encode(event: Event) -> bytes:
@@ -26,13 +26,13 @@ def encode(event: Event) -> bytes:
 
 
 def to_json(event: Event) -> dict[str, Any]:
-    """Return a complete event as the object that is published and recorded; missing fields are left out.
+    """Return a complete event as the JSON object that is published and recorded, without absent fields.
 
     Raises:
         ValueError: the event lacks its id, correlation id or time.
     """
     if not (event.event_id and event.correlation_id and event.occurred_at):
-        raise ValueError(f"{event.type} of order {event.order_id} has not been given its id and time")
+        raise ValueError(f"{event.type} of order {event.order_id} has no id, correlation id or time")
     return event.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
@@ -57,7 +57,7 @@ def decode(body: bytes | str, *, forbid_unknown: bool = False) -> Event:
     """Read an event from its JSON text.
 
     Raises:
-        InvalidEvent: the text is too long, no JSON, or no event.
+        InvalidEvent: the text is too long, not JSON, or not an event.
     """
     if len(body) > MAX_BYTES:
         raise InvalidEvent(f"longer than {MAX_BYTES} bytes")
@@ -65,7 +65,7 @@ def decode(body: bytes | str, *, forbid_unknown: bool = False) -> Event:
 
 
 def parse_json(text: bytes | str) -> object:
-    """Parse JSON without ever making a binary float of an amount.
+    """Parse JSON, with numbers that have a fraction as exact Decimals.
 
     Raises:
         InvalidEvent: the text is not JSON in UTF-8.
@@ -79,7 +79,7 @@ def parse_json(text: bytes | str) -> object:
 
 
 def describe(error: ValidationError) -> str:
-    """Say in one line which fields are wrong and why, with the names used in JSON."""
+    """Return in one line which fields are wrong and why, by their names in JSON."""
     problems = []
     for detail in error.errors(include_url=False, include_input=False, include_context=False):
         path = [str(part) for part in detail["loc"] if part not in EVENT_TYPES]
@@ -101,5 +101,5 @@ _WRITER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 
 def _named(kind: object) -> str:
-    """Name a type as it is, unless it could be anything: the reason goes into a log."""
+    """Return a type to show in a log: as it is only if it looks like the name of an event."""
     return repr(kind) if isinstance(kind, str) and re.fullmatch(r"[A-Za-z]{1,64}", kind) else "this"

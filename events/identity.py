@@ -1,6 +1,6 @@
-"""Event ids are derived, never drawn: publishing an event again is publishing the same event.
+"""Event ids are derived, never random: republishing an event publishes the same event.
 
-Every receiver can therefore recognise a repetition by its id alone, whoever repeats it and why.
+Every receiver can therefore recognise a duplicate by its id alone, whatever its origin.
 """
 
 import hashlib
@@ -18,21 +18,21 @@ E = TypeVar("E", bound=Event)
 
 
 def derived_id(cause_id: str, event_type: str, index: int = 0) -> str:
-    """Return the id of the `index`-th event of a type that a cause made a service publish."""
+    """Return the id of the `index`-th event of its type that a service publishes for one cause."""
     suffix = f"#{index}" if index else ""
     return str(uuid5(NAMESPACE, f"{cause_id}/{event_type}{suffix}"))
 
 
 def transition_id(service: str, order_id: str, transition: str) -> str:
-    """Return the id under which a change that no event caused (a cancel, an expiry) is remembered."""
+    """Return the record id of a change that no event caused, such as a cancellation or an expiry."""
     return str(uuid5(NAMESPACE, f"{service}/{order_id}/{transition}"))
 
 
 def content_id(event: Event) -> str:
-    """Return the id of an event published by hand without one: the same content gives the same id.
+    """Return the id of an event that was published manually without one: the same content, the same id.
 
-    Computed on the parsed fields that differ from their defaults, so that neither the order of the
-    fields, white space, nor `25.0` for `"25.00"` makes another event of it.
+    It is computed from the parsed fields that differ from their defaults: the order of the fields, white
+    space, or `25.0` instead of `"25.00"`, do not change it.
     """
     fields = event.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"event_id"})
     fields["type"] = event.type
@@ -41,7 +41,7 @@ def content_id(event: Event) -> str:
 
 
 def with_defaults(event: E, received_at: datetime) -> E:
-    """Return a received event with what its publisher left out filled in."""
+    """Return a received event with the ids and the time that its publisher left out."""
     if event.event_id and event.correlation_id and event.occurred_at:
         return event
     return event.model_copy(
@@ -62,10 +62,10 @@ def with_identity(
     occurred_at: datetime,
     already: Iterable[str] = (),
 ) -> list[Event]:
-    """Give the events a reaction returned their ids, cause, correlation and time.
+    """Return the events of a reaction with their ids, cause, correlation and time.
 
-    `recorded_under` is the id of the event or of the transition that is remembered as their cause;
-    `already` holds the types it made the service publish before, which count for the index.
+    `recorded_under` is the id of their journal record: of the event or transition that caused them;
+    `already` are the types of the events that this record holds already, which count for the index.
     """
     seen = list(already)
     events: list[Event] = []

@@ -7,7 +7,7 @@ from itertools import combinations, islice
 from math import asin, cos, radians, sin, sqrt
 
 from events.catalogue import ReservationFailure
-from events.fields import HeldLine, Item, Location, Shortage
+from events.values import HeldLine, Item, Location, Shortage
 from inventory_service.stock import Stock, StockKey
 
 EARTH_RADIUS_KM = 6371.0

@@ -9,23 +9,9 @@ from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from events.catalogue import DEFAULT_CURRENCY, INVENTORY
-from events.fields import (
-    ID_PATTERN,
-    Count,
-    Currency,
-    HeldLine,
-    HoldSeconds,
-    Id,
-    Item,
-    Items,
-    Location,
-    Model,
-    Money,
-    PaymentMethod,
-    Price,
-    Timestamp,
-)
 from events.identity import transition_id
+from events.types import ID_PATTERN, Count, Currency, HoldSeconds, Id, Money, PaymentMethod, Price, Timestamp
+from events.values import HeldLine, Item, Items, Location, Model
 from inventory_service.application import InventoryApplication
 from inventory_service.reactions import Hold, InsufficientStock
 from inventory_service.reservation import Reservation, ReservationStatus

@@ -25,7 +25,8 @@ from events.catalogue import (
     InventoryReserved,
     ReservationFailure,
 )
-from events.fields import HeldLine, Item, Location, PaymentMethod, Shortage
+from events.types import PaymentMethod
+from events.values import HeldLine, Item, Location, Shortage
 from inventory_service.allocation import BAND_KM, NoPlan, plan
 from inventory_service.reservation import Reservation
 from inventory_service.stock import Stock, StockMove

@@ -4,7 +4,8 @@ from datetime import datetime
 from typing import Literal
 
 from events.catalogue import Event, InventoryReserved
-from events.fields import HeldLine, Id, Item, Location, Money, PaymentMethod, Timestamp
+from events.types import Id, Money, PaymentMethod, Timestamp
+from events.values import HeldLine, Item, Location
 from saga.reactions.aggregate import Aggregate
 
 ReservationStatus = Literal["held", "rejected", "allocated", "released", "expired"]

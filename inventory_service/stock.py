@@ -7,7 +7,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from events.fields import Count, Id, Location, Model
+from events.types import Count, Id
+from events.values import Location, Model
 
 StockKey = tuple[str, str]
 """A warehouse and a product."""

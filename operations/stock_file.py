@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from events.codec import describe
-from events.fields import Count, Id, Model
+from events.types import Count, Id
+from events.values import Model
 from operations.client import Json, Services
 from operations.errors import CommandFailed
 

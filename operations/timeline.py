@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from events.catalogue import Event
-from events.fields import HeldLine, Item, Shortage, format_money
+from events.types import format_money
+from events.values import HeldLine, Item, Shortage
 from operations.event_tap import Seen
 
 

@@ -10,19 +10,8 @@ from pydantic import ConfigDict
 from pydantic.alias_generators import to_camel
 
 from events.catalogue import DEFAULT_CURRENCY, Event, InventoryReservationRequested
-from events.fields import (
-    ID_PATTERN,
-    Currency,
-    HoldSeconds,
-    Id,
-    Items,
-    Location,
-    Model,
-    Money,
-    PaymentMethod,
-    Price,
-    Timestamp,
-)
+from events.types import ID_PATTERN, Currency, HoldSeconds, Id, Money, PaymentMethod, Price, Timestamp
+from events.values import Items, Location, Model
 from order_service.application import OrderApplication, order_id_for
 from order_service.order import Order, OrderStatus
 from saga.errors import Refused

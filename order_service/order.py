@@ -15,7 +15,8 @@ from events.catalogue import (
     PaymentRefundRequested,
     PaymentRequested,
 )
-from events.fields import Id, Item, Items, Location, Money, PaymentMethod, Reason, Timestamp
+from events.types import Id, Money, PaymentMethod, Reason, Timestamp
+from events.values import Item, Items, Location
 from saga.reactions.aggregate import Aggregate
 
 OrderStatus = Literal[

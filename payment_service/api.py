@@ -11,8 +11,9 @@ from pydantic.alias_generators import to_camel
 
 from events.catalogue import DEFAULT_CURRENCY, PAYMENT, PaymentRequested
 from events.codec import InvalidEvent, parse_json
-from events.fields import ID_PATTERN, Currency, Id, Model, Money, PaymentMethod, Price, Timestamp
 from events.identity import transition_id
+from events.types import ID_PATTERN, Currency, Id, Money, PaymentMethod, Price, Timestamp
+from events.values import Model
 from payment_service.application import PaymentApplication
 from payment_service.payment import Payment, PaymentStatus
 from payment_service.providers.base import Action

@@ -4,7 +4,7 @@ import re
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
-from events.fields import Count, Id, Money, PaymentMethod, Timestamp
+from events.types import Count, Id, Money, PaymentMethod, Timestamp
 from payment_service.providers.base import Action
 from saga.reactions.aggregate import Aggregate
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal, Protocol
 
-from events.fields import Model
+from events.values import Model
 from saga.errors import SagaError
 
 

@@ -21,7 +21,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import Message, Receive
 
 from events.codec import MAX_BYTES, InvalidEvent, parse_json
-from events.fields import Model
+from events.values import Model
 from saga.errors import SagaError, Unavailable
 from saga.http.auth import ANYBODY, SCOPES, Access, Caller, Scope
 

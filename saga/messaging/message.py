@@ -9,8 +9,8 @@ from typing import Any
 
 from events.catalogue import Event
 from events.codec import InvalidEvent, decode, encode
-from events.fields import ID_PATTERN
 from events.identity import with_defaults
+from events.types import ID_PATTERN
 from saga.messaging.topology import QUARANTINE_KEY, Topology, home_exchange, routing_key
 from saga.messaging.users import may_publish
 

@@ -3,7 +3,8 @@
 from datetime import datetime
 
 from events.catalogue import Event
-from events.fields import Id, Model
+from events.types import Id
+from events.values import Model
 
 
 class Aggregate(Model):

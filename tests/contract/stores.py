@@ -7,7 +7,8 @@ from decimal import Decimal
 from typing import Protocol, TypeVar
 
 from events.catalogue import Event, InventoryConfirmed
-from events.fields import Item, Location, Money, Timestamp
+from events.types import Money, Timestamp
+from events.values import Item, Location
 from inventory_service.mongo_store import InventoryStore
 from inventory_service.reactions import ReservationContext
 from inventory_service.reservation import Reservation

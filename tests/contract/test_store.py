@@ -10,8 +10,8 @@ import pytest
 
 from events.catalogue import InventoryConfirmed, InventoryReleaseRequested, InventoryReservationRequested
 from events.codec import to_json
-from events.fields import Item
 from events.identity import with_identity
+from events.values import Item
 from inventory_service.reactions import ReservationContext, release, reserve
 from inventory_service.reservation import Reservation
 from saga.mongodb.client import connect, database

@@ -19,8 +19,8 @@ from events.catalogue import (
     InventoryReserved,
 )
 from events.codec import decode, encode
-from events.fields import Item
 from events.identity import with_defaults
+from events.values import Item
 from operations.broker_session import CONNECTION_NAME
 from operations.dead_letters.dead_letter import DeadLetter, DeadLetterFilter
 from operations.dead_letters.queue import DeadLetterQueue, opened

@@ -26,7 +26,7 @@ from events.catalogue import (
     InventoryReservationRequested,
     InventoryReserved,
 )
-from events.fields import HeldLine, Item, Location, Shortage
+from events.values import HeldLine, Item, Location, Shortage
 from local_stack.mongodb_node import DatabaseNode
 from saga.clock import utc_now
 from tests.support.broker import Broker, Client, Neighbour, until

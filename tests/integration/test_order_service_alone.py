@@ -30,7 +30,7 @@ from events.catalogue import (
     PaymentRefundRequested,
     PaymentRequested,
 )
-from events.fields import HeldLine, Item
+from events.values import HeldLine, Item
 from saga.clock import utc_now
 from tests.support.bad_input import BAD_AMOUNTS
 from tests.support.broker import Broker, Client, Neighbour, until

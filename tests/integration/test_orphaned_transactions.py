@@ -9,7 +9,7 @@ import pytest
 from motor.motor_asyncio import AsyncIOMotorClient
 
 from events.catalogue import Event, InventoryReservationRequested, InventoryReserved
-from events.fields import Location
+from events.values import Location
 from inventory_service.application import InventoryApplication
 from inventory_service.mongo_store import InventoryStore
 from inventory_service.stock import Warehouse

@@ -20,8 +20,9 @@ from events.catalogue import (
     PaymentRequested,
 )
 from events.codec import to_json
-from events.fields import Item, Location, Money, Timestamp
 from events.identity import with_identity
+from events.types import Money, Timestamp
+from events.values import Item, Location
 from inventory_service.application import InventoryApplication
 from inventory_service.mongo_store import InventoryStore, ReservationUnitOfWork
 from inventory_service.reactions import ReservationContext

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from events.catalogue import EVENT_TYPES, Event
-from events.fields import HeldLine, Item, Location
+from events.values import HeldLine, Item, Location
 from inventory_service.reactions import ReservationContext
 from inventory_service.reservation import Reservation
 from inventory_service.stock import Stock, Warehouse

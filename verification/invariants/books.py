@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from events.fields import format_money
+from events.types import format_money
 from inventory_service.reservation import Reservation
 from inventory_service.stock import StockKey
 from verification.invariants.case import Case, direct

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from events.fields import format_money
+from events.types import format_money
 from inventory_service.reservation import Reservation
 from order_service.order import Order
 from payment_service.payment import Payment

@@ -20,8 +20,8 @@ from events.catalogue import (
     InventoryReservationRequested,
     PaymentRequested,
 )
-from events.fields import Item
 from events.identity import transition_id, with_defaults
+from events.values import Item
 from inventory_service.application import InventoryApplication
 from inventory_service.reactions import Hold
 from inventory_service.reservation import Reservation

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from events.catalogue import DEFAULT_CURRENCY
-from events.fields import format_money
+from events.types import format_money
 from operations.client import Json, Services
 
 

@@ -7,8 +7,8 @@ from decimal import Decimal
 from itertools import count
 
 from events.catalogue import DEFAULT_CURRENCY, INVENTORY, ORDER, PAYMENT, PaymentRequested
-from events.fields import Item
 from events.identity import transition_id
+from events.values import Item
 from inventory_service.reactions import Hold
 from inventory_service.stock import StockKey
 from payment_service.providers.base import Charge, ChargeAnswer, Notification, Refund

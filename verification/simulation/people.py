@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from events.catalogue import ORDER, PAYMENT, InventoryReservationRequested
-from events.fields import Item
+from events.values import Item
 from saga.errors import OutOfOrder, Refused, SagaError, Unavailable
 from saga.messaging.message import Message
 from saga.messaging.topology import exchange_of

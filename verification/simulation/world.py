@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from events.catalogue import INVENTORY, ORDER, SERVICES
-from events.fields import Location
+from events.values import Location
 from inventory_service.stock import Warehouse
 from payment_service.providers.base import Charge, Refund
 from verification.simulation.adversary import Adversary

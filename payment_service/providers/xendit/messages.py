@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
-from events.fields import format_time
+from events.types import format_time
 from payment_service.providers.base import (
     Action,
     Approved,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from events.fields import HeldLine, Item, Location, Shortage
+from events.values import HeldLine, Item, Location, Shortage
 from inventory_service import allocation
 from inventory_service.allocation import BAND_KM, NoPlan, cost, distance_km, plan
 from inventory_service.stock import Stock, StockKey, StockMove, Warehouse

@@ -24,7 +24,7 @@ from events.catalogue import (
     InventoryReservationRequested,
     InventoryReserved,
 )
-from events.fields import HeldLine, Item, Shortage
+from events.values import HeldLine, Item, Shortage
 from inventory_service.reactions import (
     REACTIONS,
     TRANSITIONS,

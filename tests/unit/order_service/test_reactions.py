@@ -30,7 +30,7 @@ from events.catalogue import (
     PaymentRefundRequested,
     PaymentRequested,
 )
-from events.fields import Item
+from events.values import Item
 from order_service.order import DEFAULT_HOLD, GRACE, TERMINAL, Order
 from order_service.reactions import REACTIONS, TRANSITIONS
 from saga.errors import OutOfOrder, Refused

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from events.fields import Item
+from events.values import Item
 from inventory_service.reservation import Reservation
 from order_service.order import Order
 from payment_service.payment import Payment

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from fastapi import Depends, FastAPI, Header, Request
 
-from events.fields import Model
+from events.values import Model
 from saga.http.app import HEALTH, MAX_BODY, OPEN, Problem, caller_of, create_app, needs, own_token, protect
 from saga.http.auth import parse
 from saga.http.rate_limit import RateLimit

@@ -1,7 +1,6 @@
-"""The types that the fields of events, and of the HTTP bodies, are made of."""
+"""The scalar types of the fields of events and HTTP bodies: ids, amounts, times, quantities."""
 
 import re
-from collections import Counter
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated
@@ -9,27 +8,17 @@ from typing import Annotated
 from pydantic import (
     AfterValidator,
     AwareDatetime,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     WithJsonSchema,
 )
-from pydantic.alias_generators import to_camel
 
 ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 MAX_QUANTITY = 1_000_000
-MAX_LINES = 100
 MAX_HOLD_SECONDS = 30 * 24 * 3600
 MAX_AMOUNT = Decimal(10) ** 12
 MAX_DECIMAL_PLACES = 4
-
-
-class Model(BaseModel):
-    """Base of everything that travels as JSON: camelCase outside, snake_case inside, immutable."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
 
 
 _CARD_NUMBER = re.compile(r"(?<![A-Za-z0-9-])\d(?:-?\d){12,18}(?![A-Za-z0-9-])", re.ASCII)
@@ -37,7 +26,7 @@ _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 
 
 def _read_money(value: object) -> Decimal:
-    """Read an amount from a string or an exact number; a binary float is refused, since it is not exact."""
+    """Read an amount from a string or an exact number; refuse a binary float, which is not exact."""
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         raise ValueError('must be an amount such as "25.00"')
     if isinstance(value, str) and not _NUMBER.fullmatch(value):
@@ -46,7 +35,7 @@ def _read_money(value: object) -> Decimal:
         amount = Decimal(value)
     except InvalidOperation:
         raise ValueError('must be an amount such as "25.00"') from None
-    # Arithmetic, `abs` included, fails on an exponent like a billion; this does not.
+    # `copy_abs`, since arithmetic, `abs` included, fails on exponents such as a billion.
     if not amount.is_finite() or amount.copy_abs() >= MAX_AMOUNT:
         raise ValueError(f"must be less than {MAX_AMOUNT:f}")
     if int(amount.as_tuple().exponent) < -MAX_DECIMAL_PLACES:
@@ -91,8 +80,10 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 def _no_card_number(text: str) -> str:
-    """Refuse what could be the number of a payment card: 13 to 19 digits by themselves whose check digit is
-    right. It would be stored, and published."""
+    """Refuse what could be the number of a payment card: it would be stored and published.
+
+    That is 13 to 19 digits, with no letter, digit or hyphen next to them, whose check digit is right.
+    """
     for found in _CARD_NUMBER.finditer(text):
         digits = [int(digit) for digit in reversed(found[0]) if digit != "-"]
         doubled = [sum(divmod(2 * digit, 10)) for digit in digits[1::2]]
@@ -123,7 +114,7 @@ Money = Annotated[
         mode="validation",
     ),
 ]
-"""An amount of zero or more, exact; its currency travels beside it."""
+"""An exact amount of zero or more; its currency is a field of its own."""
 Price = Annotated[
     Decimal,
     AfterValidator(_positive),
@@ -139,84 +130,23 @@ Price = Annotated[
         mode="validation",
     ),
 ]
-"""An amount of more than zero."""
+"""An exact amount of more than zero."""
 
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 """An ISO 4217 code."""
 Quantity = Annotated[int, Field(strict=True, ge=1, le=MAX_QUANTITY)]
 """Units of a product."""
 Count = Annotated[int, Field(strict=True, ge=0)]
-"""Units of a product, or attempts, zero included."""
+"""Units of a product, or attempts; may be zero."""
 HoldSeconds = Annotated[int, Field(strict=True, ge=1, le=MAX_HOLD_SECONDS)]
 """How long a hold lasts, in seconds."""
 Reason = Annotated[str, Field(min_length=1, max_length=500)]
 """A machine-readable word or a short sentence."""
 PaymentMethod = Annotated[str, Field(pattern=r"^[A-Za-z0-9_:.=-]{1,128}$"), AfterValidator(_no_card_number)]
-"""A reference that the payment provider understands (a token or channel); never card data."""
+"""A reference of the payment provider (a token or channel); never card data."""
 Timestamp = Annotated[
     AwareDatetime,
     AfterValidator(_in_utc),
     PlainSerializer(format_time, when_used="json"),
 ]
 """A moment in UTC."""
-
-
-class Item(Model):
-    """One line of an order."""
-
-    product_id: Id
-    quantity: Quantity
-    warehouse_id: Id | None = None
-    """The only warehouse this line may be taken from; without it, inventory chooses."""
-
-
-def _read_degrees(value: object) -> object:
-    if isinstance(value, bool | str):
-        raise ValueError("must be a number")
-    return value
-
-
-class Location(Model):
-    """A place on earth, in degrees."""
-
-    latitude: Annotated[float, BeforeValidator(_read_degrees), Field(ge=-90, le=90)]
-    longitude: Annotated[float, BeforeValidator(_read_degrees), Field(ge=-180, le=180)]
-
-
-class HeldLine(Model):
-    """Units of one product held, allocated or given back at one warehouse."""
-
-    reservation_id: Id
-    product_id: Id
-    warehouse_id: Id
-    quantity: Quantity
-
-
-class Shortage(Model):
-    """One product that there is not enough of."""
-
-    product_id: Id
-    requested: Count
-    available: Count
-
-
-def _one_line_a_product_and_warehouse(items: tuple[Item, ...]) -> tuple[Item, ...]:
-    if len(items) == 1:
-        return items
-    units: Counter[str] = Counter()
-    seen: set[tuple[str, str | None]] = set()
-    for item in items:
-        seen.add((item.product_id, item.warehouse_id))
-        units[item.product_id] += item.quantity
-    if len(seen) != len(items):
-        raise ValueError("must not name the same product and warehouse twice")
-    if max(units.values()) > MAX_QUANTITY:
-        raise ValueError(f"must not ask for more than {MAX_QUANTITY} units of a product in all")
-    return items
-
-
-Items = Annotated[
-    tuple[Item, ...],
-    Field(min_length=1, max_length=MAX_LINES),
-    AfterValidator(_one_line_a_product_and_warehouse),
-]
