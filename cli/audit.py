@@ -11,10 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from cli.audit_findings import describe, to_json
-from cli.demo_summary import say
-from cli.up import shown
+from cli.console import print_plain
 from inventory_service.settings import InventorySettings
-from operations.endpoints import find
+from operations.endpoints import find, without_password
 from operations.errors import CommandFailed
 from order_service.settings import OrderSettings
 from payment_service.settings import PaymentSettings
@@ -76,7 +75,7 @@ def audit_command(
     if as_json:
         typer.echo(json.dumps(to_json(report)))
     else:
-        say(console, *describe(report))
+        print_plain(console, *describe(report))
     if not report.ok:
         raise typer.Exit(1)
 
@@ -96,7 +95,7 @@ def reachable(databases: Databases) -> Iterator[None]:
         CommandFailed: the database cannot be read.
     """
     try:
-        with explain_driver_errors(f"cannot read {shown(databases.url)}"):
+        with explain_driver_errors(f"cannot read {without_password(databases.url)}"):
             yield
     except Unavailable as why:
         raise CommandFailed(str(why)) from None

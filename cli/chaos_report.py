@@ -10,7 +10,7 @@ from rich.table import Table
 
 from cli.audit_findings import describe
 from cli.audit_findings import to_json as audit_to_json
-from cli.demo_summary import say
+from cli.console import print_plain
 from operations.client import Json
 from verification.audit.judge import Report
 from verification.chaos.faults import KINDS, PARTS
@@ -77,10 +77,14 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
     console.print(_orders(outcome))
     console.print(_faults(outcome))
     if outcome.slowest:
-        say(console, f"slowest recovery: {outcome.slowest.recovery:.1f} s, after the {outcome.slowest.fault}")
-    say(console, f"at rest {outcome.rest:.1f} s after the last fault", "", *describe(outcome.report), "")
-    say(console, *outcome.told)
-    say(
+        print_plain(
+            console, f"slowest recovery: {outcome.slowest.recovery:.1f} s, after the {outcome.slowest.fault}"
+        )
+    print_plain(
+        console, f"at rest {outcome.rest:.1f} s after the last fault", "", *describe(outcome.report), ""
+    )
+    print_plain(console, *outcome.told)
+    print_plain(
         console,
         f"{outcome.accepted} orders were accepted, {len(outcome.strikes)} faults struck, in "
         f"{outcome.seconds:.0f} s: {'every promise was kept' if outcome.ok else 'not as it should be'}",

@@ -4,10 +4,9 @@ import os
 
 import typer
 
-from cli.up import shown
 from operations.access.database_users import AUDITOR, make_users
 from operations.access.passwords import MONGODB, PasswordsMissing, named, variable
-from operations.endpoints import find
+from operations.endpoints import find, without_password
 from operations.errors import CommandFailed
 from operations.registry import SETTINGS
 from saga.settings import read
@@ -39,7 +38,7 @@ def users() -> None:
         typer.echo(f"saga: {failure}", err=True)
         raise typer.Exit(1) from None
     except CommandFailed as failure:
-        typer.echo(f"saga: cannot make users at {shown(url)}: {failure}", err=True)
+        typer.echo(f"saga: cannot make users at {without_password(url)}: {failure}", err=True)
         raise typer.Exit(1) from None
     for service, name in databases.items():
         typer.echo(f"{service} reads and writes {name}")

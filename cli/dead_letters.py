@@ -274,12 +274,8 @@ async def _orders(letters: Sequence[DeadLetter]) -> dict[str | None, str]:
 async def _order(services: Services, order_id: str) -> str:
     try:
         order = await services.order(order_id)
-    except RequestFailed as explain_rejection:
-        return (
-            "not known to the order service"
-            if explain_rejection.status == httpx.codes.NOT_FOUND
-            else str(explain_rejection)
-        )
+    except RequestFailed as error:
+        return "not known to the order service" if error.status == httpx.codes.NOT_FOUND else str(error)
     except CommandFailed as failure:
         return str(failure)
     why = f" ({order['reason']})" if order.get("reason") else ""

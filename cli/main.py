@@ -13,8 +13,8 @@ from cli.audit import EPILOG as AUDIT_EPILOG
 from cli.audit import audit_command
 from cli.chaos import EPILOG as CHAOS_EPILOG
 from cli.chaos import chaos
-from cli.demo import EPILOG as DEMO_EPILOG
-from cli.demo import demo
+from cli.demo.command import EPILOG as DEMO_EPILOG
+from cli.demo.command import demo
 from cli.flow import EPILOG as FLOW_EPILOG
 from cli.flow import flow
 from cli.nudge import EPILOG as NUDGE_EPILOG
@@ -52,7 +52,7 @@ app = typer.Typer(
     context_settings={"max_content_width": HELP_WIDTH},
 )
 app.command(short_help="Start everything that is missing, and run it until Ctrl-C.")(up)
-app.command(epilog=DEMO_EPILOG, short_help="Play every story, then many orders at once.")(demo)
+app.command(epilog=DEMO_EPILOG, short_help="Play every scenario, then many orders at once.")(demo)
 app.command(epilog=SIMULATE_EPILOG, short_help="Prove the services against an adversary.")(simulate)
 app.command(epilog=CHAOS_EPILOG, short_help="Strike every part of a private stack, then audit it.")(chaos)
 app.command("audit", epilog=AUDIT_EPILOG, short_help="Check every promise on what is stored.")(audit_command)

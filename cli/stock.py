@@ -1,10 +1,12 @@
 """`saga stock`: see and set how many units of a product a warehouse has."""
 
 import json
+from functools import partial
 from typing import Annotated, TextIO
 
 import typer
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from cli.console import run
@@ -69,11 +71,10 @@ def import_levels(
     ] = False,
 ) -> None:
     """Set what is available from a CSV file; exit code 1 if a level was refused."""
-    refusals = run(_import(file, force))
-    for explain_rejection in refusals:
-        line = explain_rejection.line
-        typer.echo(f"saga: {line.product_id} at {line.warehouse_id}: {explain_rejection.reason}", err=True)
-    if refusals:
+    rejected = run(_import(file, force))
+    for one in rejected:
+        typer.echo(f"saga: {one.line.product_id} at {one.line.warehouse_id}: {one.reason}", err=True)
+    if rejected:
         raise typer.Exit(1)
 
 
@@ -101,12 +102,14 @@ async def _levels(warehouse: str | None) -> list[Json]:
         return await services.stock(None, warehouse)
 
 
-async def _import(file: TextIO, force: bool) -> list[stock_file.Refusal]:
+async def _import(file: TextIO, force: bool) -> list[stock_file.RejectedLine]:
     lines = stock_file.read(file)
     if force:
         lines = [line.model_copy(update={"version": None}) for line in lines]
     async with Services(find()) as services:
-        return await stock_file.send(services, lines, Console(stderr=True))
+        with Progress(console=Console(stderr=True)) as progress:
+            task = progress.add_task(f"{len(lines)} levels", total=len(lines))
+            return await stock_file.send(services, lines, partial(progress.advance, task))
 
 
 async def _set(warehouse: str, product: str, available: int, as_json: bool) -> None:

@@ -1,7 +1,6 @@
 """`saga up`: runs the whole system in the foreground until Ctrl-C."""
 
 import json
-import re
 from dataclasses import asdict
 from typing import Annotated
 
@@ -12,7 +11,7 @@ from rich.table import Table
 
 from local_stack.process import ProcessFailed
 from local_stack.stack import Stack
-from operations.endpoints import Endpoints, login_hint
+from operations.endpoints import Endpoints, login_hint, without_password
 
 PIPE_WIDTH = 120
 """Columns of the table where no terminal says how many there are."""
@@ -51,7 +50,10 @@ def _start(stack: Stack, progress: Console) -> None:
 
 def _show(stack: Stack, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({name: shown(url) for name, url in asdict(stack.endpoints).items()}), flush=True)
+        print(
+            json.dumps({name: without_password(url) for name, url in asdict(stack.endpoints).items()}),
+            flush=True,
+        )
         return
     console = Console()
     if not console.is_terminal:
@@ -70,17 +72,10 @@ def _table(at: Endpoints, logs: str) -> Table:
         "Inventory API": at.inventory,
         "Payment API": at.payment,
         "RabbitMQ management": f"{at.management} ({login_hint(at.rabbitmq)})",
-        "RabbitMQ": shown(at.rabbitmq),
-        "MongoDB": shown(at.mongodb),
+        "RabbitMQ": without_password(at.rabbitmq),
+        "MongoDB": without_password(at.mongodb),
         "Logs": logs,
     }
     for name, value in rows.items():
         table.add_row(name, escape(value))
     return table
-
-
-def shown(url: str) -> str:
-    """The URL without its password, unless it is RabbitMQ's well-known guest."""
-    if "://guest:guest@" in url:
-        return url
-    return re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", url)

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from time import monotonic
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -42,9 +42,16 @@ class RequestFailed(CommandFailed):
 class Services:
     """The three services; an async context manager that closes its connections."""
 
-    def __init__(self, endpoints: Endpoints, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        transport: httpx.AsyncBaseTransport | None = None,
+        token: str | None = None,
+    ) -> None:
+        """Call the services with a token, by default that of SAGA_TOKEN."""
         self._at = endpoints
-        self._http = httpx.AsyncClient(transport=transport, trust_env=False, headers=_authorization())
+        headers = _authorization(os.environ.get(TOKEN_VARIABLE, "") if token is None else token)
+        self._http = httpx.AsyncClient(transport=transport, trust_env=False, headers=headers)
 
     async def __aenter__(self) -> Self:
         return self
@@ -78,10 +85,10 @@ class Services:
         while True:
             try:
                 return await self._call("POST", self._at.order, "/orders", json=order, headers=headers)
-            except RequestFailed as explain_rejection:
-                if explain_rejection.status != httpx.codes.TOO_MANY_REQUESTS or monotonic() > deadline:
+            except RequestFailed as error:
+                if error.status != httpx.codes.TOO_MANY_REQUESTS or monotonic() > deadline:
                     raise
-                await asyncio.sleep(explain_rejection.retry_after)
+                await asyncio.sleep(error.retry_after)
 
     async def order(self, order_id: str, wait: float = 0) -> Json:
         """Return an order, once it has ended or after `wait` seconds."""
@@ -111,7 +118,7 @@ class Services:
         deadline = monotonic() + within
         while True:
             left = max(deadline - monotonic(), 0)
-            order = await self._order_if_known(order_id, min(left, long_poll))
+            order = await _if_known(self.order(order_id, min(left, long_poll)))
             if order is not None and order["status"] in statuses:
                 return order
             if monotonic() >= deadline:
@@ -126,6 +133,25 @@ class Services:
         """Return a payment."""
         return await self._call("GET", self._at.payment, f"/payments/{quote(payment_id, safe='')}")
 
+    async def payment_if_known(self, payment_id: str) -> Json | None:
+        """Return a payment, None if the service knows none."""
+        return await _if_known(self.payment(payment_id))
+
+    async def payment_pending(self, payment_id: str, within: float) -> Json:
+        """Wait until a customer can make a payment; return it.
+
+        Raises:
+            CommandFailed: after `within` seconds there is still nothing to pay.
+        """
+        deadline = monotonic() + within
+        while True:
+            payment = await self.payment_if_known(payment_id)
+            if payment and payment.get("pending"):
+                return payment
+            if monotonic() >= deadline:
+                raise CommandFailed(f"the payment {payment_id} is not pending after {within:g} s")
+            await asyncio.sleep(POLL_SECONDS)
+
     async def refund(self, payment_id: str) -> Json:
         """Have a payment refunded: one of no saga, or one whose refund was refused; return the payment."""
         return await self._call("POST", self._at.payment, f"/payments/{quote(payment_id, safe='')}/refund")
@@ -134,14 +160,6 @@ class Services:
         """Have what an order, or every order, waits for asked again; return what was published."""
         path = "/nudge" if order_id is None else f"/orders/{quote(order_id, safe='')}/nudge"
         return _list(await self._call("POST", self._at.order, path, timeout=NUDGE_SECONDS), "published")
-
-    async def confirmed_books(self) -> list[Json]:
-        """Return, for each currency, the sum and the number of confirmed orders."""
-        return _list(await self._call("GET", self._at.order, "/books"), "books")
-
-    async def payment_books(self) -> list[Json]:
-        """Return, for each currency, what was charged and what was refunded."""
-        return _list(await self._call("GET", self._at.payment, "/books"), "books")
 
     async def stock(self, product_id: str | None = None, warehouse_id: str | None = None) -> list[Json]:
         """Return the stock levels, of one product or warehouse if named."""
@@ -162,14 +180,6 @@ class Services:
     async def put_warehouses(self, warehouses: Sequence[Json]) -> None:
         """Create warehouses, or change those that exist."""
         await self._call("PUT", self._at.inventory, "/warehouses", json={"warehouses": list(warehouses)})
-
-    async def _order_if_known(self, order_id: str, wait: float) -> Json | None:
-        try:
-            return await self.order(order_id, wait)
-        except RequestFailed as explain_rejection:
-            if explain_rejection.status == httpx.codes.NOT_FOUND:
-                return None
-            raise
 
     async def _call(
         self,
@@ -195,11 +205,20 @@ class Services:
         return _body(response, base)
 
 
-def _authorization() -> dict[str, str]:
-    token = os.environ.get(TOKEN_VARIABLE, "").strip()
+async def _if_known(request: Awaitable[Json]) -> Json | None:
+    try:
+        return await request
+    except RequestFailed as error:
+        if error.status == httpx.codes.NOT_FOUND:
+            return None
+        raise
+
+
+def _authorization(token: str) -> dict[str, str]:
+    token = token.strip()
     if not re.fullmatch(r"[!-~]*", token):
         raise CommandFailed(
-            f"{TOKEN_VARIABLE} is no token: it has other characters than letters, digits and signs"
+            f"{TOKEN_VARIABLE} is not a token: only letters, digits and signs of ASCII are allowed"
         )
     return {"Authorization": f"Bearer {token}"} if token else {}
 

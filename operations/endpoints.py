@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -107,6 +108,11 @@ def broker_login(amqp_url: str) -> BrokerLogin:
     parts = urlsplit(amqp_url)
     vhost = unquote(parts.path.removeprefix("/")) or "/"
     return BrokerLogin(unquote(parts.username or "guest"), unquote(parts.password or "guest"), vhost)
+
+
+def without_password(url: str) -> str:
+    """Return a URL without its password, unless it is RabbitMQ's well-known guest."""
+    return url if "://guest:guest@" in url else re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", url)
 
 
 def login_hint(amqp_url: str) -> str:

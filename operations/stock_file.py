@@ -2,13 +2,11 @@
 
 import asyncio
 import csv
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TextIO
 
 from pydantic import ValidationError
-from rich.console import Console
-from rich.progress import Progress
 
 from events.codec import describe
 from events.types import Count, Id
@@ -18,8 +16,7 @@ from operations.errors import CommandFailed
 
 COLUMNS = ("warehouseId", "productId", "available", "reserved", "allocated", "version")
 NEEDED = COLUMNS[:3]
-AT_ONCE = 16
-"""Levels that are set at the same time."""
+CONCURRENT_REQUESTS = 16
 
 
 class Line(Model):
@@ -32,8 +29,8 @@ class Line(Model):
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """A line that the service did not take, and why."""
+class RejectedLine:
+    """A line that the service rejected, and why."""
 
     line: Line
     reason: str
@@ -71,27 +68,21 @@ def read(file: TextIO) -> list[Line]:
     return list(lines.values())
 
 
-async def send(services: Services, lines: list[Line], console: Console) -> list[Refusal]:
-    """Set these levels, with a progress bar; return those that were refused."""
-    gate = asyncio.Semaphore(AT_ONCE)
-    with Progress(console=console) as progress:
-        task = progress.add_task(f"{len(lines)} levels", total=len(lines))
+async def send(services: Services, lines: list[Line], done: Callable[[], None]) -> list[RejectedLine]:
+    """Set these levels; return those that were rejected. `done` is called after each."""
+    gate = asyncio.Semaphore(CONCURRENT_REQUESTS)
 
-        async def put(line: Line) -> Refusal | None:
-            try:
-                async with gate:
-                    await services.set_stock(line.warehouse_id, line.product_id, line.available, line.version)
-            except CommandFailed as error:
-                return Refusal(line, str(error))
-            finally:
-                progress.advance(task)
-            return None
+    async def put(line: Line) -> RejectedLine | None:
+        try:
+            async with gate:
+                await services.set_stock(line.warehouse_id, line.product_id, line.available, line.version)
+        except CommandFailed as error:
+            return RejectedLine(line, str(error))
+        finally:
+            done()
+        return None
 
-        return [
-            explain_rejection
-            for explain_rejection in await asyncio.gather(*map(put, lines))
-            if explain_rejection
-        ]
+    return [rejected for rejected in await asyncio.gather(*map(put, lines)) if rejected]
 
 
 def _line(row: dict[str, str | None]) -> Line:

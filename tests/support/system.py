@@ -11,12 +11,12 @@ from uuid import uuid4
 import httpx
 
 from local_stack.stack import Stack
+from operations.client import TERMINAL, Services
 from operations.endpoints import Endpoints, broker_login
 from tests.support.broker import until
 from verification.audit.judge import Report, audit, audit_at_rest
 from verification.audit.reading import Databases, Scope
 
-TERMINAL = {"confirmed", "failed", "cancelled"}
 WAREHOUSES = {"north": (60.0, 10.0), "south": (40.0, 10.0)}
 
 
@@ -42,9 +42,15 @@ class System:
     """A running system and what a test does with it."""
 
     def __init__(
-        self, whole: Whole, vhost: str, http: httpx.AsyncClient, settings: Mapping[str, str]
+        self,
+        whole: Whole,
+        vhost: str,
+        http: httpx.AsyncClient,
+        services: Services,
+        settings: Mapping[str, str],
     ) -> None:
         self.whole = whole
+        self.services = services
         names = (settings[f"{service}_DATABASE"] for service in ("ORDER", "INVENTORY", "PAYMENT"))
         self._databases = Databases(whole.endpoints.mongodb, *names)
         self._vhost = vhost
@@ -208,9 +214,13 @@ async def running(
         await asyncio.to_thread(stack.start)
         # A connection for each request: one that is kept may go down with what it leads to.
         limits = httpx.Limits(max_keepalive_connections=0)
+        transport = httpx.AsyncHTTPTransport(limits=limits, trust_env=False)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        async with httpx.AsyncClient(timeout=60, limits=limits, headers=headers, trust_env=False) as http:
-            yield System(stack, vhost, http, settings)
+        async with (
+            httpx.AsyncClient(timeout=60, limits=limits, headers=headers, trust_env=False) as http,
+            Services(stack.endpoints, transport, token or "") as services,
+        ):
+            yield System(stack, vhost, http, services, settings)
     finally:
         await asyncio.to_thread(stack.stop)
 

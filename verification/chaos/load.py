@@ -11,7 +11,7 @@ from operations.endpoints import Endpoints
 from operations.errors import CommandFailed
 from operations.sample_stock import WAREHOUSES, Level
 from order_service.application import order_id_for
-from verification.scenarios.stories import post_manually
+from verification.scenarios.starts import publish_request
 
 AGAIN = 0.5
 """Seconds until a customer who was not heard tries again."""
@@ -113,7 +113,7 @@ class Workload:
     async def _heard(self, way: OrderProfile, key: str, order_id: str, body: Json) -> bool:
         try:
             if way.published_manually:
-                await post_manually(self._at, {"orderId": order_id, **body})
+                await publish_request(self._at, {"orderId": order_id, **body})
             else:
                 await self._services.place(body, key)
         except RequestFailed as error:

@@ -1,1 +1,1 @@
-"""What can happen to one order, as the demo, the end-to-end tests and the docs show it."""
+"""The ways one order can go: one table for the demo, the end-to-end tests and the documentation."""

@@ -1,0 +1,1 @@
+"""`saga demo`: the command, what it has found out, and its printing."""
