@@ -32,7 +32,8 @@ from order_service.order import Order
 from payment_service.application import PaymentApplication
 from payment_service.mongo_store import PaymentStore
 from payment_service.payment import Payment
-from payment_service.providers.simulated import Behaviour, SimulatedProvider
+from payment_service.providers.directives import Behaviour
+from payment_service.providers.simulated import SimulatedProvider
 from payment_service.reactions import Retries
 from saga import logs
 from saga.clock import utc_now

@@ -1,4 +1,4 @@
-"""The payment aggregate: what the payment service knows of one order's money."""
+"""The payment aggregate: what the payment service knows about the money of one order."""
 
 import re
 from datetime import datetime, timedelta
@@ -14,14 +14,12 @@ PaymentStatus = Literal["charging", "charged", "declined", "void", "refunding", 
 
 
 class Payment(Aggregate):
-    """The one payment of an order; its id is the order's.
+    """The one payment of an order.
 
-    `charging` and `refunding` are intents: the provider is asked, with the same key, until it gives a
-    definite answer. `refundFailed` is one, too, that a person has been told of. With `refund_when_charged`,
-    a refund was
-    asked for while the charge was under way. With `saga` off the payment was made over HTTP and publishes
-    nothing until a saga asks for it. The fields ending in `_under` name the request whose record gets the
-    answer.
+    `charging` and `refunding` are intents: the service asks the provider, with the same key, until it gives a
+    definite answer. So is `refundFailed`, which an operator has to look at. With `saga` off, the payment was
+    made over HTTP, and publishes nothing until a saga requests it. `request_record` and `refund_record` name
+    the journal entries that the answers are appended to.
     """
 
     status: PaymentStatus
@@ -34,51 +32,57 @@ class Payment(Aggregate):
     expires_at: Timestamp | None = None
     """When the customer must have paid."""
     refund_when_charged: bool = False
+    """Whether a refund was requested while the charge was in progress."""
     charge_id: str | None = None
     pending_charge: str | None = None
-    """The provider's reference of a charge that it has not decided on."""
+    """The provider's reference to a charge that it has not decided."""
     actions: tuple[Action, ...] = ()
-    """What the customer has to do so that it can."""
+    """What the customer has to do before the provider can decide."""
     refund_id: str | None = None
     pending_refund: str | None = None
-    """The provider's reference of the refund attempt that it has not decided on."""
+    """The provider's reference to the refund attempt that it has not decided."""
     refund_attempt: Count = 0
-    """The number of the attempt that succeeded, or is under way, or comes next."""
+    """The number of the attempt that succeeded, is in progress, or comes next."""
     refund_failure_published: bool = False
-    """Whether the saga was told that the refund needs a person."""
+    """Whether the saga knows that the refund needs an operator."""
     refunded_amount: Money
     reason: str | None = None
     request_record: str | None = None
     refund_record: str | None = None
     next_attempt_at: Timestamp | None = None
-    """When a sweeper takes up an intent that nobody else has carried out."""
+    """When the sweep of due payments asks the provider about this intent."""
     unanswered_attempts: Count = 0
-    """How often the provider has been asked about this intent in vain."""
+    """Attempts at this intent without an answer."""
+
+    @property
+    def payment_id(self) -> str:
+        """The id of the payment, which is the order's."""
+        return self.order_id
 
     @property
     def in_progress(self) -> bool:
-        """The provider owes an answer."""
+        """Whether the provider owes an answer."""
         return self.status in ("charging", "refunding")
 
     @property
     def pending(self) -> str | None:
-        """The provider's reference of what is under way, if it has put off its decision."""
+        """The provider's reference to what is in progress, if it has deferred its decision."""
         return self.pending_charge if self.status == "charging" else self.pending_refund
 
     @property
     def cancel_at(self) -> datetime | None:
-        """When a charge that is still pending is cancelled: a moment after the customer must have paid, so
-        that the provider may say so first."""
+        """When to cancel a charge that is still pending: a moment after the customer must have paid, so that
+        the provider may expire it first."""
         return self.expires_at + EXPIRY_MARGIN if self.expires_at and self.status == "charging" else None
 
     @property
     def due_at(self) -> datetime | None:
-        """When a sweeper has to ask the provider again."""
+        """When the sweep of due payments has to ask the provider again."""
         return self.next_attempt_at
 
     @property
     def charge_key(self) -> str:
-        """The idempotency key of the charge: one an order, whatever key its requester has given."""
+        """The idempotency key of the charge: one for each order, whatever key the request has."""
         return f"order-{self.order_id}"
 
     @property
@@ -88,7 +92,7 @@ class Payment(Aggregate):
 
 
 class IdempotencyKey(NamedTuple):
-    """What an idempotency key stands for: the charge of an order, or an attempt to refund it (from 1 on)."""
+    """What a key stands for: the charge of an order (attempt 0), or an attempt to refund it (from 1 on)."""
 
     order_id: str
     attempt: int = 0
@@ -98,7 +102,7 @@ _KEY = re.compile(r"order-([A-Za-z0-9_-]{1,64})|refund-([A-Za-z0-9_-]{1,64})-([1
 
 
 def parse_idempotency_key(key: str) -> IdempotencyKey | None:
-    """Return what one of our keys stands for; None for anybody else's."""
+    """Return what a key of this service stands for; None for any other key."""
     found = _KEY.fullmatch(key)
     if found is None:
         return None

@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from payment_service.providers.simulated import Behaviour, ChargeRule, parse_rule
+from payment_service.providers.directives import Behaviour, ChargeRule, parse_rule
 from payment_service.providers.xendit.messages import MerchantSettings
 from payment_service.reactions import Retries
 from saga.settings import Port, Seconds, ServiceSettings
 
 
-def _needed(value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-    if info.data.get("provider") == "xendit" and not (value and value.get_secret_value()):
+def _needed(value: SecretStr, info: ValidationInfo) -> SecretStr:
+    if info.data.get("provider") == "xendit" and not value.get_secret_value():
         raise ValueError("must be set for the provider xendit")
     return value
 
@@ -23,12 +23,13 @@ def _rules(value: object) -> object:
     return tuple(parse_rule(text.strip()) for text in value.split(",")) if isinstance(value, str) else value
 
 
+XenditSecret = Annotated[SecretStr, AfterValidator(_needed), Field(validate_default=True)]
 Rules = Annotated[tuple[ChargeRule, ...], NoDecode, BeforeValidator(_rules)]
 
 
 class PaymentSettings(ServiceSettings):
-    """See `saga.settings`; those beginning with `sim_` tell the simulated provider how to behave, those
-    beginning with `xendit_` are for Xendit (`docs/payments.md`)."""
+    """See `saga.settings`; those that begin with `sim_` are for the simulated provider, those that begin with
+    `xendit_` for Xendit (`docs/payments.md`)."""
 
     model_config = SettingsConfigDict(env_prefix="PAYMENT_", extra="ignore")
 
@@ -42,13 +43,9 @@ class PaymentSettings(ServiceSettings):
     """Seconds before a refused refund is retried; doubled each time, up to an hour."""
     provider: Literal["simulated", "xendit"] = "simulated"
     """`simulated` or `xendit`: [payment providers](payments.md)."""
-    xendit_secret_key: Annotated[SecretStr | None, AfterValidator(_needed)] = Field(
-        None, validate_default=True
-    )
+    xendit_secret_key: XenditSecret = SecretStr("")
     """The secret API key; required for Xendit."""
-    xendit_callback_token: Annotated[SecretStr | None, AfterValidator(_needed)] = Field(
-        None, validate_default=True
-    )
+    xendit_callback_token: XenditSecret = SecretStr("")
     """The webhook verification token; required for Xendit."""
     xendit_url: Annotated[str, Field(pattern=r"^https?://[^/?#@]+$")] = "https://api.xendit.co"
     """The address of Xendit's API."""
@@ -70,15 +67,15 @@ class PaymentSettings(ServiceSettings):
     """Rules for charges, of which the first that matches applies: `above:1000=decline,rate:0.1=timeout:1`."""
 
     def retries(self) -> Retries:
-        """Return how a refused refund is tried again."""
+        """Return how a refused refund is retried."""
         return Retries(self.refund_attempts, timedelta(seconds=self.refund_pause))
 
     def merchant(self) -> MerchantSettings:
-        """Return what Xendit is told of whoever sells."""
+        """Return what Xendit needs to know about the merchant."""
         return MerchantSettings(self.xendit_return_url, self.xendit_display_name, self.xendit_country)
 
     def behaviour(self) -> Behaviour:
-        """Return how the simulated provider is to behave."""
+        """Return how the simulated provider behaves."""
         return Behaviour(
             delay=self.sim_delay,
             decline_rate=self.sim_decline_rate,

@@ -1,1 +1,1 @@
-"""Payment providers: what the service asks of one, and those there are."""
+"""Payment providers: what the service needs of one, and the adapters."""

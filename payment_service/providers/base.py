@@ -1,7 +1,7 @@
 """What the payment service needs of a payment provider.
 
 A provider may decide at once or, for most methods in which the customer takes part, later: then it answers
-`Pending`, and its decision is learned from a `Notification` (a webhook) or by asking again (`fetch`).
+`Pending`, and the service learns the decision from a `Notification` (a webhook) or by asking again (`fetch`).
 """
 
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from saga.errors import SagaError
 
 
 class Action(Model):
-    """What the customer has to do for a payment that is pending.
+    """What the customer has to do for a pending payment.
 
     `redirect`: open `value`, a URL. `present`: show `value`, such as an account number or the text of a QR
-    code. `call`: whatever the provider documents for `name`.
+    code. `call`: see the provider's documentation of `name`.
     """
 
     kind: Literal["redirect", "present", "call"]
@@ -34,28 +34,28 @@ class Approved:
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """The customer was not charged and, for this key, never will be."""
+    """The customer was not charged, and never will be under this key."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Refunded:
-    """The customer was paid back; `refund_id` is the provider's reference."""
+    """The customer was refunded; `refund_id` is the provider's reference."""
 
     refund_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class RefundRefused:
-    """The customer was not paid back and, for this key, never will be."""
+    """The customer was not refunded, and never will be under this key."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """It is not decided yet; `reference` is what to ask the provider by."""
+    """The provider has not decided yet; `reference` is what to ask it about."""
 
     reference: str
     actions: tuple[Action, ...] = ()
@@ -68,26 +68,28 @@ Answer = ChargeAnswer | RefundAnswer
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """The provider says that something has become of what was asked for under a key, not what: messages from
-    outside come late, repeatedly and in any order, so that the provider is asked."""
+    """The provider has decided on what was requested under a key.
+
+    It does not say how: notifications come late, repeatedly and in any order, so that the service asks.
+    """
 
     key: str
     reference: str
 
 
 class NoAnswer(SagaError):
-    """The provider has not decided on this; whether it has done, or will do, what was asked is not known."""
+    """The provider has not decided; whether it has done, or will do, what was requested is unknown."""
 
 
 class ProviderDown(NoAnswer):
-    """The provider cannot be reached at all, or serves nobody."""
+    """The provider cannot be reached, or serves none of our requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """A charge to make: the same key always means the same charge.
+    """A charge to make; the same key always means the same charge.
 
-    From `expires_at` on the customer must not be able to pay any more.
+    The customer must not be able to pay after `expires_at`.
     """
 
     key: str
@@ -99,7 +101,7 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """A charge to pay back: the same key always means the same refund."""
+    """A charge to refund; the same key always means the same refund."""
 
     key: str
     charge_id: str
@@ -109,24 +111,25 @@ class Refund:
 
 
 class Provider(Protocol):
-    """A payment provider. A call that is cancelled may or may not have had its effect: it is made again,
+    """A payment provider. A call that is cancelled may or may not have had its effect: the service repeats
+    it,
     with the same key, until there is an answer.
 
-    Every method may raise `NoAnswer`, or `ProviderDown` where it concerns all payments.
+    Every method may raise `NoAnswer`, or `ProviderDown` where all payments are affected.
     """
 
     async def charge(self, charge: Charge) -> ChargeAnswer:
         """Charge the customer."""
 
     async def refund(self, refund: Refund) -> RefundAnswer:
-        """Pay the customer back."""
+        """Refund the customer."""
 
-    async def fetch(self, asked: Charge | Refund, reference: str) -> Answer:
-        """Return what has become of what was asked for, and is known to the provider by this reference."""
+    async def fetch(self, request: Charge | Refund, reference: str) -> Answer:
+        """Return the provider's decision on what it knows by this reference."""
 
     async def cancel(self, charge: Charge, reference: str) -> ChargeAnswer:
-        """See that a pending charge is not made any more; return what has become of it, which may be that
-        it was made before, or that this takes a while."""
+        """Cancel a pending charge; return the decision on it: it may have been made before, or the
+        cancellation may take a while."""
 
     async def check(self) -> None:
-        """Return if the provider may be asked; else raise `ProviderDown`."""
+        """Return if the provider takes calls; else raise `ProviderDown`."""

@@ -1,36 +1,15 @@
-"""A payment provider that only pretends, for development, demonstrations and tests.
+"""A simulated payment provider, for development, demonstrations and tests.
 
-Its answers depend on nothing but its settings and the request, so that it gives the same answer to the same
-key for ever, as real providers do. An order chooses by its `paymentMethod`:
+Its answers depend on its settings and the request alone, so that one key always gets the same answer, as with
+real providers. `payment_service.providers.directives` lists how an order or a setting chooses the answer.
 
-    sim:approve             approves at once, as without a payment method
-    sim:decline             declines
-    sim:delay:SECONDS       approves so long after the first call for this key
-    sim:timeout:N           leaves the first N calls for this key without an answer, then approves
-    sim:outage:SECONDS      is down for everybody for so long from the first call for this key, then approves
-    sim:pending:SECONDS     is pending for so long, with something for the customer to do, then approved
-    sim:expire:SECONDS      is pending for so long, then expired
-    sim:unheard             gives no notice of what becomes of something pending: one has to ask
-    sim:twice               gives notice of what it has answered already; of what is pending, once
-                            more a second later
-    sim:refuse-refund:N     approves, and refuses the first N attempts to refund
-    sim:pending-refund:SECONDS  approves, and a refund is pending for so long
-
-Several may be combined: `sim:delay:2:refuse-refund:1`. A charge without such a method is treated by the first
-of the settings' rules that fits it, by its amount, its order, or a share of all:
-
-    above:AMOUNT=WISH   order:PATTERN=WISH   rate:SHARE=WISH      such as   rate:0.1=timeout:1
-
-Whenever it moves money it logs the key: these lines are all the books it keeps.
+It logs the key of each charge and refund it makes: these lines are its only books.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
-from fnmatch import fnmatchcase
 from hashlib import sha256
 
 import structlog
@@ -50,45 +29,10 @@ from payment_service.providers.base import (
     Refunded,
     RefundRefused,
 )
+from payment_service.providers.directives import Behaviour, Directives, parse_directives
 from saga.errors import Unavailable
 
 log = structlog.get_logger()
-
-LONGEST_WAIT = 24 * 3600.0
-DIRECTIVES = {
-    *("approve", "decline", "delay", "timeout", "outage", "pending", "expire", "unheard", "twice"),
-    *("refuse-refund", "pending-refund"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class ChargeRule:
-    """What is done with which charges: `condition` is `above`, `order` or `rate`, `value` the rest."""
-
-    condition: str
-    value: str
-    directives: str
-
-    def fits(self, charge: Charge, seed: int) -> bool:
-        """Tell whether a charge is treated so."""
-        if self.condition == "above":
-            return charge.amount > Decimal(self.value)
-        if self.condition == "order":
-            return fnmatchcase(charge.key.removeprefix("order-"), self.value)
-        return _draw(seed, charge.key) < float(self.value)
-
-
-@dataclass(frozen=True, slots=True)
-class Behaviour:
-    """What the provider does where the order does not say: `delay` in seconds; the first rule that fits; then
-    the `decline_rate` from 0 to 1, and what is above `decline_above`, are declined."""
-
-    delay: float = 0.0
-    decline_rate: float = 0.0
-    decline_above: Decimal | None = None
-    seed: int = 0
-    rules: tuple[ChargeRule, ...] = ()
-
 
 Subscriber = Callable[[Notification], Awaitable[None]]
 
@@ -96,8 +40,9 @@ Subscriber = Callable[[Notification], Awaitable[None]]
 class SimulatedProvider:
     """See the module, and `payment_service.providers.base.Provider`.
 
-    `time` is in seconds and the same for all replicas: when something pending is decided is part of its
-    reference.
+    `time` is in seconds and the same for all replicas: the reference to a pending charge or refund says when
+    it
+    is decided.
     """
 
     def __init__(self, behaviour: Behaviour, time: Callable[[], float]) -> None:
@@ -105,13 +50,13 @@ class SimulatedProvider:
         self._time = time
         self._first_call: dict[str, float] = {}
         self._calls: Counter[str] = Counter()
-        self._given: Counter[str] = Counter()
+        self._sent: Counter[str] = Counter()
         self._down_until = 0.0
         self._subscriber: Subscriber | None = None
         self._notifications: set[asyncio.Task[None]] = set()
 
     def subscribe(self, subscriber: Subscriber) -> None:
-        """Have notice given to somebody."""
+        """Have notifications sent to this subscriber, the only one."""
         self._subscriber = subscriber
 
     async def check(self) -> None:
@@ -121,21 +66,21 @@ class SimulatedProvider:
 
     async def charge(self, charge: Charge) -> ChargeAnswer:
         """See `Provider`."""
-        directives = self._directives(charge)
+        directives = self._behaviour.directives(charge)
         await self._inject_faults(charge.key, directives)
-        if "decline" in directives or self._declines(charge):
+        if "decline" in directives or self._behaviour.declines(charge):
             return Declined("declined")
-        for wish, end in (("pending", "paid"), ("expire", "expired")):
-            if wish in directives:
-                return self._pending(charge.key, end, directives[wish], _notification_count(directives))
-        if "twice" in directives:
+        for directive, end in (("pending", "paid"), ("expire", "expired")):
+            if directive in directives:
+                return self._pending(charge.key, end, directives[directive], _notification_count(directives))
+        if "notify-twice" in directives:
             self._schedule_notification(Notification(charge.key, _charge_id(charge.key)), 0)
         return _charged(charge.key)
 
     async def refund(self, refund: Refund) -> RefundAnswer:
         """See `Provider`."""
         await self.check()
-        directives = _words(refund.payment_method)
+        directives = parse_directives(refund.payment_method)
         attempt = int(refund.key.rpartition("-")[2])
         end = "refused" if attempt <= directives.get("refuse-refund", 0) else "refunded"
         if "pending-refund" in directives:
@@ -143,18 +88,18 @@ class SimulatedProvider:
             return self._pending(refund.key, end, seconds, _notification_count(directives))
         return RefundRefused("refused") if end == "refused" else _refunded(refund.key)
 
-    async def fetch(self, asked: Charge | Refund, reference: str) -> Answer:
+    async def fetch(self, request: Charge | Refund, reference: str) -> Answer:
         """See `Provider`."""
         await self.check()
         if not reference.startswith("pending-"):
-            return Approved(reference) if isinstance(asked, Charge) else Refunded(reference)
+            return Approved(reference) if isinstance(request, Charge) else Refunded(reference)
         _, end, due = reference.split("-")
         if self._time() < int(due) / 1000:
             return Pending(reference, _actions(reference))
         ends: dict[str, Callable[[], Answer]] = {
-            "paid": lambda: _charged(asked.key),
+            "paid": lambda: _charged(request.key),
             "expired": lambda: Declined("expired"),
-            "refunded": lambda: _refunded(asked.key),
+            "refunded": lambda: _refunded(request.key),
             "refused": lambda: RefundRefused("refused"),
         }
         return ends[end]()
@@ -164,7 +109,7 @@ class SimulatedProvider:
         answer = await self.fetch(charge, reference)
         return answer if isinstance(answer, Approved | Declined) else Declined("cancelled")
 
-    async def _inject_faults(self, key: str, directives: dict[str, float]) -> None:
+    async def _inject_faults(self, key: str, directives: Directives) -> None:
         started = self._first_call.setdefault(key, self._time())
         self._calls[key] += 1
         self._down_until = max(self._down_until, started + directives.get("outage", 0))
@@ -174,87 +119,31 @@ class SimulatedProvider:
         delay = directives.get("delay", self._behaviour.delay)
         await asyncio.sleep(max(0.0, started + delay - self._time()))
 
-    def _directives(self, charge: Charge) -> dict[str, float]:
-        directives = _words(charge.payment_method)
-        for rule in self._behaviour.rules if not directives else ():
-            if rule.fits(charge, self._behaviour.seed):
-                return _words(f"sim:{rule.directives}")
-        return directives
-
-    def _declines(self, charge: Charge) -> bool:
-        above = self._behaviour.decline_above
-        if above is not None and charge.amount > above:
-            return True
-        return _draw(self._behaviour.seed, charge.key) < self._behaviour.decline_rate
-
-    def _pending(self, key: str, end: str, seconds: float, notices: int) -> Pending:
+    def _pending(self, key: str, end: str, seconds: float, notifications: int) -> Pending:
         due = self._first_call.setdefault(key, self._time()) + seconds
         reference = f"pending-{end}-{round(due * 1000)}"
-        while self._given[key] < notices:
-            self._given[key] += 1
+        while self._sent[key] < notifications:
+            self._sent[key] += 1
             self._schedule_notification(
-                Notification(key, reference), max(0.0, due - self._time()) + self._given[key] - 1
+                Notification(key, reference), max(0.0, due - self._time()) + self._sent[key] - 1
             )
         return Pending(reference, _actions(reference))
 
     def _schedule_notification(self, notification: Notification, after: float) -> None:
         if self._subscriber is not None:
-            task = asyncio.create_task(self._tell(self._subscriber, notification, after))
+            task = asyncio.create_task(self._notify(self._subscriber, notification, after))
             self._notifications.add(task)
             task.add_done_callback(self._notifications.discard)
 
-    async def _tell(self, subscriber: Subscriber, notification: Notification, after: float) -> None:
+    async def _notify(self, subscriber: Subscriber, notification: Notification, after: float) -> None:
         await asyncio.sleep(after)
-        with suppress(Unavailable):  # who does not hear of it asks
+        with suppress(Unavailable):  # the service asks by itself later
             await subscriber(notification)
 
 
-def parse_rule(text: str) -> ChargeRule:
-    """Read a rule from `CONDITION:VALUE=WISH`.
-
-    Raises:
-        ValueError: it is not of that form; the value is not shown.
-    """
-    left, _, directives = text.partition("=")
-    condition, _, value = left.partition(":")
-    words = _words(f"sim:{directives}")
-    if not words or words.keys() - DIRECTIVES or not _may_be_compared_with(condition, value):
-        raise ValueError("a rule is CONDITION:VALUE=WISH, such as rate:0.1=timeout:1")
-    return ChargeRule(condition, value, directives)
-
-
-def _may_be_compared_with(condition: str, value: str) -> bool:
-    if condition == "order":
-        return bool(value)
-    try:
-        number = Decimal(value)
-    except InvalidOperation:
-        return False
-    return number.is_finite() and (condition == "above" or (condition == "rate" and 0 <= number <= 1))
-
-
-def _words(reference: str | None) -> dict[str, float]:
-    """Return the words of a simulated payment method, each with its number, 0 if it has none.
-
-    Any other reference means nothing here, and is approved.
-    """
-    first, *parts = (reference or "").split(":")
-    directives: dict[str, float] = {}
-    word = ""
-    for part in parts if first == "sim" else []:
-        try:
-            number = float(part)
-        except ValueError:
-            word = part
-            directives[word] = 0.0
-        else:
-            directives[word] = min(max(0.0, number), LONGEST_WAIT)
-    return directives
-
-
-def _notification_count(directives: dict[str, float]) -> int:
-    """Return how often notice is given of what becomes of something pending."""
-    return 0 if "unheard" in directives else 2 if "twice" in directives else 1
+def _notification_count(directives: Directives) -> int:
+    """Return how many notifications are sent of the decision on a pending charge or refund."""
+    return 0 if "no-notification" in directives else 2 if "notify-twice" in directives else 1
 
 
 def _actions(reference: str) -> tuple[Action, ...]:
@@ -278,11 +167,6 @@ def _charge_id(key: str) -> str:
 
 def _refund_id(key: str) -> str:
     return f"re-{_digest(key)[:24]}"
-
-
-def _draw(seed: int, key: str) -> float:
-    """Return a number from 0 to 1 that this seed always draws for this key."""
-    return int(_digest(f"{seed}/{key}")[:8], 16) / 0xFFFFFFFF
 
 
 def _digest(text: str) -> str:

@@ -24,7 +24,8 @@ from payment_service.providers.base import (
     Refunded,
     RefundRefused,
 )
-from payment_service.providers.xendit.client import DOWN_AFTER, TRIES, XenditProvider
+from payment_service.providers.circuit_breaker import OPEN_AFTER
+from payment_service.providers.xendit.client import TRIES, XenditProvider
 from payment_service.providers.xendit.messages import MerchantSettings, parse_notification
 from tests.support.xendit import KEY, StandIn, XenditError, stand_in
 
@@ -240,7 +241,7 @@ class TestTrouble:
     async def test_5xx_without_end_is_no_answer_and_then_xendit_gets_a_rest(
         self, provider: XenditProvider, xendit: StandIn, clock: Clock
     ) -> None:
-        for _ in range(DOWN_AFTER):
+        for _ in range(OPEN_AFTER):
             await provider.check()
             xendit.trouble = [XenditError(500, "SERVER_ERROR")] * TRIES
             with pytest.raises(NoAnswer):
@@ -269,8 +270,8 @@ class TestTrouble:
     async def test_one_channel_that_is_down_stops_no_other(
         self, provider: XenditProvider, xendit: StandIn
     ) -> None:
-        xendit.trouble = [XenditError(503, "CHANNEL_UNAVAILABLE")] * (2 * DOWN_AFTER)
-        for _ in range(2 * DOWN_AFTER):
+        xendit.trouble = [XenditError(503, "CHANNEL_UNAVAILABLE")] * (2 * OPEN_AFTER)
+        for _ in range(2 * OPEN_AFTER):
             with pytest.raises(NoAnswer, match="channel_unavailable"):
                 await provider.charge(charge("GCASH"))
         await provider.check()

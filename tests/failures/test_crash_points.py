@@ -79,7 +79,7 @@ async def test_when_the_process_dies_while_charging_after_the_provider_has_decid
 async def test_when_the_process_dies_while_payments_are_pending(scene: FailureScenario) -> None:
     # Who is to hear the provider's notice dies, too: every second order is never given notice of.
     product = await scene.system.stock(north=MANY)
-    methods = ["sim:pending:8", "sim:pending:8:unheard"] * (MANY // 2)
+    methods = ["sim:pending:8", "sim:pending:8:no-notification"] * (MANY // 2)
     order_ids = [await scene.system.place_surely(product, paymentMethod=method) for method in methods]
 
     async def all_pending() -> bool:

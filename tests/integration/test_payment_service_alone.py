@@ -245,7 +245,7 @@ async def test_a_refund_that_the_provider_refuses_is_settled_by_hand_and_never_t
 # The provider decides later
 
 
-@pytest.mark.parametrize("heard", ["", ":unheard"], ids=["told", "asked"])
+@pytest.mark.parametrize("heard", ["", ":no-notification"], ids=["told", "asked"])
 async def test_a_pending_payment_is_decided_later(till: PaymentDriver, heard: str) -> None:
     asked = request(f"sim:pending:2{heard}", event_id=uuid4().hex)
     await till.tell(asked)
@@ -279,7 +279,7 @@ async def test_a_payment_that_expires_fails(till: PaymentDriver) -> None:
 
 
 async def test_a_pending_refund_is_decided_later(till: PaymentDriver) -> None:
-    order_id = await till.charge(method="sim:pending-refund:0.5:unheard")
+    order_id = await till.charge(method="sim:pending-refund:0.5:no-notification")
     await till.tell(refund(order_id))
     await until(lambda: bool(till.payment(order_id)["pending"]), "the refund is pending")
     assert (await till.order.receive_a(PaymentRefunded, order_id)).amount == PRICE
@@ -292,8 +292,8 @@ def notices_ignored(service: Alone) -> set[str]:
 
 
 async def test_a_provider_that_answers_twice_charges_once(till: PaymentDriver, service: Alone) -> None:
-    at_once = await till.charge(method="sim:twice", currency="VND")
-    later = await till.charge(method="sim:pending:0.5:twice", currency="VND")
+    at_once = await till.charge(method="sim:notify-twice", currency="VND")
+    later = await till.charge(method="sim:pending:0.5:notify-twice", currency="VND")
     await until(lambda: f"order-{later}" in notices_ignored(service), "it is told once more")
     await till.nothing_came()
     assert [till.payment(order_id)["status"] for order_id in (at_once, later)] == ["charged"] * 2

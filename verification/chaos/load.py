@@ -48,7 +48,12 @@ WAYS = (
     OrderProfile("slow provider", 4, (_item("tea", 1),), {"paymentMethod": "sim:delay:2"}),
     OrderProfile("silent provider", 2, (_item("tea", 1),), {"paymentMethod": "sim:timeout:1"}),
     OrderProfile("paid later", 4, (_item("tea", 1),), {"paymentMethod": "sim:pending:1.5"}),
-    OrderProfile("paid later, unheard", 2, (_item("tea", 1),), {"paymentMethod": "sim:pending:1:unheard"}),
+    OrderProfile(
+        "paid later, no notification",
+        2,
+        (_item("tea", 1),),
+        {"paymentMethod": "sim:pending:1:no-notification"},
+    ),
     OrderProfile("never paid", 2, (_item("coffee", 1),), {"paymentMethod": "sim:expire:1"}),
     OrderProfile(
         "cancelled unpaid", 3, (_item("tea", 2),), {"paymentMethod": "sim:pending:3600"}, cancelled=True

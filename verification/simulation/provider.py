@@ -82,24 +82,24 @@ class Ledger:
             self.broken.append(f"one key for two refunds: {known[0]} and {refund}")
         return self._perhaps_stale(refund.key) or known[1]
 
-    def decide(self, asked: Charge | Refund, reference: str) -> Answer:
+    def decide(self, request: Charge | Refund, reference: str) -> Answer:
         """Decide what was put off, if nobody has yet; return what was decided."""
-        if isinstance(asked, Charge):
-            if isinstance(self.charges[asked.key][1], Pending):
+        if isinstance(request, Charge):
+            if isinstance(self.charges[request.key][1], Pending):
                 declined = self.adversary.strikes("decline")
                 decision: ChargeAnswer = Declined("expired") if declined else Approved(reference)
-                self.charges[asked.key] = (asked, decision)
-        elif isinstance(self.refunds[asked.key][1], Pending):
-            self.refunds[asked.key] = (asked, self._decided_refund(reference))
-        return self.state(asked, reference)
+                self.charges[request.key] = (request, decision)
+        elif isinstance(self.refunds[request.key][1], Pending):
+            self.refunds[request.key] = (request, self._decided_refund(reference))
+        return self.state(request, reference)
 
-    def state(self, asked: Charge | Refund, reference: str) -> Answer:
+    def state(self, request: Charge | Refund, reference: str) -> Answer:
         """Return what has been decided of what is known by this reference."""
         book: Mapping[str, tuple[Charge | Refund, Answer]]
-        book = self.charges if isinstance(asked, Charge) else self.refunds
-        known, answer = book[asked.key]
-        if known != asked:
-            self.broken.append(f"asked for {reference} as {asked}, which is {known}")
+        book = self.charges if isinstance(request, Charge) else self.refunds
+        known, answer = book[request.key]
+        if known != request:
+            self.broken.append(f"asked for {reference} as {request}, which is {known}")
         return answer
 
     def cancel(self, charge: Charge, reference: str) -> ChargeAnswer:
@@ -111,9 +111,9 @@ class Ledger:
                 self.charges[charge.key] = (charge, Declined("cancelled"))
         return self.charges[charge.key][1]
 
-    def _later(self, asked: Charge | Refund) -> Pending:
-        answer = self.first_answers[asked.key] = Pending(f"later-{asked.key}")
-        self.put_off(asked, answer.reference)
+    def _later(self, request: Charge | Refund) -> Pending:
+        answer = self.first_answers[request.key] = Pending(f"later-{request.key}")
+        self.put_off(request, answer.reference)
         return answer
 
     def _perhaps_stale(self, key: str) -> Pending | None:
@@ -162,11 +162,11 @@ class ProviderDoor:
         await self._after(f"{refund.key}: {answer}")
         return answer
 
-    async def fetch(self, asked: Charge | Refund, reference: str) -> Answer:
+    async def fetch(self, request: Charge | Refund, reference: str) -> Answer:
         """See `Provider`."""
-        await self._before(asked.key)
-        answer = self._ledger.state(asked, reference)
-        await self._after(f"{asked.key}: {answer}")
+        await self._before(request.key)
+        answer = self._ledger.state(request, reference)
+        await self._after(f"{request.key}: {answer}")
         return answer
 
     async def cancel(self, charge: Charge, reference: str) -> ChargeAnswer:

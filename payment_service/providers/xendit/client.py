@@ -1,10 +1,10 @@
 """Xendit as a payment provider, over its Payments API (version 2024-11-11).
 
-A charge is a payment request (https://docs.xendit.co/apidocs/create-payment-request) with our key as its
-`reference_id` and as its idempotency key, and so is a refund
+A charge is a payment request (https://docs.xendit.co/apidocs/create-payment-request) with the charge's key as
+its `reference_id` and as its idempotency key, and so is a refund
 (https://docs.xendit.co/apidocs/refund-payment-request). Authentication, limits and errors:
-https://docs.xendit.co/apidocs/quick-setup, .../rate-limits. What is said is in
-`payment_service.providers.xendit.messages`, what could not be verified in `docs/payments.md`.
+https://docs.xendit.co/apidocs/quick-setup, .../rate-limits. `payment_service.providers.xendit.messages`
+translates the bodies; `docs/payments.md` lists what could not be verified.
 """
 
 import asyncio
@@ -29,6 +29,7 @@ from payment_service.providers.base import (
     Refunded,
     RefundRefused,
 )
+from payment_service.providers.circuit_breaker import FIRST_OPEN, LONGEST_OPEN, CircuitBreaker
 from payment_service.providers.xendit.messages import (
     Json,
     MerchantSettings,
@@ -48,15 +49,14 @@ T = TypeVar("T")
 VERSION = "2024-11-11"
 TRIES = 3
 FIRST_PAUSE = 0.2
-"""Seconds between two tries of one call, at most; then twice as long."""
-DOWN_AFTER = 3
-"""Calls in a row without any decision after which Xendit counts as down."""
-FIRST_REST, LONGEST_REST = 1.0, 30.0
-"""Seconds that it is left alone then; twice as long each time."""
+"""The longest first pause between two tries of one call, in seconds; then twice as long."""
 
 
 class XenditProvider:
-    """See `providers.base.Provider`. `client` knows the address, the key and how long to wait."""
+    """See `providers.base.Provider`.
+
+    `client` has the address, the key and the timeout; `time` is in seconds, `dice` adds jitter to the pauses.
+    """
 
     def __init__(
         self,
@@ -67,16 +67,12 @@ class XenditProvider:
     ) -> None:
         self._client = client
         self._merchant = merchant
-        self._time = time
         self._dice = dice or random.Random()  # noqa: S311 (jitter)
-        self._in_vain = 0
-        self._rest_until = 0.0
-        self._why = ""
+        self._circuit = CircuitBreaker(time, self._dice)
 
     async def check(self) -> None:
-        """See `Provider`. After a rest, the next call finds out."""
-        if self._time() < self._rest_until:
-            raise ProviderDown(self._why)
+        """See `Provider`."""
+        self._circuit.check()
 
     async def charge(self, charge: Charge) -> ChargeAnswer:
         """See `Provider`."""
@@ -88,7 +84,7 @@ class XenditProvider:
             return self._charged(charge, answer)
         if answer.kind == "refused":
             return Declined(answer.reason)
-        # An earlier call was served: what came of it is told by a notice, which has its reference.
+        # Xendit served an earlier call: a notification, which has its reference, will say how it ended.
         raise NoAnswer(answer.reason)
 
     async def refund(self, refund: Refund) -> RefundAnswer:
@@ -97,23 +93,23 @@ class XenditProvider:
         if not isinstance(answer, XenditError):
             return _read(refund_answer, answer)
         if answer.kind == "earlier":
-            return await self._earlier(refund, answer)
+            return await self._earlier_refund(refund, answer)
         return RefundRefused(answer.reason)
 
-    async def fetch(self, asked: Charge | Refund, reference: str) -> Answer:
+    async def fetch(self, request: Charge | Refund, reference: str) -> Answer:
         """See `Provider`."""
-        if isinstance(asked, Charge):
-            request = await self._call("GET", f"/v3/payment_requests/{quote(reference, safe='')}")
-            if not isinstance(request, XenditError):
-                return self._charged(asked, request)
-            raise NoAnswer(request.reason)
-        refund = await self._call("GET", f"/refunds/{quote(reference, safe='')}")
-        if isinstance(refund, XenditError):
-            raise NoAnswer(refund.reason)
-        if refund.get("reference_id") != asked.key:
-            log.error("another_refund", key=asked.key, reference=reference)
+        if isinstance(request, Charge):
+            found = await self._call("GET", f"/v3/payment_requests/{quote(reference, safe='')}")
+            if not isinstance(found, XenditError):
+                return self._charged(request, found)
+            raise NoAnswer(found.reason)
+        found = await self._call("GET", f"/refunds/{quote(reference, safe='')}")
+        if isinstance(found, XenditError):
+            raise NoAnswer(found.reason)
+        if found.get("reference_id") != request.key:
+            log.error("another_refund", key=request.key, reference=reference)
             raise NoAnswer("this is another refund")
-        return _read(refund_answer, refund)
+        return _read(refund_answer, found)
 
     async def cancel(self, charge: Charge, reference: str) -> ChargeAnswer:
         """See `Provider`."""
@@ -125,23 +121,23 @@ class XenditProvider:
             raise NoAnswer("a charge cannot be refunded yet")
         return state
 
-    async def _earlier(self, refund: Refund, answer: XenditError) -> RefundAnswer:
-        """Return what an earlier call has made of a refund: of this attempt, or of one taken for refused."""
+    async def _earlier_refund(self, refund: Refund, error: XenditError) -> RefundAnswer:
+        """Return the result of an earlier call: of this attempt, or of one that was taken for refused."""
         path = f"/refunds?payment_request_id={quote(refund.charge_id, safe='')}"
         listed = await self._call("GET", path)
         found = listed.get("data") if isinstance(listed, Mapping) else None
         if not isinstance(found, list):
-            raise NoAnswer(answer.reason)
+            raise NoAnswer(error.reason)
         made = [one for one in found if isinstance(one, Mapping)]
-        done = [one for one in made if one.get("status") == "SUCCEEDED"]
-        if done and sum(amount_of(one, "amount") or 0 for one in done) >= refund.amount:
-            return _read(refund_answer, done[0])
+        succeeded = [one for one in made if one.get("status") == "SUCCEEDED"]
+        if succeeded and sum(amount_of(one, "amount") or 0 for one in succeeded) >= refund.amount:
+            return _read(refund_answer, succeeded[0])
         for one in made:
             if one.get("reference_id") == refund.key:
                 return _read(refund_answer, one)
-        if any(one.get("status") == "PENDING" for one in made) or answer.reason != "refund_amount_exceeded":
-            raise NoAnswer(answer.reason)
-        return RefundRefused(answer.reason)
+        if any(one.get("status") == "PENDING" for one in made) or error.reason != "refund_amount_exceeded":
+            raise NoAnswer(error.reason)
+        return RefundRefused(error.reason)
 
     def _charged(self, charge: Charge, request: Json) -> ChargeAnswer:
         if not is_same(charge, request):
@@ -152,10 +148,10 @@ class XenditProvider:
     async def _call(
         self, method: str, path: str, body: str | None = None, key: str = ""
     ) -> Json | XenditError:
-        """Make a call; return what it says, or why it was refused.
+        """Make a call; return the body of the answer, or the error that it was refused with.
 
         Raises:
-            NoAnswer, ProviderDown: it says nothing of what was asked for.
+            NoAnswer, ProviderDown: nothing is known about the request.
         """
         headers = {"api-version": VERSION, "content-type": "application/json"}
         if key:
@@ -166,60 +162,54 @@ class XenditProvider:
             except httpx.ConnectError as error:
                 last: NoAnswer = ProviderDown(f"cannot be reached: {type(error).__name__}")
             except httpx.HTTPError as error:
-                # What was asked for may have been done: it is asked for again later.
+                # The request may have had its effect: the service repeats it later.
                 raise self._failed(NoAnswer(type(error).__name__)) from error
             else:
-                said = self._understood(response)
-                if not isinstance(said, XenditError) or said.kind in ("refused", "earlier"):
-                    self._in_vain, self._rest_until = 0, 0.0
-                    return said
-                if said.kind == "channel":
-                    raise NoAnswer(said.reason)
-                if said.kind == "fatal":
-                    log.error("xendit_serves_nobody", status=response.status_code, reason=said.reason)
-                    raise self._failed(ProviderDown(f"it serves none of our requests: {said.reason}"))
+                answer = _understood(response)
+                if not isinstance(answer, XenditError) or answer.kind in ("refused", "earlier"):
+                    self._circuit.succeeded()
+                    return answer
+                if answer.kind == "channel":
+                    raise NoAnswer(answer.reason)
+                if answer.kind == "fatal":
+                    log.error("xendit_unusable", status=response.status_code, reason=answer.reason)
+                    raise self._failed(ProviderDown(f"it serves none of our requests: {answer.reason}"))
                 if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-                    raise self._limited(response)
-                last = NoAnswer(said.reason)
+                    raise self._rate_limited(response)
+                last = NoAnswer(answer.reason)
             if attempt < TRIES:
                 await asyncio.sleep(FIRST_PAUSE * 2 ** (attempt - 1) * self._dice.uniform(0.5, 1))
         raise self._failed(last)
 
-    def _understood(self, response: httpx.Response) -> Json | XenditError:
-        try:
-            body = parse_json(response.content)
-        except InvalidEvent:
-            body = None
-        if response.is_success and isinstance(body, Mapping):
-            return body
-        if not response.is_success:
-            found = classify_error(response.status_code, body)
-            said = body.get("message") if isinstance(body, Mapping) else None
-            log.warning("xendit_error", status=response.status_code, reason=found.reason, message=said)
-            return found
-        return XenditError("again", "not_json")
-
     def _failed(self, error: NoAnswer) -> NoAnswer:
-        """Remember that a call was in vain; after some, or at once where all must be, Xendit gets a rest."""
-        self._in_vain += 1
-        if isinstance(error, ProviderDown) or self._in_vain >= DOWN_AFTER:
-            rest = min(FIRST_REST * 2 ** min(self._in_vain - 1, 10), LONGEST_REST)
-            self._rest(rest * self._dice.uniform(0.5, 1), str(error))
+        self._circuit.failed(str(error), at_once=isinstance(error, ProviderDown))
         return error
 
-    def _limited(self, response: httpx.Response) -> ProviderDown:
-        """Rest until the limit of requests is lifted; see https://docs.xendit.co/apidocs/rate-limits."""
+    def _rate_limited(self, response: httpx.Response) -> ProviderDown:
+        """Open the circuit until the rate limit ends; see https://docs.xendit.co/apidocs/rate-limits."""
         try:
-            seconds = float(response.headers.get("rate-limit-reset", FIRST_REST))
+            seconds = float(response.headers.get("rate-limit-reset", FIRST_OPEN))
         except ValueError:
-            seconds = FIRST_REST
-        if not 0 <= seconds <= 2 * LONGEST_REST:
-            seconds = LONGEST_REST
-        self._rest(seconds, "too many requests")
+            seconds = FIRST_OPEN
+        if not 0 <= seconds <= 2 * LONGEST_OPEN:
+            seconds = LONGEST_OPEN
+        self._circuit.open(seconds, "too many requests")
         return ProviderDown("too many requests")
 
-    def _rest(self, seconds: float, why: str) -> None:
-        self._rest_until, self._why = self._time() + seconds, why
+
+def _understood(response: httpx.Response) -> Json | XenditError:
+    try:
+        body = parse_json(response.content)
+    except InvalidEvent:
+        body = None
+    if response.is_success and isinstance(body, Mapping):
+        return body
+    if response.is_success:
+        return XenditError("again", "not_json")
+    error = classify_error(response.status_code, body)
+    message = body.get("message") if isinstance(body, Mapping) else None
+    log.warning("xendit_error", status=response.status_code, reason=error.reason, message=message)
+    return error
 
 
 def _read(read: Callable[[Json], T], body: Json) -> T:

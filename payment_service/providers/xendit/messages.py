@@ -1,13 +1,13 @@
-"""What is said to Xendit and by Xendit, translated. No input or output here.
+"""Translates between the service's requests and answers and Xendit's JSON; without input or output.
 
-Written from Xendit's public documentation of its Payments API, version 2024-11-11:
+Written from the public documentation of Xendit's Payments API, version 2024-11-11:
 
 - https://docs.xendit.co/apidocs/create-payment-request, .../get-payment-request, .../cancel-payment-request
 - https://docs.xendit.co/apidocs/refund-payment-request
 - https://docs.xendit.co/apidocs/payment-webhook-notification, .../refund-webhook-notification
 - https://docs.xendit.co/docs/payments-api-webhooks, https://docs.xendit.co/docs/handling-webhooks
 
-`docs/payments.md` says what of it could not be verified.
+`docs/payments.md` lists what could not be verified.
 """
 
 import json
@@ -38,35 +38,35 @@ COUNTRIES = {
     **{"IDR": "ID", "PHP": "PH", "VND": "VN", "THB": "TH"},
     **{"SGD": "SG", "MYR": "MY", "HKD": "HK", "MXN": "MX"},
 }
-"""Where a payment in a currency takes place, unless the settings say."""
+"""The country of a payment in a currency, unless the settings name it."""
 WHOLE = {"IDR", "VND", "JPY", "KRW", "CLP"}
 """Currencies that are paid in whole units; all others have two decimal places."""
 EXPIRING = ("BANK_TRANSFER", "QRPROMPTPAY")
 EXPIRING_SUFFIX = "_VIRTUAL_ACCOUNT"
-"""The channels that are documented to take a time of expiry; a request on any other is cancelled in time."""
+"""The channels that are documented to take a time of expiry; requests on the others are cancelled instead."""
 KINDS: dict[str, Literal["redirect", "present", "call"]] = {
     "REDIRECT_CUSTOMER": "redirect",
     "PRESENT_TO_CUSTOMER": "present",
     "API_POST_REQUEST": "call",
 }
 AGAIN = {"RATE_LIMIT_EXCEEDED", "TEMPORARILY_UNAVAILABLE", "SERVER_ERROR"}
-"""Errors that say nothing of the request: it may be made again as it is."""
+"""Errors that do not concern the request: it may be repeated unchanged."""
 CHANNEL = {"PAYMENT_REQUEST_RATE_LIMITED", "CHANNEL_UNAVAILABLE", "ISSUER_UNAVAILABLE"}
-"""The same, where only one channel is to blame."""
+"""The same, caused by one channel only."""
 EARLIER = {"REFUND_IN_PROGRESS", "REFUND_AMOUNT_EXCEEDED", "DUPLICATE_ERROR"}
-"""Errors that may come of an earlier call for the same thing."""
+"""Errors that an earlier call of the same request may cause."""
 FATAL = {
     *("INVALID_API_KEY", "INVALID_MERCHANT_SETTINGS", "INVALID_MERCHANT_CREDENTIALS"),
     *("REQUEST_FORBIDDEN_ERROR", "UNSUPPORTED_API_VERSION"),
 }
-"""Errors that every request of ours would get, until a person mends the settings."""
+"""Errors of every request until an operator corrects the settings."""
 REFERENCE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
 class MerchantSettings:
-    """What Xendit is told of whoever sells: the page that customers return to (https), the name on a bank
-    transfer, and the country of payments in currencies of many countries."""
+    """What Xendit needs to know about the merchant: the page that customers return to (https), the name on a
+    bank transfer, and the country of payments in currencies that several countries use."""
 
     return_url: str | None = None
     display_name: str | None = None
@@ -75,16 +75,21 @@ class MerchantSettings:
 
 @dataclass(frozen=True, slots=True)
 class XenditError:
-    """An answer that is an error. `refused`: this request never has an effect. `again`, `channel`: nothing is
-    known, and all requests, or those of one channel, may fare the same. `earlier`: an earlier call may have
-    had the effect. `fatal`: no request of ours is served."""
+    """An answer that is an error.
+
+    `refused`: the request never has an effect. `again`, `channel`: nothing is known, and all requests, or
+    those
+    of one channel, may fail likewise. `earlier`: an earlier call may have had the effect. `fatal`: Xendit
+    serves
+    none of our requests.
+    """
 
     kind: Literal["refused", "again", "channel", "earlier", "fatal"]
     reason: str
 
 
 def charge_body(charge: Charge, merchant: MerchantSettings) -> str | Declined:
-    """Return the body that asks for a charge, or why Xendit cannot make it.
+    """Return the body that requests a charge, or why Xendit cannot make it.
 
     The payment method is `CHANNEL`, `pt-TOKEN`, or `CHANNEL:pt-TOKEN`.
     """
@@ -120,7 +125,7 @@ def charge_body(charge: Charge, merchant: MerchantSettings) -> str | Declined:
 
 
 def refund_body(refund: Refund) -> str:
-    """Return the body that asks for a refund."""
+    """Return the body that requests a refund."""
     body = {
         "reference_id": refund.key,
         "payment_request_id": refund.charge_id,
@@ -134,7 +139,7 @@ def charge_answer(request: Json) -> ChargeAnswer:
     """Return what the state of a payment request means.
 
     Raises:
-        ValueError: it is no payment request.
+        ValueError: this is not a payment request.
     """
     reference, status = _reference(request.get("payment_request_id")), request.get("status")
     if status == "SUCCEEDED":
@@ -152,7 +157,7 @@ def refund_answer(refund: Json) -> RefundAnswer:
     """Return what the state of a refund means.
 
     Raises:
-        ValueError: it is no refund.
+        ValueError: this is not a refund.
     """
     reference, status = _reference(refund.get("id")), refund.get("status")
     if status == "SUCCEEDED":
@@ -165,7 +170,7 @@ def refund_answer(refund: Json) -> RefundAnswer:
 
 
 def amount_of(one: Json, name: str) -> Decimal | None:
-    """Return an amount, which comes as a number or as a text."""
+    """Return an amount, which is sent as a number or as a string."""
     try:
         return Decimal(str(one.get(name)))
     except InvalidOperation:
@@ -173,9 +178,9 @@ def amount_of(one: Json, name: str) -> Decimal | None:
 
 
 def is_same(charge: Charge, request: Json) -> bool:
-    """Tell whether a payment request is the one that this charge was made by."""
-    said = (request.get("reference_id"), amount_of(request, "request_amount"), request.get("currency"))
-    return said == (charge.key, charge.amount, charge.currency)
+    """Return whether a payment request is that of this charge."""
+    found = (request.get("reference_id"), amount_of(request, "request_amount"), request.get("currency"))
+    return found == (charge.key, charge.amount, charge.currency)
 
 
 def classify_error(status: int, body: object) -> XenditError:
@@ -194,7 +199,7 @@ def classify_error(status: int, body: object) -> XenditError:
 
 
 def parse_notification(event: object) -> Notification | None:
-    """Return what a webhook gives notice of; None where that is nothing we wait for."""
+    """Return what a webhook notifies of; None if it concerns neither a payment nor a refund."""
     name = event.get("event") if isinstance(event, Mapping) else None
     data = event.get("data") if isinstance(event, Mapping) else None
     if not isinstance(name, str) or not isinstance(data, Mapping):
@@ -226,7 +231,7 @@ def _payable(amount: Decimal, currency: str) -> bool:
 
 
 def _with_amount(body: Mapping[str, object], name: str, amount: Decimal) -> str:
-    """Return a body with an amount as an exact number, which the JSON library cannot write."""
+    """Return the body with an amount as an exact number, which the JSON library cannot write."""
     return f'{json.dumps(body)[:-1]}, "{name}": {amount:f}}}'
 
 
@@ -246,5 +251,5 @@ def _reference(value: object) -> str:
 
 
 def _word(value: object) -> str:
-    """Return a code as a word that is safe in an event and a log."""
+    """Return a code in a form that is safe in an event and in a log."""
     return re.sub(r"[^a-z0-9_]+", "_", str(value).lower())[:100] or "unknown"

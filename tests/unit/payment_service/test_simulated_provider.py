@@ -22,7 +22,8 @@ from payment_service.providers.base import (
     Refunded,
     RefundRefused,
 )
-from payment_service.providers.simulated import LONGEST_WAIT, Behaviour, SimulatedProvider, parse_rule
+from payment_service.providers.directives import LONGEST_WAIT, Behaviour, parse_rule
+from payment_service.providers.simulated import SimulatedProvider
 
 START = 1_000.0
 
@@ -255,19 +256,19 @@ class TestPending:
 
     async def test_notice_may_be_given_twice(self, clock: Clock) -> None:
         simulated = provider(clock)
-        first, second = await notices(simulated, simulated.charge(charge("sim:pending:60:twice")))
+        first, second = await notices(simulated, simulated.charge(charge("sim:pending:60:notify-twice")))
         assert first == second
 
     async def test_no_notice_is_given_where_that_is_wished(self, clock: Clock) -> None:
         simulated = provider(clock)
-        assert await notices(simulated, simulated.charge(charge("sim:pending:60:unheard"))) == []
+        assert await notices(simulated, simulated.charge(charge("sim:pending:60:no-notification"))) == []
 
     async def test_it_may_say_twice_that_it_has_approved(self, clock: Clock) -> None:
         simulated = provider(clock)
-        (notification,) = await notices(simulated, simulated.charge(charge("sim:twice")))
-        assert await simulated.fetch(charge("sim:twice"), notification.reference) == await simulated.charge(
-            charge("sim:twice")
-        )
+        (notification,) = await notices(simulated, simulated.charge(charge("sim:notify-twice")))
+        assert await simulated.fetch(
+            charge("sim:notify-twice"), notification.reference
+        ) == await simulated.charge(charge("sim:notify-twice"))
 
 
 class TestRules:

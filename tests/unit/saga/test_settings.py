@@ -12,7 +12,7 @@ from inventory_service.settings import InventorySettings
 from operations import endpoints
 from operations.errors import CommandFailed
 from order_service.settings import OrderSettings
-from payment_service.providers.simulated import ChargeRule
+from payment_service.providers.directives import ChargeRule
 from payment_service.reactions import Retries
 from payment_service.settings import PaymentSettings
 from saga.settings import ServiceSettings, read, read_to_serve
@@ -93,8 +93,8 @@ def test_the_simulated_provider_is_told_how_to_behave(monkeypatch: pytest.Monkey
     assert (behaviour.delay, behaviour.decline_rate, behaviour.seed) == (0.5, 0.25, 7)
     assert behaviour.decline_above == Decimal("99.90")
     assert behaviour.rules == (
-        ChargeRule("above", "1000", "decline"),
-        ChargeRule("rate", "0.1", "timeout:1:delay:2"),
+        ChargeRule("above", "1000", {"decline": 0.0}),
+        ChargeRule("rate", "0.1", {"timeout": 1.0, "delay": 2.0}),
     )
 
 
