@@ -1,6 +1,6 @@
-"""Runs the reactions of the payment service, and asks the provider for what they intend.
+"""Runs the reactions of the payment service, and calls the provider for what they intend.
 
-An intent is saved before the provider is asked, and its answer is saved, together with what follows from it,
+An intent is saved before the call, and the answer is saved, together with the events that follow from it,
 before anything is published. A crash in between repeats the call with the same key.
 """
 
@@ -12,7 +12,7 @@ import structlog
 
 from events.catalogue import PAYMENT, Event, PaymentRequested
 from payment_service.mongo_store import PaymentStore
-from payment_service.payment import Payment, parse_idempotency_key
+from payment_service.payment import IdempotencyKey, Payment, parse_idempotency_key
 from payment_service.providers.base import (
     Answer,
     Approved,
@@ -39,10 +39,10 @@ DUE_LIMIT = 200
 
 
 class PaymentApplication(Application[Payment, datetime]):
-    """The payment service without its doors.
+    """The payment service without HTTP API and broker.
 
-    `call_timeout` (s) is how long a message waits for an answer, `retries` how a refused refund is tried
-    again.
+    `call_timeout` is how many seconds a message waits for an answer, `retries` how a refused refund is
+    retried.
     """
 
     def __init__(
@@ -63,47 +63,48 @@ class PaymentApplication(Application[Payment, datetime]):
         self._calls: dict[str, asyncio.Task[Answer | None]] = {}
 
     async def handle(self, events: Sequence[Event]) -> list[Result]:
-        """React to a batch of events; those that need the provider are answered later."""
+        """React to a batch of events; the results of those that need the provider are deferred."""
         await self.provider_available()
         return await super().handle(events)
 
     def verdict(self, step: Step[Payment, datetime], outcome: Outcome[Payment]) -> Result:
-        """See `Application`; a payment under way is answered later."""
+        """See `Application`; the result of a payment in progress is deferred."""
         if outcome.error is None and outcome.state and outcome.state.in_progress:
             return Deferred(asyncio.ensure_future(self._complete_for_message(step, outcome)))
         return super().verdict(step, outcome)
 
     async def available(self) -> None:
-        """Return if database and provider can be asked.
+        """Return if the database and the provider are available.
 
         Raises:
-            Unavailable: one of them cannot.
+            Unavailable: one of them is not.
         """
         await self.store.ping()
         await self.provider_available()
 
     async def provider_available(self) -> None:
-        """Return if the provider can be asked.
+        """Return if the provider is available.
 
         Raises:
-            Unavailable: it cannot.
+            Unavailable: it is not.
         """
         try:
             await self._provider.check()
         except ProviderDown as error:
-            raise Unavailable(f"the payment provider is away: {error}") from error
+            raise Unavailable(f"the payment provider is unavailable: {error}") from error
 
     async def charge_directly(self, request: PaymentRequested) -> Payment:
-        """Charge for somebody who asks over HTTP; return the payment as it is when the answer is there, or
-        when the time to wait for it is over."""
+        """Charge a customer outside any saga; return the payment after the provider's answer, or after the
+        timeout."""
         payment = await self.transit("charge_directly", request.order_id, request.order_id, request)
         return await self._drive_to_answer(payment) if payment.in_progress else payment
 
     async def refund_directly(self, order_id: str) -> Payment:
-        """Pay back for somebody who asks over HTTP.
+        """Refund a payment outside any saga, or retry a refund that the provider refused.
 
         Raises:
-            OutOfOrder, Refused: there is no such payment, or its state does not allow it.
+            OutOfOrder: there is no such payment.
+            Refused: its state does not allow it.
         """
         known = await self.store.get(order_id)
         attempt = known.refund_attempt if known else 0
@@ -111,62 +112,53 @@ class PaymentApplication(Application[Payment, datetime]):
         return await self._drive_to_answer(payment) if payment.in_progress else payment
 
     async def handle_notification(self, notification: Notification) -> None:
-        """Ask the provider what has become of what it gives notice of; what is not ours, or is settled, is
-        left alone.
+        """Fetch the decision that the provider notifies of; ignore one that is unknown or settled.
 
         Raises:
-            Unavailable: it cannot be asked now, or the answer not be saved; it should give notice again.
+            Unavailable: the provider does not answer, or the answer cannot be saved; it should notify again.
         """
-        asked = parse_idempotency_key(notification.key)
-        payment = await self.store.get(asked.order_id) if asked else None
-        meant = (
-            _payment_addressed_by(payment, asked.attempt, notification.reference)
-            if payment and asked
-            else None
-        )
-        if meant is None:
+        key = parse_idempotency_key(notification.key)
+        payment = await self.store.get(key.order_id) if key else None
+        addressed = _payment_addressed_by(payment, key, notification.reference) if payment and key else None
+        if payment is None or addressed is None:
             self._ignore(notification)
             return
-        answer = await self._limited(
-            meant, lambda: self._provider.fetch(_provider_request(meant), notification.reference)
-        )
+        request = _provider_request(addressed)
+        answer = await self._limited(addressed, lambda: self._provider.fetch(request, notification.reference))
         if answer is None:
-            raise Unavailable("the payment provider does not say what it has given notice of")
-        if payment and payment.charge_id and meant.status == "charging":
-            if isinstance(answer, Approved) and answer.charge_id != payment.charge_id:
-                await self._pay_back_another(payment, answer.charge_id)
-            else:
-                self._ignore(notification)
-            return
-        if isinstance(answer, Pending) and meant.pending == notification.reference:
+            raise Unavailable("the payment provider does not answer about its notification")
+        charged_before = payment.charge_id if addressed.status == "charging" else None
+        if charged_before and isinstance(answer, Approved) and answer.charge_id != charged_before:
+            await self._refund_second_charge(payment, answer.charge_id)
+        elif charged_before or (isinstance(answer, Pending) and addressed.pending == notification.reference):
             self._ignore(notification)
-            return
-        outcome = await self.soon(self._answered(meant, answer))
-        if outcome.name == "conflict":
-            raise Unavailable(str(outcome.error))
+        else:
+            outcome = await self.soon(self._answered(addressed, answer))
+            if outcome.name == "conflict":
+                raise Unavailable(str(outcome.error))
 
     def _ignore(self, notification: Notification) -> None:
-        log.info("notice_ignored", key=notification.key, reference=notification.reference)
+        log.info("notification_ignored", key=notification.key, reference=notification.reference)
 
-    async def _pay_back_another(self, payment: Payment, charge_id: str) -> None:
-        """Pay back what was charged a second time, by a provider that did not recognise our key.
+    async def _refund_second_charge(self, payment: Payment, charge_id: str) -> None:
+        """Refund a second charge of a provider that did not recognise the idempotency key.
 
-        Nothing of it is stored: the provider knows by the refund's key what it has done, and gives notice
-        again for as long as this fails.
+        Nothing of it is stored: the provider recognises the refund's key, and repeats its notification for as
+        long as this fails.
 
         Raises:
-            Unavailable: it was not paid back.
+            Unavailable: the charge was not refunded.
         """
         refund = Refund(
             f"twice-{charge_id}", charge_id, payment.amount, payment.currency, payment.payment_method
         )
         answer = await self._limited(payment, lambda: self._provider.refund(refund))
-        log.error("charged_twice", order_id=payment.order_id, charge=charge_id, paid_back=repr(answer))
+        log.error("charged_twice", order_id=payment.order_id, charge=charge_id, refund=repr(answer))
         if answer is None or isinstance(answer, RefundRefused):
-            raise Unavailable("a second charge was not paid back")
+            raise Unavailable("a second charge was not refunded")
 
     async def retry_due(self) -> None:
-        """Ask the provider again for every intent that nobody has carried out in time."""
+        """Call the provider again for every intent that is due."""
         await self.provider_available()
         left = await self.store.due(DUE_LIMIT)
         results = await asyncio.gather(
@@ -176,7 +168,7 @@ class PaymentApplication(Application[Payment, datetime]):
             raise error
 
     async def _drive_to_answer(self, payment: Payment) -> Payment:
-        """Carry out what no message waits for."""
+        """Call the provider until it has answered; for payments that no message waits for."""
         answer = await self._ask(payment)
         if answer is None:
             await self.soon(self._unanswered(payment))
@@ -186,32 +178,33 @@ class PaymentApplication(Application[Payment, datetime]):
             return payment
         return (
             await self._drive_to_answer(outcome.state)
-            if _to_be_undone(payment, outcome.state)
+            if _to_be_refunded(payment, outcome.state)
             else outcome.state
         )
 
     async def _complete_for_message(
-        self, asked: Step[Payment, datetime], outcome: Outcome[Payment]
+        self, step: Step[Payment, datetime], outcome: Outcome[Payment]
     ) -> Handled | Retry:
-        """Carry out what a message asked for, which is acknowledged after that.
+        """Call the provider for what a message requests, and return the message's result.
 
-        Without an answer in time, or a decision, the message is done all the same: the intent is kept, and
-        swept up. A refund is left to the message that asked for it, or to the sweeper, and one that was
-        refused to the sweeper alone: a repeated message must not shorten the pauses.
+        Without an answer in time, or a decision, the message is handled all the same: the intent is stored,
+        and becomes due. Only the message that requested a refund, or the sweep, calls for it; a refused one
+        is
+        left to the sweep, since a repeated message must not shorten the pauses.
         """
         payment = outcome.state
-        refunds = asked.name != PaymentRequested.__name__
+        refunds = step.name != PaymentRequested.__name__
         while payment and _is_due(payment, refunds) and (answer := await self._ask(payment)):
             answered = await self.soon(self._answered(payment, answer))
             if answered.error is not None:
                 return Retry(repr(answered.error))
-            if answered.state is None or not _to_be_undone(payment, answered.state):
+            if answered.state is None or not _to_be_refunded(payment, answered.state):
                 break
             payment = answered.state
         return Handled(outcome.emitted)
 
     async def _ask(self, payment: Payment) -> Answer | None:
-        """Return the provider's answer, or None if there is none in time; one call at a time for each key."""
+        """Return the provider's answer, or None after the timeout; one call at a time for each key."""
         key = payment.charge_key if payment.status == "charging" else payment.refund_key
         call = self._calls.get(key)
         if call is None:
@@ -222,22 +215,22 @@ class PaymentApplication(Application[Payment, datetime]):
         return await asyncio.shield(call)
 
     async def _call_provider(self, payment: Payment) -> Answer:
-        wanted, reference = _provider_request(payment), payment.pending
-        if isinstance(wanted, Refund):
+        request, reference = _provider_request(payment), payment.pending
+        if isinstance(request, Refund):
             if reference is None:
-                return await self._provider.refund(wanted)
+                return await self._provider.refund(request)
         elif reference is None:
-            return await self._provider.charge(wanted)
+            return await self._provider.charge(request)
         elif payment.refund_when_charged or (payment.cancel_at and payment.cancel_at <= self._clock()):
-            return await self._provider.cancel(wanted, reference)
-        return await self._provider.fetch(wanted, reference)
+            return await self._provider.cancel(request, reference)
+        return await self._provider.fetch(request, reference)
 
     async def _limited(self, payment: Payment, call: Callable[[], Awaitable[Answer]]) -> Answer | None:
         try:
             async with asyncio.timeout(self._call_timeout):
                 return await call()
         except TimeoutError:
-            log.warning("provider_silent", order_id=payment.order_id, status=payment.status)
+            log.warning("provider_timeout", order_id=payment.order_id, status=payment.status)
         except NoAnswer as error:
             log.warning("provider_undecided", order_id=payment.order_id, reason=repr(error))
         return None
@@ -254,10 +247,10 @@ class PaymentApplication(Application[Payment, datetime]):
         )
 
     def _answered(self, payment: Payment, answer: Answer) -> Step[Payment, datetime]:
-        """Return the step that an answer is.
+        """Return the step that an answer causes.
 
-        What it publishes goes through the relay: whoever saves it may have lost its message meanwhile, to
-        somebody who has acknowledged it without an answer.
+        The relay publishes its events: the message may have been redelivered meanwhile, and acknowledged by
+        another replica without an answer.
         """
         charging = payment.status == "charging"
         name = "charge_answered" if charging else "refund_answered"
@@ -275,7 +268,7 @@ class PaymentApplication(Application[Payment, datetime]):
 
 
 def _provider_request(payment: Payment) -> Charge | Refund:
-    """Return what the provider is to do."""
+    """Return what to ask of the provider."""
     if payment.status == "charging":
         return Charge(
             payment.charge_key, payment.amount, payment.currency, payment.payment_method, payment.expires_at
@@ -289,22 +282,22 @@ def _provider_request(payment: Payment) -> Charge | Refund:
     )
 
 
-def _payment_addressed_by(payment: Payment, attempt: int, reference: str) -> Payment | None:
-    """Return the payment as it is, or was, when this is asked of the provider: its charge (0), or an attempt
-    to refund it; None if there is nothing to learn."""
-    if attempt:
-        waits = payment.status in ("refunding", "refundFailed") and payment.refund_attempt == attempt
+def _payment_addressed_by(payment: Payment, key: IdempotencyKey, reference: str) -> Payment | None:
+    """Return the payment in the state in which the service makes this call: the charge (attempt 0), or an
+    attempt to refund it; None if its answer is known."""
+    if key.attempt:
+        waits = payment.status in ("refunding", "refundFailed") and payment.refund_attempt == key.attempt
         return payment if waits else None
     return None if payment.charge_id == reference else payment.model_copy(update={"status": "charging"})
 
 
 def _is_due(payment: Payment, refunds: bool) -> bool:
-    """Tell whether a message has the provider asked now."""
+    """Return whether a message calls the provider now."""
     return payment.status == "charging" or (
         refunds and payment.status == "refunding" and payment.refund_attempt == 1
     )
 
 
-def _to_be_undone(before: Payment, after: Payment) -> bool:
-    """Tell whether a charge has just been made that is to be paid back."""
+def _to_be_refunded(before: Payment, after: Payment) -> bool:
+    """Return whether a charge was made that has to be refunded at once."""
     return before.status == "charging" and after.status == "refunding"

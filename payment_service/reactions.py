@@ -1,9 +1,9 @@
-"""The whole business of the payment service: what it does on which event.
+"""The business of the payment service: what it does on which event.
 
-Each reaction is a pure function of the payment (None: not heard of), the event and the time. It returns the
-payment as it is from now on and the events to publish. Asking the provider is not done here: a payment that
-is `charging`, `refunding` or `refundFailed` says that it has to be asked, and `charge_answered` and
-`refund_answered` say what its answer means.
+Each reaction is a pure function of the payment (None: unknown), the event and the time. It returns the new
+state of the payment and the events to publish. Nothing here calls the provider: the status `charging`,
+`refunding` or `refundFailed` says that it has to be called, and `charge_answered` and `refund_answered` say
+what follows from its answer.
 """
 
 from dataclasses import dataclass
@@ -24,24 +24,24 @@ from saga.errors import OutOfOrder, Refused
 from saga.reactions.step import Reaction, Rule
 
 FIRST_RETRY_AFTER = timedelta(seconds=5)
-"""How long an intent is left to whoever saved it before a sweeper takes it up."""
-LONGEST_PATIENCE = timedelta(minutes=5)
-"""The longest pause between two questions about one that the provider has not decided on."""
+"""How long an intent is left to the process that saved it before the sweep takes it up."""
+LONGEST_RETRY_PAUSE = timedelta(minutes=5)
+"""The longest pause between two calls about a charge or refund that the provider has not decided."""
 LONGEST_REFUND_PAUSE = timedelta(hours=1)
 """The longest pause between two attempts at a refund, unless the first one is longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """How a refused refund is tried again: after `attempts` refusals a person is told, and `first_pause` is
-    doubled each time."""
+    """How a refused refund is retried: `first_pause` is doubled each time, and after `attempts` refusals an
+    operator is needed."""
 
     attempts: int = 5
     first_pause: timedelta = timedelta(seconds=10)
 
 
 def charge(payment: Payment | None, event: PaymentRequested, now: datetime) -> Reaction[Payment]:
-    """Start to charge the customer, once an order; a further request gets the first answer again."""
+    """Start to charge the customer, once for each order; a further request gets the first answer again."""
     if payment is None:
         return Reaction(_intent(event, saga=True, now=now))
     if payment.request_record:
@@ -59,7 +59,7 @@ def charge(payment: Payment | None, event: PaymentRequested, now: datetime) -> R
 
 
 def refund(payment: Payment | None, event: PaymentRefundRequested, now: datetime) -> Reaction[Payment]:
-    """Pay back what was charged, or see to it that nothing ever is; a further request changes nothing."""
+    """Refund the charge, or prevent it; a further request changes nothing."""
     if payment is None:
         return Reaction(
             Payment(
@@ -76,12 +76,12 @@ def refund(payment: Payment | None, event: PaymentRefundRequested, now: datetime
         )
     if payment.refund_record:
         return Reaction(payment, again=payment.refund_record)
-    asked = payment.model_copy(
+    requested = payment.model_copy(
         update={"saga": True, "refund_record": event.event_id, "correlation_id": event.correlation_id}
     )
     if payment.status == "charging":
         return Reaction(
-            asked.model_copy(
+            requested.model_copy(
                 update={
                     "refund_when_charged": True,
                     "next_attempt_at": now + FIRST_RETRY_AFTER,
@@ -90,10 +90,10 @@ def refund(payment: Payment | None, event: PaymentRefundRequested, now: datetime
             ),
         )
     if payment.status in ("charged", "refundFailed"):
-        return Reaction(_refunding(asked.model_copy(update={"refund_failure_published": False}), now))
+        return Reaction(_refunding(requested.model_copy(update={"refund_failure_published": False}), now))
     if payment.status == "refunding":
-        return Reaction(asked)
-    return Reaction(asked, [_refunded(asked)])
+        return Reaction(requested)
+    return Reaction(requested, [_refunded(requested)])
 
 
 REACTIONS: dict[type[Event], Rule] = {
@@ -103,15 +103,15 @@ REACTIONS: dict[type[Event], Rule] = {
 
 
 def charge_answered(payment: Payment | None, answer: ChargeAnswer, now: datetime) -> Reaction[Payment]:
-    """The provider has approved, declined, or put off its decision. An approval that nobody waits for any
-    more is paid back."""
+    """Record that the provider approved, declined, or deferred its decision. An approval that comes after the
+    payment was declined or cancelled is refunded."""
     if payment is None:
-        raise OutOfOrder("an answer to a charge that nobody has asked for")
+        raise OutOfOrder("the answer to the charge of an unknown payment")
     if isinstance(answer, Pending):
         if payment.status != "charging":
             return Reaction(payment)
         waiting = {"pending_charge": answer.reference, "actions": answer.actions}
-        return Reaction(_asked_again_later(payment.model_copy(update=waiting), now))
+        return Reaction(_retried_later(payment.model_copy(update=waiting), now))
     if isinstance(answer, Approved):
         approved = payment.model_copy(
             update={"charge_id": answer.charge_id, "pending_charge": None, "actions": ()}
@@ -143,22 +143,22 @@ def charge_answered(payment: Payment | None, answer: ChargeAnswer, now: datetime
 def refund_answered(
     payment: Payment | None, answer: RefundAnswer, attempt: int, retries: Retries, now: datetime
 ) -> Reaction[Payment]:
-    """The provider has paid the customer back, or refuses to, or has put off its decision.
+    """Record that the provider refunded the customer, refused, or deferred its decision.
 
-    A refusal is final for its key: the next attempt has another, and comes after a pause, a longer one each
-    time, for as long as it takes. After so many a person is told.
+    A refusal is final for its key: the next attempt has another key, and follows after a pause, a longer one
+    each time, without limit. After some refusals, an event asks for an operator.
 
-    An old attempt's refusal that comes late says nothing of the attempt under way: taken for its answer, it
-    would lead to one more, and the customer would be paid back twice.
+    The late refusal of an earlier attempt says nothing about the one in progress: taken for its answer, it
+    would cause one more, and refund the customer twice.
     """
     if payment is None:
-        raise OutOfOrder("an answer to a refund that nobody has asked for")
+        raise OutOfOrder("the answer to the refund of an unknown payment")
     if payment.status not in ("refunding", "refundFailed") or payment.refund_attempt != attempt:
         return Reaction(payment)
     under = payment.refund_record or payment.request_record
     if isinstance(answer, Pending):
         waiting = payment.model_copy(update={"pending_refund": answer.reference})
-        return Reaction(_asked_again_later(waiting, now))
+        return Reaction(_retried_later(waiting, now))
     if isinstance(answer, Refunded):
         refunded = payment.model_copy(
             update={
@@ -170,19 +170,19 @@ def refund_answered(
             }
         )
         return _answer(refunded, under, _refunded(refunded))
-    needs_a_person = payment.refund_failure_published or attempt >= retries.attempts
+    needs_operator = payment.refund_failure_published or attempt >= retries.attempts
     refused = payment.model_copy(
         update={
-            "status": "refundFailed" if needs_a_person else "refunding",
+            "status": "refundFailed" if needs_operator else "refunding",
             "reason": answer.reason,
             "pending_refund": None,
             "refund_attempt": attempt + 1,
-            "refund_failure_published": needs_a_person,
+            "refund_failure_published": needs_operator,
             "next_attempt_at": now + _pause(attempt - 1, retries.first_pause, LONGEST_REFUND_PAUSE),
             "unanswered_attempts": 0,
         }
     )
-    if not needs_a_person or payment.refund_failure_published:
+    if not needs_operator or payment.refund_failure_published:
         return Reaction(refused)
     failure = PaymentRefundFailed(
         order_id=payment.order_id, reason=answer.reason, attempts=attempt, payment_id=payment.order_id
@@ -191,19 +191,20 @@ def refund_answered(
 
 
 def unanswered(payment: Payment | None, now: datetime) -> Reaction[Payment]:
-    """The provider has not answered in time: ask again after a pause, a longer one each time."""
+    """Record that the provider did not answer in time; call again after a pause, a longer one each time."""
     if payment is None or payment.next_attempt_at is None:
         return Reaction(payment)
-    return Reaction(_asked_again_later(payment, now))
+    return Reaction(_retried_later(payment, now))
 
 
 def charge_directly(payment: Payment | None, event: PaymentRequested, now: datetime) -> Reaction[Payment]:
-    """Start to charge for somebody who asks over HTTP; a payment that exists is left as it is."""
+    """Start to charge a customer outside any saga; a payment that exists is left as it is."""
     return Reaction(payment or _intent(event, saga=False, now=now))
 
 
 def refund_directly(payment: Payment | None, now: datetime) -> Reaction[Payment]:
-    """Pay back a payment that belongs to no saga, or settle a refund that the provider had refused; once more
+    """Refund a payment that belongs to no saga, or retry a refund that the provider refused; a further
+    request
     changes nothing.
 
     Raises:
@@ -217,7 +218,7 @@ def refund_directly(payment: Payment | None, now: datetime) -> Reaction[Payment]
     if payment.status in ("refunding", "refunded") and (payment.refund_failure_published or not payment.saga):
         return Reaction(payment)
     if payment.saga:
-        raise Refused("the payment belongs to a saga, which alone decides about it")
+        raise Refused("the payment belongs to a saga, and only the saga may change it")
     if payment.status != "charged":
         raise Refused(f"the payment is {payment.status}")
     return Reaction(_refunding(payment, now))
@@ -252,8 +253,9 @@ def _intent(event: PaymentRequested, *, saga: bool, now: datetime) -> Payment:
 
 
 def _refunding(payment: Payment, now: datetime) -> Payment:
-    """Return the payment with a refund under way: the first attempt, or the one that a refusal has left to be
-    made. Only a refusal makes another."""
+    """Return the payment with a refund in progress: the first attempt, or the next one after a refusal. Only
+    a
+    refusal makes another."""
     return payment.model_copy(
         update={
             "status": "refunding",
@@ -264,9 +266,9 @@ def _refunding(payment: Payment, now: datetime) -> Payment:
     )
 
 
-def _asked_again_later(payment: Payment, now: datetime) -> Payment:
-    """Return the payment with the next question in a while, and one when its time is over."""
-    next_attempt_at = now + _pause(payment.unanswered_attempts, FIRST_RETRY_AFTER, LONGEST_PATIENCE)
+def _retried_later(payment: Payment, now: datetime) -> Payment:
+    """Return the payment with its next call scheduled, at the latest when the charge is to be cancelled."""
+    next_attempt_at = now + _pause(payment.unanswered_attempts, FIRST_RETRY_AFTER, LONGEST_RETRY_PAUSE)
     if payment.cancel_at and now < payment.cancel_at:
         next_attempt_at = min(next_attempt_at, payment.cancel_at)
     return payment.model_copy(
@@ -278,13 +280,13 @@ def _asked_again_later(payment: Payment, now: datetime) -> Payment:
 
 
 def _pause(times: int, first: timedelta, longest: timedelta) -> timedelta:
-    """Return how long to wait after so many times in vain."""
+    """Return how long to wait after so many attempts."""
     doublings: int = 2 ** min(times, 20)
     return min(first * doublings, max(first, longest))
 
 
 def _answer(payment: Payment, under: str | None, event: Event) -> Reaction[Payment]:
-    """Answer the request that is recorded under that id; where no saga has asked, answer nobody."""
+    """Publish the answer to the request with this record; without a saga, there is none."""
     if under:
         return Reaction(payment, [event], under=under)
     return Reaction(payment)

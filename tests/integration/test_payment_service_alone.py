@@ -287,7 +287,7 @@ async def test_a_pending_refund_is_decided_later(till: PaymentDriver) -> None:
 
 def notices_ignored(service: Alone) -> set[str]:
     """Return the keys of the notices that have told the service nothing new."""
-    lines = (json.loads(line) for line in service.log.splitlines() if '"notice_ignored"' in line)
+    lines = (json.loads(line) for line in service.log.splitlines() if '"notification_ignored"' in line)
     return {line["key"] for line in lines}
 
 

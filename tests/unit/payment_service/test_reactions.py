@@ -31,8 +31,8 @@ from payment_service.providers.base import (
 )
 from payment_service.reactions import (
     FIRST_RETRY_AFTER,
-    LONGEST_PATIENCE,
     LONGEST_REFUND_PAUSE,
+    LONGEST_RETRY_PAUSE,
     REACTIONS,
     TRANSITIONS,
     Retries,
@@ -196,7 +196,7 @@ class TestChargeAnswered:
             assert pending.next_attempt_at is not None
             pauses.append((pending.next_attempt_at - NOW) / FIRST_RETRY_AFTER)
         assert pauses[:4] == [1, 2, 4, 8]
-        assert pauses[-1] * FIRST_RETRY_AFTER == LONGEST_PATIENCE
+        assert pauses[-1] * FIRST_RETRY_AFTER == LONGEST_RETRY_PAUSE
 
     def test_when_its_time_is_over_it_is_asked_about_at_once(self) -> None:
         over = NOW + timedelta(seconds=12) + EXPIRY_MARGIN
@@ -206,7 +206,7 @@ class TestChargeAnswered:
         pending = after(charge_answered(pending, LATER))
         assert pending.next_attempt_at == pending.cancel_at == over
         again = after(TRANSITIONS["charge_answered"](pending, LATER, over))
-        assert again.next_attempt_at == over + LONGEST_PATIENCE
+        assert again.next_attempt_at == over + LONGEST_RETRY_PAUSE
 
     @pytest.mark.parametrize("answer", [APPROVED, Declined("expired")], ids=["approved", "declined"])
     def test_decided_after_all_is_as_if_it_were_decided_at_once(self, answer: ChargeAnswer) -> None:
@@ -238,7 +238,7 @@ class TestChargeAnswered:
             assert charging.next_attempt_at is not None
             pauses.append((charging.next_attempt_at - NOW) / FIRST_RETRY_AFTER)
         assert pauses[:4] == [1, 2, 4, 8]
-        assert pauses[-1] * FIRST_RETRY_AFTER == LONGEST_PATIENCE
+        assert pauses[-1] * FIRST_RETRY_AFTER == LONGEST_RETRY_PAUSE
 
     @pytest.mark.parametrize("before", [DECLINED, VOID], ids=["declined", "void"])
     def test_approved_late_is_refunded_by_itself(self, before: Payment) -> None:
@@ -279,7 +279,7 @@ class TestRefundRequest:
 
     def test_while_the_charge_is_pending_the_provider_is_soon_told(self) -> None:
         long_pending = PENDING.model_copy(
-            update={"next_attempt_at": NOW + LONGEST_PATIENCE, "unanswered_attempts": 9}
+            update={"next_attempt_at": NOW + LONGEST_RETRY_PAUSE, "unanswered_attempts": 9}
         )
         state = after(react(long_pending, PaymentRefundRequested))
         assert (state.refund_when_charged, state.next_attempt_at, state.unanswered_attempts) == (
