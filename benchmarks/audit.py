@@ -62,11 +62,11 @@ class Post:
         self.messages: list[Message] = []
 
     async def send(self, messages: Sequence[Message]) -> None:
-        """See `saga.messaging.bus.Publisher.send`."""
+        """See `saga.messaging.publisher.Publisher.send`."""
         self.messages += messages
 
     async def check(self) -> None:
-        """See `saga.messaging.bus.Publisher.check`."""
+        """See `saga.messaging.publisher.Publisher.check`."""
 
 
 class House:

@@ -213,7 +213,7 @@ def _forecast(service: Service, wanted: DeadLetterFilter, limit: int | None, as_
     # Where people log in as the operator, the services do as themselves, and know who published what.
     known = user_of(at.rabbitmq) == OPERATOR
     name = service.topology.service
-    expected = run(forecasts(letters, name, at.mongodb, check_sender=known)) if letters else []
+    expected = run(forecasts(letters, name, at.mongodb, check_publisher=known)) if letters else []
     told = dict(zip(letters, expected, strict=True))
     if as_json:
         typer.echo(

@@ -16,7 +16,7 @@ from saga.http.health import Health, add_health
 from saga.messaging.consumer import BatchConsumer
 from saga.messaging.results import Handler
 from saga.messaging.topology import Topology
-from saga.rabbitmq.link import Rabbit
+from saga.rabbitmq.client import BrokerClient
 from saga.reactions.store import Outbox
 from saga.settings import ServiceSettings
 from saga.timers.relay import Relay
@@ -40,7 +40,7 @@ class Service:
 
     settings: ServiceSettings
     app: FastAPI
-    rabbit: Rabbit
+    rabbit: BrokerClient
     handle: Handler
     available: Callable[[], Awaitable[None]]
     outbox: Outbox
@@ -49,9 +49,9 @@ class Service:
     sweeps: Sequence[Sweep] = ()
 
 
-def broker(settings: ServiceSettings, topology: Topology) -> Rabbit:
+def broker(settings: ServiceSettings, topology: Topology) -> BrokerClient:
     """Return the link to the broker that the settings speak of."""
-    return Rabbit(
+    return BrokerClient(
         settings.broker,
         topology,
         prefetch=settings.prefetch,
@@ -126,18 +126,18 @@ async def _read(service: Service, prepared: asyncio.Event, stop: asyncio.Event) 
             reason=f"only where each service is a user of its own, this one {topology.service}, is it known "
             "who published",
         )
-    intakes = [
+    consumers = [
         BatchConsumer(
             topology,
             service.handle,
             service.available,
             batch_limit=service.settings.batch_limit,
-            alone=alone,
-            check_sender=known,
+            quarantined=quarantined,
+            check_publisher=known,
         )
-        for alone in (False, True)
+        for quarantined in (False, True)
     ]
-    await service.rabbit.run(intakes)
+    await service.rabbit.run(consumers)
 
 
 async def _prepare(service: Service, stop: asyncio.Event) -> bool:

@@ -78,8 +78,8 @@ def _service(topology: Topology) -> Json:
 def _operator(topologies: Collection[Topology]) -> Json:
     """The operator taps every exchange, publishes, and looks at dead letters and replays them."""
     exchanges = [re.escape(topology.exchange) for topology in topologies]
-    write = [*exchanges, *(re.escape(topology.back) for topology in topologies), TAPS]
-    read = [*exchanges, *(re.escape(topology.dead) for topology in topologies), TAPS]
+    write = [*exchanges, *(re.escape(topology.return_exchange) for topology in topologies), TAPS]
+    read = [*exchanges, *(re.escape(topology.dead_letter_queue) for topology in topologies), TAPS]
     return _permission(OPERATOR, _any([TAPS]), _any(write), _any(read))
 
 

@@ -10,7 +10,15 @@ from typing import Any, NoReturn
 
 from events.codec import MAX_BYTES
 from operations.client import Json
-from saga.messaging.message import EVENT_ID, FAILED_AT, REASON, Delivery, broker_death, origin, replayed
+from saga.messaging.message import (
+    EVENT_ID,
+    FAILED_AT,
+    REASON,
+    Delivery,
+    broker_dead_lettering,
+    origin,
+    replayed,
+)
 from saga.messaging.topology import Topology
 
 NO_REASON = "no reason given"
@@ -64,15 +72,15 @@ class DeadLetter:
     @property
     def reason(self) -> str:
         """Why it was put away."""
-        if death := broker_death(self.delivery):
+        if death := broker_dead_lettering(self.delivery):
             long = f", longer than {MAX_BYTES} bytes" if len(self.delivery.body) > MAX_BYTES else ""
             return f"the broker put it away: {death.get('reason')}{long}"
         return str(self.delivery.headers.get(REASON) or NO_REASON)
 
     @property
-    def put_away_at(self) -> str | None:
+    def dead_lettered_at(self) -> str | None:
         """When that was, as RFC 3339 in UTC."""
-        if death := broker_death(self.delivery):
+        if death := broker_dead_lettering(self.delivery):
             moment = death.get("time")
             return moment.isoformat() if isinstance(moment, datetime) else None
         moment = self.delivery.headers.get(FAILED_AT)
@@ -81,7 +89,7 @@ class DeadLetter:
     @property
     def mark(self) -> tuple[str, str | None, bytes]:
         """What tells it from the others of its queue, exact copies aside, whenever it is read."""
-        return self.id, self.put_away_at, self.delivery.body
+        return self.id, self.dead_lettered_at, self.delivery.body
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +122,7 @@ def summary(letter: DeadLetter) -> Json:
         "orderId": letter.order_id,
         "reason": letter.reason,
         "attempts": letter.delivery.attempts,
-        "putAwayAt": letter.put_away_at,
+        "putAwayAt": letter.dead_lettered_at,
         "exchange": exchange,
         "routingKey": key,
     }
@@ -129,7 +137,7 @@ def cause(letter: DeadLetter) -> str:
     """Say in a line what happened to it."""
     attempts = letter.delivery.attempts
     tried = f", {attempts} {'retry' if attempts == 1 else 'retries'}" if attempts else ""
-    return readable(f"{letter.put_away_at or 'no time'}{tried}: {letter.reason}")
+    return readable(f"{letter.dead_lettered_at or 'no time'}{tried}: {letter.reason}")
 
 
 def readable(text: str) -> str:
@@ -154,7 +162,7 @@ def described(letter: DeadLetter, order: str) -> list[str]:
         "type": letter.type,
         "reason": letter.reason,
         "retries": str(letter.delivery.attempts),
-        "put away": letter.put_away_at or "no time given",
+        "put away": letter.dead_lettered_at or "no time given",
         "came by": f"{exchange}, key {key}",
         "order": f"{letter.order_id}: {order}" if letter.order_id else order,
     }

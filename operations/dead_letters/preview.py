@@ -53,11 +53,11 @@ class ReplayPreview:
 
 
 async def forecasts(
-    letters: Sequence[DeadLetter], service: str, mongodb_url: str, *, check_sender: bool
+    letters: Sequence[DeadLetter], service: str, mongodb_url: str, *, check_publisher: bool
 ) -> list[ReplayPreview]:
     """Return what would become of each letter, if they were replayed in this order.
 
-    `check_sender`: the service looks at who published.
+    `check_publisher`: the service looks at who published.
 
     Raises:
         CommandFailed: the service's database cannot be reached.
@@ -65,7 +65,7 @@ async def forecasts(
     settings = read_settings(SETTINGS[service])
     reactions, transitions = TABLES[service]
     declared = topology(service, reactions, transitions, settings.retry_delays)
-    asked = [_read(letter, declared, check_sender=check_sender) for letter in letters]
+    asked = [_read(letter, declared, check_publisher=check_publisher) for letter in letters]
     events = [event for event in asked if not isinstance(event, InvalidEvent)]
     async with _store(settings, mongodb_url) as store:
         try:
@@ -118,7 +118,7 @@ def sentence(forecast: ReplayPreview) -> str:
     return readable(text)
 
 
-def _read(letter: DeadLetter, topology: Topology, *, check_sender: bool) -> Event | InvalidEvent:
+def _read(letter: DeadLetter, topology: Topology, *, check_publisher: bool) -> Event | InvalidEvent:
     message = replayed(letter.delivery, topology)
     delivery = Delivery(
         tag=letter.delivery.tag,
@@ -128,7 +128,7 @@ def _read(letter: DeadLetter, topology: Topology, *, check_sender: bool) -> Even
         headers=message.headers,
     )
     try:
-        return read(delivery, topology, utc_now(), check_sender=check_sender)
+        return read(delivery, topology, utc_now(), check_publisher=check_publisher)
     except InvalidEvent as error:
         return error
 

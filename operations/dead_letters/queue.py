@@ -38,7 +38,7 @@ class DeadLetterQueue:
         found = 0
         for _ in track(
             range(self.total),
-            self.topology.dead,
+            self.topology.dead_letter_queue,
             console=console,
             transient=True,
             disable=not console.is_terminal,
@@ -75,5 +75,8 @@ async def opened(amqp_url: str, topology: Topology) -> AsyncIterator[DeadLetterQ
             letter could not be replayed.
     """
     stays = ": every dead letter that was not replayed or dropped is where it was"
-    async with broker_session(amqp_url, stays) as session, session.browse(topology.dead) as browser:
+    async with (
+        broker_session(amqp_url, stays) as session,
+        session.browse(topology.dead_letter_queue) as browser,
+    ):
         yield DeadLetterQueue(topology, session, browser)

@@ -6,14 +6,14 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from saga.errors import Unavailable
 from saga.http.app import HEALTH, OPEN, Problem, needs, problem_response
-from saga.rabbitmq.link import Rabbit
+from saga.rabbitmq.client import BrokerClient
 from saga.reactions.store import Outbox
 
 
 class Health:
     """What stands between a service and its work; `draining` is set at its stop."""
 
-    def __init__(self, rabbit: Rabbit, outbox: Outbox) -> None:
+    def __init__(self, rabbit: BrokerClient, outbox: Outbox) -> None:
         self._rabbit = rabbit
         self._outbox = outbox
         self.draining = False

@@ -16,9 +16,19 @@ from events.catalogue import Event
 from events.codec import InvalidEvent
 from saga.errors import Unavailable
 from saga.messaging import metrics
-from saga.messaging.bus import Publisher, Subscription
-from saga.messaging.message import Delivery, Message, dead, delayed, for_quarantine, read, renewed, to_message
+from saga.messaging.message import (
+    Delivery,
+    Message,
+    dead,
+    delayed,
+    for_quarantine,
+    read,
+    republished,
+    to_message,
+)
+from saga.messaging.publisher import Publisher
 from saga.messaging.results import Deferred, Handled, Handler, Result, Retry
+from saga.messaging.subscription import Subscription
 from saga.messaging.topology import POISON_AFTER, QUARANTINE_AFTER, REPUBLISH_AFTER, Topology
 
 log = structlog.get_logger()
@@ -32,9 +42,10 @@ EXCUSED_LIMIT = 10_000
 class BatchConsumer:
     """Reads one queue of a service.
 
-    `available` raises `Unavailable` while the handler cannot work. With `alone`, the queue is the one of
+    `available` raises `Unavailable` while the handler cannot work. With `quarantined`, the queue is the one
+    of
     the suspects: messages are handled one by one, and one that keeps killing its reader is put away. With
-    `check_sender`, so is one whose publisher may not publish such an event.
+    `check_publisher`, so is one whose publisher may not publish such an event.
     """
 
     def __init__(
@@ -44,40 +55,40 @@ class BatchConsumer:
         available: Callable[[], Awaitable[None]],
         *,
         batch_limit: int = 100,
-        alone: bool = False,
-        check_sender: bool = False,
+        quarantined: bool = False,
+        check_publisher: bool = False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.topology = topology
-        self.queue = topology.quarantine if alone else topology.queue
+        self.queue = topology.quarantine_queue if quarantined else topology.queue
         self._handle = handle
         self._available = available
-        self._limit = 1 if alone else batch_limit
-        self.alone = alone
-        self._check_sender = check_sender
+        self._limit = 1 if quarantined else batch_limit
+        self.quarantined = quarantined
+        self._check_sender = check_publisher
         self._clock = clock
         self._later: set[asyncio.Task[None]] = set()
         self._excused: dict[str, int] = {}
         """Redeliveries that killed nobody, by message: we live, and remember them."""
 
-    async def run(self, inbox: Subscription, outlet: Publisher) -> None:
+    async def run(self, subscription: Subscription, publisher: Publisher) -> None:
         """Read until the inbox is closed, then wait for what is under way."""
         try:
-            await self._read(inbox, outlet)
+            await self._read(subscription, publisher)
         finally:
-            self._excuse(inbox.held)
+            self._excuse(subscription.unacknowledged)
         if self._later:
             await asyncio.wait(self._later)
 
-    async def _read(self, inbox: Subscription, outlet: Publisher) -> None:
-        await inbox.resume()
+    async def _read(self, subscription: Subscription, publisher: Publisher) -> None:
+        await subscription.resume()
         pause = FIRST_PAUSE
-        while batch := await inbox.take(self._limit):
-            while not await self._processed(batch, inbox, outlet):
-                await inbox.pause()
-                gone = await self._let_go(batch, inbox, outlet)
-                pause = await self._sit_out(pause, inbox, outlet)
-                if gone or inbox.closed:
+        while batch := await subscription.take(self._limit):
+            while not await self._processed(batch, subscription, publisher):
+                await subscription.pause()
+                gone = await self._let_go(batch, subscription, publisher)
+                pause = await self._sit_out(pause, subscription, publisher)
+                if gone or subscription.closed:
                     break
             else:
                 pause = FIRST_PAUSE
@@ -88,53 +99,57 @@ class BatchConsumer:
             task.cancel()
         await asyncio.gather(*self._later, return_exceptions=True)
 
-    async def _processed(self, batch: Sequence[Delivery], inbox: Subscription, outlet: Publisher) -> bool:
+    async def _processed(
+        self, batch: Sequence[Delivery], subscription: Subscription, publisher: Publisher
+    ) -> bool:
         try:
-            await self._process(batch, inbox, outlet)
+            await self._process(batch, subscription, publisher)
         except Unavailable as why:
             log.warning("reading_paused", queue=self.queue, reason=str(why))
-            self._excuse(inbox.held)
+            self._excuse(subscription.unacknowledged)
             return False
         except Exception:
             # Nobody foresaw this one. The messages are given back, and the one to blame is soon read alone;
             # once it is, giving it back counts against it, until it is put away.
             log.exception("handling_failed", queue=self.queue)
-            if not self.alone:
+            if not self.quarantined:
                 return False
-            await inbox.give_back(batch)
+            await subscription.requeue(batch)
         return True
 
-    async def _let_go(self, batch: Sequence[Delivery], inbox: Subscription, outlet: Publisher) -> bool:
+    async def _let_go(
+        self, batch: Sequence[Delivery], subscription: Subscription, publisher: Publisher
+    ) -> bool:
         """Let go of what is held; return whether that could be done.
 
         The one message that is read alone is not given back, which would count as if its reader had died, but
         sent once more: that it was not handled shows that it has not killed us, and it begins anew.
         """
-        if not self.alone:
-            await inbox.give_back(batch)
+        if not self.quarantined:
+            await subscription.requeue(batch)
             return True
         now = self._clock()
         try:
-            await outlet.send([for_quarantine(delivery, self.topology, now) for delivery in batch])
+            await publisher.send([for_quarantine(delivery, self.topology, now) for delivery in batch])
         except Unavailable:
             return False
-        await inbox.ack(batch)
+        await subscription.ack(batch)
         return True
 
-    async def _sit_out(self, pause: float, inbox: Subscription, outlet: Publisher) -> float:
+    async def _sit_out(self, pause: float, subscription: Subscription, publisher: Publisher) -> float:
         """Wait until work may go on, at least for the pause; return the pause to make the next time."""
         metrics.PAUSES.labels(self.topology.service).inc()
-        pause = await self._wait(pause, inbox, outlet)
+        pause = await self._wait(pause, subscription, publisher)
         log.info("reading_resumed", queue=self.queue)
-        await inbox.resume()
+        await subscription.resume()
         return pause
 
-    async def _wait(self, pause: float, inbox: Subscription, outlet: Publisher) -> float:
-        while not inbox.closed:
+    async def _wait(self, pause: float, subscription: Subscription, publisher: Publisher) -> float:
+        while not subscription.closed:
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 (jitter)
             pause = min(pause * 2, LONGEST_PAUSE)
             try:
-                await outlet.check()
+                await publisher.check()
                 await self._available()
                 break
             except Unavailable as why:
@@ -142,7 +157,7 @@ class BatchConsumer:
         return pause
 
     async def _renew(
-        self, batch: Sequence[Delivery], inbox: Subscription, outlet: Publisher
+        self, batch: Sequence[Delivery], subscription: Subscription, publisher: Publisher
     ) -> list[Delivery]:
         """Send once more what has come so often that the broker would soon put it away; return the others."""
         worn = [
@@ -150,16 +165,18 @@ class BatchConsumer:
             for one in batch
             if one.redeliveries >= REPUBLISH_AFTER and self._deaths(one) < QUARANTINE_AFTER
         ]
-        await outlet.send([renewed(delivery, self.topology) for delivery in worn])
-        await inbox.ack(worn)
+        await publisher.send([republished(delivery, self.topology) for delivery in worn])
+        await subscription.ack(worn)
         for delivery in worn:
             self._excused.pop(_key(delivery), None)
         return [delivery for delivery in batch if delivery not in worn]
 
-    async def _process(self, batch: Sequence[Delivery], inbox: Subscription, outlet: Publisher) -> None:
+    async def _process(
+        self, batch: Sequence[Delivery], subscription: Subscription, publisher: Publisher
+    ) -> None:
         service, now = self.topology.service, self._clock()
         if any(delivery.redeliveries >= REPUBLISH_AFTER for delivery in batch):
-            batch = await self._renew(batch, inbox, outlet)
+            batch = await self._renew(batch, subscription, publisher)
         metrics.BATCH(service).observe(len(batch))
         aside: list[Message] = []
         good: list[tuple[Delivery, Event]] = []
@@ -168,7 +185,7 @@ class BatchConsumer:
                 if message := self._set_aside(delivery, now):
                     aside.append(message)
                 else:
-                    event = read(delivery, self.topology, now, check_sender=self._check_sender)
+                    event = read(delivery, self.topology, now, check_publisher=self._check_sender)
                     good.append((delivery, event))
             except InvalidEvent as error:
                 aside.append(self._bury(delivery, str(error), now))
@@ -191,11 +208,11 @@ class BatchConsumer:
                 if not isinstance(verdict, Deferred)
             ],
             aside,
-            outlet,
+            publisher,
         )
-        await inbox.ack([delivery for delivery in batch if delivery not in waiting])
+        await subscription.ack([delivery for delivery in batch if delivery not in waiting])
         for delivery, event, verdict in later:
-            self._start(self._follow(delivery, event, verdict, inbox, outlet))
+            self._start(self._follow(delivery, event, verdict, subscription, publisher))
 
     def _excuse(self, deliveries: Iterable[Delivery]) -> None:
         """Remember that we have survived these, and will get them again."""
@@ -207,9 +224,9 @@ class BatchConsumer:
 
     def _set_aside(self, delivery: Delivery, now: datetime) -> Message | None:
         deaths = self._deaths(delivery)
-        if self.alone and deaths >= POISON_AFTER:
+        if self.quarantined and deaths >= POISON_AFTER:
             return self._bury(delivery, "its reader died each time it was read alone", now)
-        if not self.alone and deaths >= QUARANTINE_AFTER:
+        if not self.quarantined and deaths >= QUARANTINE_AFTER:
             metrics.QUARANTINED.labels(self.topology.service).inc()
             return for_quarantine(delivery, self.topology, now)
         return None
@@ -244,7 +261,7 @@ class BatchConsumer:
         self,
         settled: Sequence[tuple[Delivery, Event, Handled | Retry]],
         aside: Sequence[Message],
-        outlet: Publisher,
+        publisher: Publisher,
     ) -> None:
         service, now = self.topology.service, self._clock()
         publish: dict[str, Event] = {}
@@ -254,7 +271,7 @@ class BatchConsumer:
                 copies.append(self._put_off(delivery, event, verdict.reason, now))
             else:
                 publish.update({str(emitted.event_id): emitted for emitted in verdict.publish})
-        await outlet.send([*(to_message(event) for event in publish.values()), *copies])
+        await publisher.send([*(to_message(event) for event in publish.values()), *copies])
         for event in publish.values():
             metrics.PUBLISHED(service, event.type).inc()
         for _, event, verdict in settled:
@@ -272,18 +289,18 @@ class BatchConsumer:
         delivery: Delivery,
         event: Event,
         verdict: Awaitable[Handled | Retry],
-        inbox: Subscription,
-        outlet: Publisher,
+        subscription: Subscription,
+        publisher: Publisher,
     ) -> None:
         try:
             settled = await verdict
         except Unavailable as why:
             log.warning("given_back", queue=self.queue, reason=str(why), correlation_id=event.correlation_id)
-            await self._wait(FIRST_PAUSE, inbox, outlet)
-            if not self.alone:
+            await self._wait(FIRST_PAUSE, subscription, publisher)
+            if not self.quarantined:
                 self._excuse([delivery])
-            while not await self._let_go([delivery], inbox, outlet) and not inbox.closed:
-                await self._wait(FIRST_PAUSE, inbox, outlet)
+            while not await self._let_go([delivery], subscription, publisher) and not subscription.closed:
+                await self._wait(FIRST_PAUSE, subscription, publisher)
             return
         except Exception as error:
             log.exception("handling_failed", event_id=event.event_id, correlation_id=event.correlation_id)
@@ -291,14 +308,14 @@ class BatchConsumer:
         pause = FIRST_PAUSE
         while True:
             try:
-                await self._settle([(delivery, event, settled)], [], outlet)
-                await inbox.ack([delivery])
+                await self._settle([(delivery, event, settled)], [], publisher)
+                await subscription.ack([delivery])
                 return
             except Unavailable as why:
-                if inbox.closed:
+                if subscription.closed:
                     return
                 log.warning("publishing_waits", queue=self.queue, reason=str(why))
-                pause = await self._wait(pause, inbox, outlet)
+                pause = await self._wait(pause, subscription, publisher)
 
     def _start(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)

@@ -99,11 +99,11 @@ def to_message(event: Event) -> Message:
 
 
 def read(
-    delivery: Delivery, topology: Topology, received_at: datetime, *, check_sender: bool = False
+    delivery: Delivery, topology: Topology, received_at: datetime, *, check_publisher: bool = False
 ) -> Event:
     """Return the event of a delivery.
 
-    `check_sender`: every service is a user of its own at the broker, so that who published can be known.
+    `check_publisher`: every service is a user of its own at the broker, so that who published can be known.
 
     Raises:
         InvalidEvent: the body is no event, or came by a way that events of its type do not come, or from
@@ -117,7 +117,7 @@ def read(
         raise InvalidEvent(f"type: {event.type} came through {exchange}, not {home_exchange(event.type)}")
     if event.type not in topology.reacts_to:
         raise InvalidEvent(f"type: {topology.service} does not react to {event.type}")
-    if check_sender and not may_publish(user := sender(delivery, topology), event.type):
+    if check_publisher and not may_publish(user := sender(delivery, topology), event.type):
         who = f"by {user}" if user else "by somebody who did not say who it is"
         raise InvalidEvent(f"user_id: {event.type} was published {who}, not by {event.published_by}")
     known_id = delivery.headers.get(EVENT_ID)
@@ -150,17 +150,17 @@ def sender(delivery: Delivery, topology: Topology) -> str | None:
 
 def _way(delivery: Delivery, topology: Topology) -> tuple[str, str]:
     """Return the exchange and routing key that brought a message into one of the service's queues."""
-    if delivery.exchange == topology.dead and (death := broker_death(delivery)):
+    if delivery.exchange == topology.dead_letter_queue and (death := broker_dead_lettering(delivery)):
         keys = death.get("routing-keys")
         return str(death.get("exchange")), str(keys[0]) if isinstance(keys, list) and keys else ""
     return delivery.exchange, delivery.routing_key
 
 
 def _is_own(exchange: str, topology: Topology) -> bool:
-    return exchange in (topology.retry, topology.back, topology.dead)
+    return exchange in (topology.retry_exchange, topology.return_exchange, topology.dead_letter_exchange)
 
 
-def broker_death(delivery: Delivery) -> Mapping[str, Any] | None:
+def broker_dead_lettering(delivery: Delivery) -> Mapping[str, Any] | None:
     """Return the broker's own note of why it put a dead letter away; None if a service did, whose copies
     carry no such note."""
     deaths = delivery.headers.get("x-death")
@@ -176,28 +176,28 @@ def delayed(delivery: Delivery, topology: Topology, event: Event, reason: str, n
         REASON: reason[:MAX_REASON],
         FAILED_AT: _written(now),
     }
-    return _copy(delivery, topology, topology.retry, topology.delay_key(delivery.attempts), headers)
+    return _copy(delivery, topology, topology.retry_exchange, topology.delay_key(delivery.attempts), headers)
 
 
 def for_quarantine(delivery: Delivery, topology: Topology, now: datetime) -> Message:
     """Return the copy of a message that is read alone from now on."""
-    return _copy(delivery, topology, topology.retry, QUARANTINE_KEY, {FAILED_AT: _written(now)})
+    return _copy(delivery, topology, topology.retry_exchange, QUARANTINE_KEY, {FAILED_AT: _written(now)})
 
 
 def dead(delivery: Delivery, topology: Topology, reason: str, now: datetime) -> Message:
     """Return the copy of a message that rests in the dead-letter queue until somebody looks."""
     headers = {ATTEMPTS: delivery.attempts, REASON: reason[:MAX_REASON], FAILED_AT: _written(now)}
-    return _copy(delivery, topology, topology.dead, origin(delivery, topology)[1], headers)
+    return _copy(delivery, topology, topology.dead_letter_exchange, origin(delivery, topology)[1], headers)
 
 
-def renewed(delivery: Delivery, topology: Topology) -> Message:
+def republished(delivery: Delivery, topology: Topology) -> Message:
     """Return the copy of a message that its service reads again as if it had never been delivered."""
-    return _copy(delivery, topology, topology.back, origin(delivery, topology)[1], {})
+    return _copy(delivery, topology, topology.return_exchange, origin(delivery, topology)[1], {})
 
 
 def replayed(delivery: Delivery, topology: Topology) -> Message:
     """Return the copy of a dead letter that its service reads once more, with all attempts before it."""
-    return _copy(delivery, topology, topology.back, origin(delivery, topology)[1], {ATTEMPTS: 0})
+    return _copy(delivery, topology, topology.return_exchange, origin(delivery, topology)[1], {ATTEMPTS: 0})
 
 
 def _copy(

@@ -19,7 +19,7 @@ UNLIMITED = 1_000_000_000
 """A delivery limit that is never reached: RabbitMQ 4 has one by default, 3.10 knows no word for none."""
 
 DEFAULT_DELAYS = (1.0, 5.0, 30.0, 300.0)
-QUARANTINE_KEY = "suspects"
+QUARANTINE_KEY = "quarantine"
 
 Arguments = dict[str, str | int]
 
@@ -61,22 +61,26 @@ class Topology:
         return self.service
 
     @property
-    def quarantine(self) -> str:
+    def quarantine_queue(self) -> str:
         return f"{self.service}.quarantine"
 
     @property
-    def retry(self) -> str:
+    def retry_exchange(self) -> str:
         return f"{self.service}.retry"
 
     @property
-    def back(self) -> str:
+    def return_exchange(self) -> str:
         """The exchange through which a delayed message comes back."""
         return f"{self.service}.return"
 
     @property
-    def dead(self) -> str:
-        """The name of both the dead-letter exchange and its queue."""
+    def dead_letter_exchange(self) -> str:
         return f"{self.service}.dead"
+
+    @property
+    def dead_letter_queue(self) -> str:
+        """Named like its exchange."""
+        return self.dead_letter_exchange
 
     def delay_key(self, attempt: int) -> str:
         """Return the routing key, at the retry exchange, of the pause before the next attempt."""
@@ -85,7 +89,12 @@ class Topology:
     @property
     def exchanges(self) -> dict[str, str]:
         """Every exchange of the service, with its type."""
-        return {self.exchange: "topic", self.retry: "direct", self.back: "fanout", self.dead: "fanout"}
+        return {
+            self.exchange: "topic",
+            self.retry_exchange: "direct",
+            self.return_exchange: "fanout",
+            self.dead_letter_exchange: "fanout",
+        }
 
     @property
     def queues(self) -> dict[str, Arguments]:
@@ -98,21 +107,21 @@ class Topology:
         }
         read: Arguments = {
             **at_least_once,
-            "x-dead-letter-exchange": self.dead,
+            "x-dead-letter-exchange": self.dead_letter_exchange,
             "x-delivery-limit": DELIVERY_LIMIT,
         }
         pauses: dict[str, Arguments] = {
-            f"{self.retry}.{self.delay_key(attempt)}": {
+            f"{self.retry_exchange}.{self.delay_key(attempt)}": {
                 **at_least_once,
-                "x-dead-letter-exchange": self.back,
+                "x-dead-letter-exchange": self.return_exchange,
                 "x-message-ttl": round(delay * 1000),
             }
             for attempt, delay in enumerate(self.delays)
         }
         return {
             self.queue: read,
-            self.quarantine: read,
-            self.dead: {**quorum, "x-delivery-limit": UNLIMITED},
+            self.quarantine_queue: read,
+            self.dead_letter_queue: {**quorum, "x-delivery-limit": UNLIMITED},
             **pauses,
         }
 
@@ -120,11 +129,15 @@ class Topology:
     def own_bindings(self) -> list[tuple[str, str, str]]:
         """Queue, exchange and routing key of every binding among the service's own objects."""
         return [
-            (self.queue, self.back, ""),
-            (self.quarantine, self.retry, QUARANTINE_KEY),
-            (self.dead, self.dead, ""),
+            (self.queue, self.return_exchange, ""),
+            (self.quarantine_queue, self.retry_exchange, QUARANTINE_KEY),
+            (self.dead_letter_queue, self.dead_letter_exchange, ""),
             *(
-                (f"{self.retry}.{self.delay_key(attempt)}", self.retry, self.delay_key(attempt))
+                (
+                    f"{self.retry_exchange}.{self.delay_key(attempt)}",
+                    self.retry_exchange,
+                    self.delay_key(attempt),
+                )
                 for attempt in range(len(self.delays))
             ),
         ]

@@ -20,14 +20,14 @@ async def declare_own(connection: AbstractConnection, topology: Topology) -> Non
         for name, kind in topology.exchanges.items():
             await channel.exchange_declare(name, exchange_type=kind, durable=True)
         await _declare_queues(
-            channel, topology, [name for name in topology.queues if name != topology.quarantine]
+            channel, topology, [name for name in topology.queues if name != topology.quarantine_queue]
         )
 
 
 async def declare_bound(connection: AbstractConnection, topology: Topology) -> None:
     """Declare the queue whose presence tells publishers that the service is bound to all its events."""
     async with brief_channel(connection) as channel:
-        await _declare_queues(channel, topology, [topology.quarantine])
+        await _declare_queues(channel, topology, [topology.quarantine_queue])
 
 
 async def _declare_queues(channel: AbstractChannel, topology: Topology, names: Sequence[str]) -> None:

@@ -57,7 +57,7 @@ class ConfirmingPublisher:
         return False
 
     async def send(self, messages: Sequence[Message]) -> None:
-        """Publish all; see `saga.messaging.bus.Publisher`."""
+        """Publish all; see `saga.messaging.publisher.Publisher`."""
         if not self.open:
             raise Unavailable("the channel to the broker is gone")
         if await self.blocked():
@@ -68,7 +68,7 @@ class ConfirmingPublisher:
             await self._send_wave(wave)
 
     async def check(self) -> None:
-        """See `saga.messaging.bus.Publisher`."""
+        """See `saga.messaging.publisher.Publisher`."""
         if not self.open:
             raise Unavailable("the channel to the broker is gone")
         if await self.blocked():
@@ -79,7 +79,7 @@ class ConfirmingPublisher:
             raise Unavailable(f"the broker has no queue named {', '.join(missing)} yet")
 
     async def backlog(self) -> int:
-        """See `saga.timers.nudge.Line`."""
+        """See `saga.messaging.publisher.BacklogAwarePublisher`."""
         with translate_driver_errors():
             waiting = await run_shielded(depths(self._connection, self._required), self._timeout)
         return sum(depth or 0 for depth in waiting.values())

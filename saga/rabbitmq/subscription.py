@@ -46,7 +46,7 @@ class RabbitSubscription:
         return self._closing or self._channel.is_closed
 
     @property
-    def held(self) -> Sequence[Delivery]:
+    def unacknowledged(self) -> Sequence[Delivery]:
         return list(self._unsettled.values())
 
     @property
@@ -94,7 +94,7 @@ class RabbitSubscription:
             for tag in single:
                 await self._channel.basic_ack(tag, wait=False)
 
-    async def give_back(self, deliveries: Sequence[Delivery]) -> None:
+    async def requeue(self, deliveries: Sequence[Delivery]) -> None:
         async with self._settling:
             with suppress(*CONNECTION_ERRORS):
                 for delivery in deliveries:
@@ -106,7 +106,7 @@ class RabbitSubscription:
             tag, self._tag = self._tag, None
             with suppress(*CONNECTION_ERRORS):
                 await run_shielded(self._channel.basic_cancel(tag))
-        await self.give_back(self._untaken())
+        await self.requeue(self._untaken())
 
     async def resume(self) -> None:
         if self.closed or self._tag is not None:

@@ -6,17 +6,17 @@ that its open questions can be asked again, under the same ids: who has answered
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from events.catalogue import Event
 from events.codec import InvalidEvent, from_json
 from saga.messaging.message import to_message
+from saga.messaging.publisher import BacklogAwarePublisher
 from saga.reactions.metrics import NUDGED
 from saga.reactions.step import LoadedAggregate
 from saga.reactions.store import Waiting
-from saga.timers.relay import Sender
 
 log = structlog.get_logger()
 
@@ -29,23 +29,14 @@ LONGEST_PAUSE = timedelta(hours=1)
 FAR_FUTURE = timedelta(days=366)
 
 
-class Line(Sender, Protocol):
-    """A sender that knows how far behind its readers are."""
-
-    async def backlog(self) -> int:
-        """Return how many messages wait in the service's own queue and those that it publishes for.
-
-        Raises:
-            Unavailable: the broker is away.
-        """
-
-
 class Nudge:
     """Nudges the aggregates of one service."""
 
-    def __init__(self, service: str, sender: Line, store: Waiting, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, service: str, publisher: BacklogAwarePublisher, store: Waiting, clock: Callable[[], datetime]
+    ) -> None:
         self._service = service
-        self._sender = sender
+        self._publisher = publisher
         self._store = store
         self._clock = clock
 
@@ -57,7 +48,7 @@ class Nudge:
         Raises:
             Unavailable: broker or database is away.
         """
-        if await self._store.waiting(self._clock(), 1) and await self._sender.backlog() > BACKLOG_LIMIT:
+        if await self._store.waiting(self._clock(), 1) and await self._publisher.backlog() > BACKLOG_LIMIT:
             return
         if due := await self._store.waiting(self._clock(), LIMIT):
             await self.nudge(due)
@@ -82,7 +73,7 @@ class Nudge:
             Unavailable: broker or database is away.
         """
         events = [event for entry in entries for event in _readable(entry)]
-        await self._sender.send([to_message(event) for event in events])
+        await self._publisher.send([to_message(event) for event in events])
         for event in events:
             NUDGED.labels(self._service, event.type).inc()
             log.info("nudged", type=event.type, order_id=event.order_id, correlation_id=event.correlation_id)

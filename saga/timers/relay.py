@@ -4,13 +4,13 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
 
 import structlog
 
 from events.catalogue import Event
 from saga.errors import Unavailable
-from saga.messaging.message import Message, to_message
+from saga.messaging.message import to_message
+from saga.messaging.publisher import Publisher
 from saga.reactions.metrics import RELAYED
 from saga.reactions.store import Outbox
 
@@ -18,16 +18,6 @@ log = structlog.get_logger()
 
 SWEEP_LIMIT = 500
 HANDED_OVER_LIMIT = 2000
-
-
-class Sender(Protocol):
-    """What can publish, confirmed."""
-
-    async def send(self, messages: Sequence[Message]) -> None:
-        """See `saga.messaging.bus.Publisher.send`."""
-
-    async def check(self) -> None:
-        """See `saga.messaging.bus.Publisher.check`."""
 
 
 class Relay:
@@ -40,13 +30,13 @@ class Relay:
     def __init__(
         self,
         service: str,
-        sender: Sender,
+        publisher: Publisher,
         outbox: Outbox,
         clock: Callable[[], datetime],
         patience: float = 2.0,
     ) -> None:
         self._service = service
-        self._sender = sender
+        self._publisher = publisher
         self._outbox = outbox
         self._clock = clock
         self._patience = patience
@@ -88,14 +78,14 @@ class Relay:
 
     async def sweep(self) -> None:
         """Publish what has waited for longer than anybody should need."""
-        await self._sender.check()
+        await self._publisher.check()
         before = self._clock() - timedelta(seconds=self._patience)
         await self._publish(await self._outbox.unpublished(before, SWEEP_LIMIT), "swept_up")
 
     async def _publish(self, events: Sequence[Event], way: str) -> None:
         if not events:
             return
-        await self._sender.send([to_message(event) for event in events])
+        await self._publisher.send([to_message(event) for event in events])
         RELAYED(self._service, way).inc(len(events))
         done: dict[str, list[str]] = defaultdict(list)
         for event in events:

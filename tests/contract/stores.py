@@ -18,7 +18,7 @@ from saga.mongodb.client import Database
 from saga.reactions.aggregate import Aggregate
 from saga.reactions.step import LoadedAggregate, Step
 from saga.reactions.store import UnitOfWork
-from tests.contract.bus import peaceful
+from tests.contract.broker_drivers import peaceful
 from verification.simulation.stock import MemoryInventory, Shelves
 from verification.simulation.store import MemoryStore, Table
 

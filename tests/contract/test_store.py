@@ -351,15 +351,15 @@ async def test_moves_that_cancel_each_other_out_are_still_all_or_nothing(db: Any
     await db.put(2)
     store, other = await db.stock(), await db.stock()
     assert not await store.save(await prepared(store, hold("o-1", 2)))
-    mine = await prepared(store, give_back("o-1"), hold("o-2", 2))
-    theirs = await prepared(other, give_back("o-1"))
+    mine = await prepared(store, requeue("o-1"), hold("o-2", 2))
+    theirs = await prepared(other, requeue("o-1"))
     assert not await other.save(theirs)
     assert set(await store.save(mine)) == {"o-1", "o-2"}
     assert await store.get("o-2") is None
     assert await parts(db) == (2, 0, 0)
 
 
-def give_back(order_id: str) -> Step[Reservation, ReservationContext]:
+def requeue(order_id: str) -> Step[Reservation, ReservationContext]:
     request: InventoryReleaseRequested = event(InventoryReleaseRequested, f"r-{order_id}", order_id=order_id)
     return Step(
         key=order_id,

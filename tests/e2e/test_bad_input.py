@@ -80,7 +80,7 @@ async def check(system: System, client: Client, messages: Sequence[Sent]) -> Non
     await until_at_rest(client, {name: found.total() for name, found in expected.items()})
     known = {digest(message.body): message.about for message in messages}
     for name in SERVICES:
-        letters = await drained(client, TOPOLOGIES[name].dead)
+        letters = await drained(client, TOPOLOGIES[name].dead_letter_queue)
         missing = [known[body] for body in (expected[name] - letters).elements()]
         surplus = [known.get(body, "unknown") for body in (letters - expected[name]).elements()]
         assert (name, missing, surplus) == (name, [], [])
@@ -110,7 +110,7 @@ async def until_at_rest(client: Client, dead: dict[str, int]) -> None:
         for name, count in dead.items():
             topology = TOPOLOGIES[name]
             for queue in topology.queues:
-                if await client.depth(queue) != (count if queue == topology.dead else 0):
+                if await client.depth(queue) != (count if queue == topology.dead_letter_queue else 0):
                     return False
         return True
 

@@ -80,7 +80,7 @@ def anothers(user: str, service: str) -> Iterator[Case]:
     topology = TOPOLOGIES[service]
     for queue in topology.queues:
         yield user, f"deletes the queue {queue}", queue_deleted(queue)
-        if not (user == OPERATOR and queue == topology.dead):
+        if not (user == OPERATOR and queue == topology.dead_letter_queue):
             yield user, f"takes from {queue}", got(queue)
             yield user, f"reads {queue}", consumed(queue)
             yield user, f"empties {queue}", purged(queue)
@@ -88,7 +88,7 @@ def anothers(user: str, service: str) -> Iterator[Case]:
     for exchange in topology.exchanges:
         yield user, f"deletes the exchange {exchange}", exchange_deleted(exchange)
         starts_sagas = user == PUBLISHER and exchange == exchange_of(ORDER)
-        by_hand = user == OPERATOR and exchange in (topology.exchange, topology.back)
+        by_hand = user == OPERATOR and exchange in (topology.exchange, topology.return_exchange)
         if not starts_sagas and not by_hand:
             yield user, f"publishes through {exchange}", published(exchange, REQUEST)
     for queue, exchange, key in topology.event_bindings:
@@ -173,9 +173,9 @@ async def test_a_service_may_do_all_that_it_does(defined: Broker, service: str) 
             QUARANTINE_KEY,
             *(topology.delay_key(attempt) for attempt in range(len(topology.delays))),
         ):
-            await published(topology.retry, key, user_id=service)(channel)
-        await published(topology.dead, REQUEST, user_id=service)(channel)
-        for queue in (topology.queue, topology.quarantine):
+            await published(topology.retry_exchange, key, user_id=service)(channel)
+        await published(topology.dead_letter_queue, REQUEST, user_id=service)(channel)
+        for queue in (topology.queue, topology.quarantine_queue):
             await consumed(queue)(channel)
 
 
@@ -190,7 +190,7 @@ async def test_the_operator_taps_and_publishes_every_event(defined: Broker) -> N
 async def test_the_operator_looks_at_dead_letters_and_has_them_read_once_more(defined: Broker) -> None:
     topology = TOPOLOGIES[ORDER]
     async with defined.connected() as client:
-        await client.publish(topology.dead, "InventoryReserved", b"{}", message_id="letter-1")
+        await client.publish(topology.dead_letter_queue, "InventoryReserved", b"{}", message_id="letter-1")
     async with opened(at(defined, OPERATOR).url, topology) as queue, asyncio.timeout(60):
         async for letter in queue.letters(DeadLetterFilter(id="letter-1")):
             await queue.replay(letter)
@@ -218,7 +218,7 @@ async def test_a_command_that_is_refused_says_so_in_one_line(defined: Broker) ->
         async with tap(url, "#"):
             pass
     async with defined.connected() as client:
-        await client.publish(TOPOLOGIES[ORDER].dead, "InventoryReserved", b"{}")
+        await client.publish(TOPOLOGIES[ORDER].dead_letter_queue, "InventoryReserved", b"{}")
     with pytest.raises(CommandFailed, match="the broker refuses"):
         async with opened(url, TOPOLOGIES[ORDER]) as queue:
             assert [letter async for letter in queue.letters(DeadLetterFilter())]

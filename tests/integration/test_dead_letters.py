@@ -103,7 +103,7 @@ async def shop(module_broker: Broker, service: Alone) -> AsyncIterator[MerchantS
         warehouses = {"warehouses": [{"warehouseId": "berlin", "location": location}]}
         service.http.put("/warehouses", json=warehouses).raise_for_status()
         yield MerchantSettings(service, client, neighbours[ORDER])
-        for queue in (SERVICE.dead, ORDER):
+        for queue in (SERVICE.dead_letter_queue, ORDER):
             await (await client.channel.get_queue(queue, ensure=False)).purge()
 
 
@@ -277,7 +277,7 @@ async def test_what_waited_in_vain_is_done_once_its_order_is_known(
     await saga("replay", "--service", "inventory", "--order", asked.order_id)
     await shop.order.receive_a(InventoryConfirmed, asked.order_id)
     assert shop.level(tea) == (0, 0, 1)
-    assert await shop.client.depth(SERVICE.dead) == 0
+    assert await shop.client.depth(SERVICE.dead_letter_queue) == 0
 
 
 async def test_an_event_published_without_an_id_keeps_the_one_it_was_given(
@@ -322,11 +322,11 @@ async def test_a_crash_between_publishing_and_taking_away_only_doubles_a_message
 async def test_what_no_queue_takes_stays_a_dead_letter(shop: MerchantSettings, saga: Commands) -> None:
     ids = [await shop.put_away(confirmation(uuid4().hex)) for _ in range(3)]
     queue = await shop.client.channel.get_queue(INVENTORY, ensure=False)
-    await queue.unbind(SERVICE.back, "")
+    await queue.unbind(SERVICE.return_exchange, "")
     try:
         result = await saga("replay", "--service", "inventory", code=1)
     finally:
-        await queue.bind(SERVICE.back, "")
+        await queue.bind(SERVICE.return_exchange, "")
     assert "no queue takes a message" in one_line(result)
     await shop.dead(3)
     assert await saga.ids() == ids

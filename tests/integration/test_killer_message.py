@@ -67,15 +67,15 @@ async def test_a_message_that_kills_its_process_is_isolated_and_its_neighbours_a
             await until_answered(client, {*NEIGHBOURS, "newcomer"})
 
             async def put_away() -> bool:
-                return await client.depth(SERVICE.dead) > 0 and await emptied(client)
+                return await client.depth(SERVICE.dead_letter_queue) > 0 and await emptied(client)
 
             await until(put_away, "the killer is put away, and nothing waits", LIMIT)
             await ask(client, "afterwards")
             await until_answered(client, {"afterwards"})
         # Its reader may have died between setting it aside and saying so: then it is there twice.
         assert QUARANTINE_AFTER + POISON_AFTER <= supervisor.deaths <= 2 * (QUARANTINE_AFTER + POISON_AFTER)
-        for _ in range(await client.depth(SERVICE.dead)):
-            letter = await client.get(SERVICE.dead)
+        for _ in range(await client.depth(SERVICE.dead_letter_queue)):
+            letter = await client.get(SERVICE.dead_letter_queue)
             await letter.ack()
             assert decode(letter.body).order_id == KILLER
             assert letter.headers[REASON] == "its reader died each time it was read alone"
@@ -101,4 +101,4 @@ async def until_answered(client: Client, order_ids: set[str]) -> None:
 
 
 async def emptied(client: Client) -> bool:
-    return all([await client.depth(queue) == 0 for queue in (SERVICE.queue, SERVICE.quarantine)])
+    return all([await client.depth(queue) == 0 for queue in (SERVICE.queue, SERVICE.quarantine_queue)])

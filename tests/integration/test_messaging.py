@@ -24,14 +24,14 @@ from events.identity import derived_id
 from local_stack.proxy import proxy_to
 from saga.clock import utc_now
 from saga.errors import Unavailable
-from saga.messaging import consumer as intake
+from saga.messaging import consumer as consumer
 from saga.messaging import metrics
 from saga.messaging.consumer import BatchConsumer
 from saga.messaging.message import ATTEMPTS, EVENT_ID, ORIGIN_KEY, REASON, Delivery, read, to_message
 from saga.messaging.results import Deferred, Handled, Handler, Result, Retry
 from saga.messaging.topology import QUARANTINE_KEY, Topology
+from saga.rabbitmq.client import BrokerClient
 from saga.rabbitmq.declare import bind_events, declare_bound
-from saga.rabbitmq.link import Rabbit
 from saga.rabbitmq.publisher import missing_queues
 from tests.support.broker import Broker, Client, Neighbour, until
 
@@ -91,11 +91,11 @@ async def serving(
     topology: Topology = SERVICE,
     url: str | None = None,
     **options: float,
-) -> AsyncIterator[Rabbit]:
+) -> AsyncIterator[BrokerClient]:
     """A service that handles its events with this handler, until the block ends."""
-    rabbit = Rabbit(url or broker.url, topology, drain_timeout=5, **options)  # type: ignore[arg-type]
-    intakes = [BatchConsumer(topology, handle, available, alone=alone) for alone in (False, True)]
-    running = asyncio.create_task(rabbit.run(intakes))
+    rabbit = BrokerClient(url or broker.url, topology, drain_timeout=5, **options)  # type: ignore[arg-type]
+    consumers = [BatchConsumer(topology, handle, available, quarantined=alone) for alone in (False, True)]
+    running = asyncio.create_task(rabbit.run(consumers))
     try:
         yield rabbit
     finally:
@@ -137,7 +137,7 @@ async def declare_the_service(client: Client) -> None:
     await (await client.stand_in_for(SERVICE)).bind()
 
 
-async def reading(rabbit: Rabbit) -> None:
+async def reading(rabbit: BrokerClient) -> None:
     await until(lambda: rabbit.reading, "the service reads its queues")
 
 
@@ -209,7 +209,7 @@ async def test_a_service_waits_for_its_neighbours_and_starts_when_they_come(
     confirming = Confirming()
     async with serving(broker, confirming) as rabbit:
         await until(
-            lambda: rabbit.waits_for == ["order.events", ORDER, ASKER.quarantine],
+            lambda: rabbit.waits_for == ["order.events", ORDER, ASKER.quarantine_queue],
             "it waits for the order service",
         )
         assert not rabbit.reading
@@ -331,12 +331,12 @@ async def test_a_message_in_a_long_pause_holds_up_neither_the_others_nor_a_short
     async with serving(broker, handle, topology=topology) as rabbit:
         await reading(rabbit)
         await ask(client, request("long"))
-        await until_depth(client, f"{topology.retry}.600000ms", 1)
+        await until_depth(client, f"{topology.retry_exchange}.600000ms", 1)
         await ask(client, request("short"), request("fine"))
         assert {(await asker.receive()).order_id for _ in range(2)} == {"short", "fine"}
     assert tries.count("long") == tries.count("short") == 2
-    assert await client.depth(f"{topology.retry}.600000ms") == 1
-    assert await client.depth(topology.dead) == 0
+    assert await client.depth(f"{topology.retry_exchange}.600000ms") == 1
+    assert await client.depth(topology.dead_letter_queue) == 0
 
 
 async def test_while_something_is_away_nothing_is_read_and_no_attempt_is_spent(
@@ -388,12 +388,12 @@ async def test_the_message_that_kills_its_reader_even_when_read_alone_is_put_awa
     confirming = Confirming()
     await declare_the_service(client)
     await client.publish(
-        SERVICE.retry,
+        SERVICE.retry_exchange,
         QUARANTINE_KEY,
         encode(request("killer")),
         headers={"x-saga-exchange": "order.events", ORIGIN_KEY: KEY},
     )
-    await die_with_a_message(broker, SERVICE.quarantine, 3)
+    await die_with_a_message(broker, SERVICE.quarantine_queue, 3)
     async with serving(broker, confirming):
         dead = await client.get("inventory_service.dead")
         await dead.ack()
@@ -482,7 +482,7 @@ async def test_a_message_that_cannot_be_read_for_an_unforeseen_reason_is_put_awa
             raise OverflowError("nobody thought of this")
         return read(delivery, *others, **named)
 
-    monkeypatch.setattr(intake, "read", unforeseen)
+    monkeypatch.setattr(consumer, "read", unforeseen)
     await declare_the_service(client)
     await client.publish("order.events", KEY, b"{}", message_id="unforeseen")
     await ask(client, request())
@@ -591,7 +591,7 @@ async def test_what_no_queue_takes_counts_as_broker_not_ready(
 
 
 async def test_publishing_without_a_connection_fails_at_once(broker: Broker) -> None:
-    rabbit = Rabbit(broker.url, SERVICE)
+    rabbit = BrokerClient(broker.url, SERVICE)
     with pytest.raises(Unavailable, match="not connected"):
         await rabbit.send([to_message(answer(request()))])
 
@@ -729,9 +729,9 @@ async def test_a_batch_that_cannot_be_handled_together_is_handled_one_by_one(
 async def test_declaring_again_changes_nothing(broker: Broker, client: Client, service: str) -> None:
     topology = Topology(service, reacts_to=[], publishes=[])
     await client.stand_in_for(topology)
-    await client.publish(topology.dead, "kept", b"kept")
+    await client.publish(topology.dead_letter_queue, "kept", b"kept")
     await client.stand_in_for(topology)
-    assert await client.depth(topology.dead) == 1
+    assert await client.depth(topology.dead_letter_queue) == 1
 
 
 async def test_a_question_to_the_broker_may_be_cancelled_at_any_moment(
@@ -802,8 +802,8 @@ async def test_what_was_given_back_in_very_many_outages_is_not_put_away_by_the_b
     broker: Broker, client: Client, asker: Neighbour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("saga.messaging.topology.DELIVERY_LIMIT", 4)
-    monkeypatch.setattr(intake, "REPUBLISH_AFTER", 2)
-    monkeypatch.setattr(intake, "LONGEST_PAUSE", 0.1)
+    monkeypatch.setattr(consumer, "REPUBLISH_AFTER", 2)
+    monkeypatch.setattr(consumer, "LONGEST_PAUSE", 0.1)
     outages = 12
 
     async def handle(events: Sequence[Event]) -> Sequence[Result]:
@@ -818,10 +818,10 @@ async def test_what_was_given_back_in_very_many_outages_is_not_put_away_by_the_b
     async with serving(broker, handle):
         assert {(await asker.receive()).order_id for _ in range(5)} == {f"o-{number}" for number in range(5)}
     assert outages == 0
-    assert await client.depth(SERVICE.dead) == 0
+    assert await client.depth(SERVICE.dead_letter_queue) == 0
 
 
-@pytest.mark.parametrize("queue", [INVENTORY, SERVICE.quarantine])
+@pytest.mark.parametrize("queue", [INVENTORY, SERVICE.quarantine_queue])
 async def test_what_was_held_when_connections_were_lost_has_killed_nobody(
     broker: Broker, client: Client, asker: Neighbour, queue: str
 ) -> None:
@@ -836,7 +836,7 @@ async def test_what_was_held_when_connections_were_lost_has_killed_nobody(
 
     before = quarantine()
     await declare_the_service(client)
-    key, exchange = (KEY, "order.events") if queue == INVENTORY else (QUARANTINE_KEY, SERVICE.retry)
+    key, exchange = (KEY, "order.events") if queue == INVENTORY else (QUARANTINE_KEY, SERVICE.retry_exchange)
     origin = {"x-saga-exchange": "order.events", ORIGIN_KEY: KEY}
     await client.publish(exchange, key, encode(request()), message_id="e-1", headers=origin)
     async with serving(broker, handle) as rabbit:

@@ -22,7 +22,7 @@ from saga.messaging.consumer import BatchConsumer
 from saga.messaging.results import Result
 from saga.messaging.topology import Topology
 from saga.mongodb.client import connect, database
-from saga.rabbitmq.link import Rabbit
+from saga.rabbitmq.client import BrokerClient
 from saga.reactions.step import JournalEntry, LoadedAggregate
 from saga.timers.relay import Relay
 from tests.support.broker import Broker, Client, Neighbour, until
@@ -72,9 +72,9 @@ async def listener(client: Client) -> Neighbour:
 
 
 @asynccontextmanager
-async def sending(url: str) -> AsyncIterator[Rabbit]:
+async def sending(url: str) -> AsyncIterator[BrokerClient]:
     """A service's link to the broker, by which nothing comes in."""
-    rabbit = Rabbit(url, SERVICE, publish_timeout=5)
+    rabbit = BrokerClient(url, SERVICE, publish_timeout=5)
     running = asyncio.create_task(rabbit.run([BatchConsumer(SERVICE, handle_nothing, nothing_is_away)]))
     try:
         await until(lambda: rabbit.reading, "the service is connected")

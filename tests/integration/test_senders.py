@@ -18,7 +18,7 @@ from tests.support.services import TOPOLOGIES, Alone, alone
 from tests.support.users import at, load_users
 
 REQUEST, RELEASE = "InventoryReservationRequested", "InventoryReleaseRequested"
-DEAD = TOPOLOGIES[INVENTORY].dead
+DEAD = TOPOLOGIES[INVENTORY].dead_letter_queue
 DATABASE = f"senders_{uuid4().hex[:12]}"
 
 

@@ -36,9 +36,10 @@ from payment_service.application import PaymentApplication
 from payment_service.payment import Payment
 from payment_service.providers.base import ChargeAnswer, Declined, Pending, RefundAnswer, RefundRefused
 from saga.errors import Unavailable
-from saga.messaging.bus import Publisher, Subscription
 from saga.messaging.consumer import BatchConsumer
 from saga.messaging.message import Delivery, Message
+from saga.messaging.publisher import Publisher
+from saga.messaging.subscription import Subscription
 from saga.reactions.step import JournalEntry, LoadedAggregate, Reaction, Rule
 from saga.timers.nudge import Nudge
 from saga.timers.relay import Relay
@@ -285,13 +286,13 @@ def acknowledge_before_publishing(patch: Patch) -> None:
     process = BatchConsumer._process
 
     async def processed(
-        self: BatchConsumer, batch: Sequence[Delivery], inbox: Subscription, outlet: Publisher
+        self: BatchConsumer, batch: Sequence[Delivery], subscription: Subscription, publisher: Publisher
     ) -> None:
         held: list[Message] = []
-        patient = SimpleNamespace(check=outlet.check, send=AsyncMock(side_effect=held.extend))
-        await process(self, batch, inbox, patient)
-        patient.send = outlet.send
-        await outlet.send(held)
+        patient = SimpleNamespace(check=publisher.check, send=AsyncMock(side_effect=held.extend))
+        await process(self, batch, subscription, patient)
+        patient.send = publisher.send
+        await publisher.send(held)
 
     patch.setattr(BatchConsumer, "_process", processed)
 

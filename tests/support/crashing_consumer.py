@@ -12,7 +12,7 @@ from saga.clock import utc_now
 from saga.messaging.consumer import BatchConsumer
 from saga.messaging.results import Handled, Result
 from saga.messaging.topology import Topology
-from saga.rabbitmq.link import Rabbit
+from saga.rabbitmq.client import BrokerClient
 
 SERVICE = Topology(
     INVENTORY, reacts_to=["InventoryConfirmationRequested"], publishes=["InventoryConfirmed"], delays=(0.1,)
@@ -30,8 +30,8 @@ async def main(url: str, killer: str) -> None:
     async def available() -> None:
         return None
 
-    await Rabbit(url, SERVICE).run(
-        [BatchConsumer(SERVICE, handle, available, alone=alone) for alone in (False, True)]
+    await BrokerClient(url, SERVICE).run(
+        [BatchConsumer(SERVICE, handle, available, quarantined=quarantined) for quarantined in (False, True)]
     )
 
 

@@ -89,6 +89,6 @@ async def until_dead(client: Client, topology: Topology, count: int) -> None:
     """Wait until a service has so many dead letters."""
 
     async def there() -> bool:
-        return await client.depth(topology.dead) == count
+        return await client.depth(topology.dead_letter_queue) == count
 
     await until(there, f"{count} dead letters of {topology.service}")

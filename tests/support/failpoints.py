@@ -27,10 +27,11 @@ from motor.motor_asyncio import AsyncIOMotorClientSession
 
 import saga.clock
 from payment_service.providers.simulated import SimulatedProvider
-from saga.messaging.bus import Publisher, Subscription
 from saga.messaging.consumer import BatchConsumer
 from saga.messaging.message import Message
-from saga.rabbitmq.link import Rabbit
+from saga.messaging.publisher import Publisher
+from saga.messaging.subscription import Subscription
+from saga.rabbitmq.client import BrokerClient
 from saga.rabbitmq.subscription import RabbitSubscription
 
 FAILPOINT = "SAGA_FAILPOINT"
@@ -44,16 +45,16 @@ Method = Callable[..., Awaitable[Any]]
 class Reply:
     """The way out of those who read messages; the relay has another."""
 
-    def __init__(self, outlet: Publisher) -> None:
-        self._outlet = outlet
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
 
     async def send(self, messages: Sequence[Message]) -> None:
         """Publish what follows from a batch, which has been saved by now and is acknowledged afterwards."""
-        await self._outlet.send(messages)
+        await self._publisher.send(messages)
 
     async def check(self) -> None:
-        """See `saga.messaging.bus.Publisher`."""
-        await self._outlet.check()
+        """See `saga.messaging.publisher.Publisher`."""
+        await self._publisher.check()
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,9 @@ POINTS = {
     "charging": Point(SimulatedProvider, "charge", "before"),
     "charged": Point(SimulatedProvider, "charge", "after"),
     "committing": Point(AsyncIOMotorClientSession, "commit_transaction", "before"),
-    "relaying": Point(Rabbit, "send", "before"),
-    "relayed": Point(Rabbit, "send", "after"),
-    "draining": Point(Rabbit, "stop", "after"),
+    "relaying": Point(BrokerClient, "send", "before"),
+    "relayed": Point(BrokerClient, "send", "after"),
+    "draining": Point(BrokerClient, "stop", "after"),
 }
 """Every point at which a service can be made to die:
 
@@ -160,8 +161,8 @@ def _terminated_at(count: _Count, method: Method) -> Method:
 
 def _replying(run: Method) -> Method:
     @functools.wraps(run)
-    async def rigged(self: BatchConsumer, inbox: Subscription, outlet: Publisher) -> None:
-        await run(self, inbox, Reply(outlet))
+    async def rigged(self: BatchConsumer, subscription: Subscription, publisher: Publisher) -> None:
+        await run(self, subscription, Reply(publisher))
 
     return rigged
 

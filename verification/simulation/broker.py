@@ -104,11 +104,11 @@ class MemoryBroker:
     def dispatch(self, queue: Queue) -> None:
         """Deliver to readers who have room."""
         while queue.waiting:
-            free = [inbox for inbox in queue.readers if inbox.has_room]
+            free = [subscription for subscription in queue.readers if subscription.has_room]
             if not free:
                 return
-            inbox = self.adversary.dice.choice(free) if len(free) > 1 else free[0]
-            inbox.deliver(queue.waiting.popleft())
+            subscription = self.adversary.dice.choice(free) if len(free) > 1 else free[0]
+            subscription.deliver(queue.waiting.popleft())
 
     def _route(self, stored: Stored) -> bool:
         taken = self.takers(stored.message.exchange, stored.message.routing_key)
@@ -152,7 +152,7 @@ class Connection:
         self.broker = broker
         self.process = process
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._inboxes: list[MemorySubscription] = []
+        self._subscriptions: list[MemorySubscription] = []
         broker.connections.append(self)
 
     @property
@@ -161,9 +161,9 @@ class Connection:
 
     def read(self, queue: str, prefetch: int = PREFETCH) -> "MemorySubscription":
         """Return a reader of a queue."""
-        inbox = MemorySubscription(self, self.broker.queues[queue], prefetch)
-        self._inboxes.append(inbox)
-        return inbox
+        subscription = MemorySubscription(self, self.broker.queues[queue], prefetch)
+        self._subscriptions.append(subscription)
+        return subscription
 
     def cut(self, why: str) -> None:
         """Lose the connection: what was not acknowledged is delivered again."""
@@ -172,16 +172,16 @@ class Connection:
         self.process.note(f"connection lost: {why}")
         self.broker.connections.remove(self)
         self.lost.set_result(None)
-        for inbox in self._inboxes:
-            inbox.lose()
+        for subscription in self._subscriptions:
+            subscription.lose()
 
     async def stop_reading(self) -> None:
         """Stop all deliveries for good."""
-        for inbox in self._inboxes:
-            await inbox.close()
+        for subscription in self._subscriptions:
+            await subscription.close()
 
     async def send(self, messages: Sequence[Message]) -> None:
-        """See `saga.messaging.bus.Publisher`."""
+        """See `saga.messaging.publisher.Publisher`."""
         adversary, process = self.broker.adversary, self.process
         if not messages:
             return
@@ -204,7 +204,7 @@ class Connection:
         self._check()
 
     async def check(self) -> None:
-        """See `saga.messaging.bus.Publisher`."""
+        """See `saga.messaging.publisher.Publisher`."""
         await self.process.live()
         self._check()
 
@@ -219,7 +219,7 @@ class Connection:
 
 
 class MemorySubscription:
-    """See `saga.messaging.bus.Subscription`."""
+    """See `saga.messaging.subscription.Subscription`."""
 
     def __init__(self, connection: Connection, queue: Queue, prefetch: int) -> None:
         self._connection = connection
@@ -239,7 +239,7 @@ class MemorySubscription:
         return self._closing or self._connection.closed
 
     @property
-    def held(self) -> Sequence[Delivery]:
+    def unacknowledged(self) -> Sequence[Delivery]:
         return list(self._held.values())
 
     @property
@@ -271,7 +271,7 @@ class MemorySubscription:
             self._settle(delivery)
         self._broker.dispatch(self._queue)
 
-    async def give_back(self, deliveries: Sequence[Delivery]) -> None:
+    async def requeue(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:
             if stored := self._settle(delivery):
                 self._broker.take_back(self._queue, stored)
@@ -281,7 +281,7 @@ class MemorySubscription:
             self._queue.readers.remove(self)
         untaken = list(self._arrived)
         self._arrived.clear()
-        await self.give_back(untaken)
+        await self.requeue(untaken)
 
     async def resume(self) -> None:
         await self._process.reach("resuming")

@@ -171,12 +171,14 @@ def _nothing_is_put_away(outside: Environment) -> Iterator[str]:
     expected = outside.to_be_put_away | outside.may_be_put_away
     found: Counter[tuple[str, bytes]] = Counter()
     for topology in TOPOLOGIES.values():
-        for stored in outside.broker.queues[topology.dead].waiting:
+        for stored in outside.broker.queues[topology.dead_letter_queue].waiting:
             message = stored.message
-            known = [tag for queue, tag in expected if queue == topology.dead and tag in message.body]
-            found.update((topology.dead, tag) for tag in known)
+            known = [
+                tag for queue, tag in expected if queue == topology.dead_letter_queue and tag in message.body
+            ]
+            found.update((topology.dead_letter_queue, tag) for tag in known)
             if not known:
-                yield f"in {topology.dead}: {message.routing_key}, {dict(message.headers)}"
+                yield f"in {topology.dead_letter_queue}: {message.routing_key}, {dict(message.headers)}"
     for queue, tag in sorted(outside.to_be_put_away - found.keys()):
         yield f"{tag!r} should be in {queue}"
     if not TWICE & outside.adversary.struck.keys():

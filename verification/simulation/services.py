@@ -99,7 +99,7 @@ class Environment:
 
 
 class Link:
-    """Keeps a process connected to the broker, as `saga.rabbitmq.link.Rabbit` does."""
+    """Keeps a process connected to the broker, as `saga.rabbitmq.client.BrokerClient` does."""
 
     def __init__(self, outside: Environment, process: Process, declared: Topology) -> None:
         self._outside = outside
@@ -138,21 +138,23 @@ class Link:
         if self._connection is not None:
             await self._connection.stop_reading()
 
-    async def run(self, intakes: Sequence[BatchConsumer]) -> None:
+    async def run(self, consumers: Sequence[BatchConsumer]) -> None:
         """Read with these intakes until `stop`; connect again whenever the connection is lost."""
         while not self._stopping.is_set():
             await self._process.reach("connecting")
             self._connection = self._outside.broker.connect(self._process)
-            await self._read(intakes, self._connection)
+            await self._read(consumers, self._connection)
             self._connection = None
             await asyncio.sleep(FIRST_PAUSE)
 
-    async def _read(self, intakes: Sequence[BatchConsumer], connection: Connection) -> None:
+    async def _read(self, consumers: Sequence[BatchConsumer], connection: Connection) -> None:
         readers = [
             asyncio.create_task(
-                intake.run(connection.read(intake.queue, 1 if intake.alone else PREFETCH), connection)
+                consumer.run(
+                    connection.read(consumer.queue, 1 if consumer.quarantined else PREFETCH), connection
+                )
             )
-            for intake in intakes
+            for consumer in consumers
         ]
         stopping = asyncio.create_task(self._stopping.wait())
         ends: list[asyncio.Future[Any]] = [*readers, connection.lost, stopping]
@@ -169,8 +171,8 @@ class Link:
         for reader in readers:
             reader.cancel()
         await asyncio.gather(*readers, return_exceptions=True)
-        for intake in intakes:
-            await intake.abandon()
+        for consumer in consumers:
+            await consumer.abandon()
 
 
 class Replica:
@@ -253,19 +255,19 @@ class Replica:
         return [
             BatchConsumer(
                 TOPOLOGIES[self.service],
-                partial(self._handle, alone),
+                partial(self._handle, quarantined),
                 self._available,
-                alone=alone,
+                quarantined=quarantined,
                 clock=self._clock,
             )
-            for alone in (False, True)
+            for quarantined in (False, True)
         ]
 
-    async def _handle(self, alone: bool, events: Sequence[Event]) -> Sequence[Result]:
+    async def _handle(self, quarantined: bool, events: Sequence[Event]) -> Sequence[Result]:
         deadly = self._outside.deadly
         if deadly and any(deadly.get(str(event.event_id)) == self.service for event in events):
             await self.process.reach("handling what kills it")
-            while self.process.spared and not alone:
+            while self.process.spared and not quarantined:
                 # Three deaths in a row of another one that is read alone would be taken for its doing.
                 await asyncio.sleep(SETTLING)
                 await self.process.live()

@@ -95,7 +95,7 @@ def arrived(message: Message) -> Delivery:
 
 def put_away_by_broker(headers: Mapping[str, Any] | None = None, death: object = DEATH) -> DeadLetter:
     return DeadLetter(
-        SERVICE, delivery(exchange=SERVICE.dead, headers={**(headers or {}), "x-death": [death]})
+        SERVICE, delivery(exchange=SERVICE.dead_letter_queue, headers={**(headers or {}), "x-death": [death]})
     )
 
 
@@ -124,23 +124,27 @@ class TestWhatALetterIs:
 
     def test_reason_time_and_attempts_are_the_services(self) -> None:
         one = letter(reason="out of attempts", headers={ATTEMPTS: 4})
-        assert (one.reason, one.put_away_at) == ("out of attempts", "2026-03-01T12:00:00.000+00:00")
+        assert (one.reason, one.dead_lettered_at) == ("out of attempts", "2026-03-01T12:00:00.000+00:00")
         assert cause(one) == "2026-03-01T12:00:00.000+00:00, 4 retries: out of attempts"
 
     def test_what_the_broker_put_away_has_the_brokers_reason_and_way(self) -> None:
         one = put_away_by_broker({REASON: "of an earlier failure", ATTEMPTS: 1})
         assert one.reason == "the broker put it away: delivery_limit"
-        assert one.put_away_at == "2026-03-01T12:00:00+00:00"
+        assert one.dead_lettered_at == "2026-03-01T12:00:00+00:00"
         assert one.origin == ("payment.events", "PaymentFailed.c-1")
 
     def test_what_was_too_long_says_so_though_the_broker_put_it_away(self) -> None:
         headers = {"x-death": [{**DEATH, "reason": "rejected"}]}
-        one = DeadLetter(SERVICE, delivery(b" " * (MAX_BYTES + 1), exchange=SERVICE.dead, headers=headers))
+        one = DeadLetter(
+            SERVICE, delivery(b" " * (MAX_BYTES + 1), exchange=SERVICE.dead_letter_queue, headers=headers)
+        )
         assert one.reason == f"the broker put it away: rejected, longer than {MAX_BYTES} bytes"
 
     def test_what_came_to_its_death_by_the_services_own_exchange_has_its_first_way(self) -> None:
         ours = {ORIGIN_EXCHANGE: "payment.events", ORIGIN_KEY: "PaymentFailed.c-9"}
-        one = put_away_by_broker(ours, {**DEATH, "exchange": SERVICE.back, "routing-keys": ["250ms"]})
+        one = put_away_by_broker(
+            ours, {**DEATH, "exchange": SERVICE.return_exchange, "routing-keys": ["250ms"]}
+        )
         assert one.origin == ("payment.events", "PaymentFailed.c-9")
 
     def test_headers_by_hand_do_not_change_the_way_the_broker_saw(self) -> None:
@@ -154,8 +158,8 @@ class TestWhatALetterIs:
         assert cause(one)
 
     def test_what_was_put_straight_into_the_queue_has_no_reason(self) -> None:
-        one = DeadLetter(SERVICE, delivery(exchange=SERVICE.dead, routing_key="k"))
-        assert (one.reason, one.origin) == ("no reason given", (SERVICE.dead, "k"))
+        one = DeadLetter(SERVICE, delivery(exchange=SERVICE.dead_letter_queue, routing_key="k"))
+        assert (one.reason, one.origin) == ("no reason given", (SERVICE.dead_letter_queue, "k"))
 
 
 class TestWhatAReplayPublishes:
@@ -166,7 +170,7 @@ class TestWhatAReplayPublishes:
         asked = read(first, SERVICE, NOW)
         late = arrived(delayed(first, SERVICE, asked, "no luck", NOW))
         again = replayed(in_dead_queue(dead(late, SERVICE, "out of attempts", NOW)).delivery, SERVICE)
-        assert again.exchange == SERVICE.back
+        assert again.exchange == SERVICE.return_exchange
         assert again.message_id == first.message_id
         assert again.headers["traceparent"] == "t"
         delivered = arrived(again)
@@ -179,7 +183,7 @@ class TestWhatAReplayPublishes:
 
     def test_the_management_api_can_publish_it(self) -> None:
         said = publishable(letter(timestamp=NOW))
-        assert (said["exchange"], said["routing_key"]) == (SERVICE.back, "PaymentFailed.c-1")
+        assert (said["exchange"], said["routing_key"]) == (SERVICE.return_exchange, "PaymentFailed.c-1")
         assert said["payload"] == encode(FAILED).decode()
         assert said["properties"]["timestamp"] == 1772366400
         assert said["properties"]["headers"][ORIGIN_EXCHANGE] == "payment.events"

@@ -15,8 +15,8 @@ from saga.messaging.message import (
     Message,
     dead,
     for_quarantine,
-    renewed,
     replayed,
+    republished,
     to_message,
 )
 from tests.support.builders import NOW, event
@@ -38,10 +38,10 @@ def size(message: Message) -> int:
     [
         dead(Delivery(1, "e", "k", b"{", headers={"x-saga-reason": "r", TRACE: "t"}), SERVICE, "bad", NOW),
         for_quarantine(Delivery(1, "e", "k", b"{", headers={"x-saga-reason": "r", TRACE: "t"}), SERVICE, NOW),
-        renewed(Delivery(1, "e", "k", b"{", headers={"x-saga-reason": "r", TRACE: "t"}), SERVICE),
+        republished(Delivery(1, "e", "k", b"{", headers={"x-saga-reason": "r", TRACE: "t"}), SERVICE),
         replayed(Delivery(1, "e", "k", b"{", headers={"x-saga-reason": "r", TRACE: "t"}), SERVICE),
     ],
-    ids=["dead", "suspected", "renewed", "replayed"],
+    ids=["dead", "suspected", "republished", "replayed"],
 )
 def test_a_copy_keeps_what_is_ours_and_where_it_came_from(copy: Message) -> None:
     assert copy.headers[TRACE] == "t"
@@ -56,7 +56,7 @@ def test_a_copy_of_a_message_whose_headers_fill_a_frame_fits_into_one() -> None:
     for copy in (
         dead(delivery, SERVICE, "not JSON", NOW),
         for_quarantine(delivery, SERVICE, NOW),
-        renewed(delivery, SERVICE),
+        republished(delivery, SERVICE),
         replayed(delivery, SERVICE),
     ):
         assert size(copy) < FRAME / 10

@@ -125,19 +125,19 @@ class TestQueues:
             assert arguments["x-dead-letter-exchange"] in one.exchanges
 
     def test_what_cannot_be_read_goes_to_the_dead_letters_and_stays_there(self, one: Topology) -> None:
-        for queue in (one.queue, one.quarantine):
-            assert one.queues[queue]["x-dead-letter-exchange"] == one.dead
+        for queue in (one.queue, one.quarantine_queue):
+            assert one.queues[queue]["x-dead-letter-exchange"] == one.dead_letter_queue
             assert one.queues[queue]["x-delivery-limit"] == DELIVERY_LIMIT
-        assert "x-dead-letter-exchange" not in one.queues[one.dead]
-        assert "x-message-ttl" not in one.queues[one.dead]
+        assert "x-dead-letter-exchange" not in one.queues[one.dead_letter_queue]
+        assert "x-message-ttl" not in one.queues[one.dead_letter_queue]
 
     def test_what_is_delayed_comes_back(self, one: Topology) -> None:
         for attempt, delay in enumerate(one.delays):
-            queue = f"{one.retry}.{one.delay_key(attempt)}"
+            queue = f"{one.retry_exchange}.{one.delay_key(attempt)}"
             assert one.queues[queue]["x-message-ttl"] == delay * 1000
-            assert one.queues[queue]["x-dead-letter-exchange"] == one.back
-            assert (queue, one.retry, one.delay_key(attempt)) in one.own_bindings
-        assert (one.queue, one.back, "") in one.own_bindings
+            assert one.queues[queue]["x-dead-letter-exchange"] == one.return_exchange
+            assert (queue, one.retry_exchange, one.delay_key(attempt)) in one.own_bindings
+        assert (one.queue, one.return_exchange, "") in one.own_bindings
 
     def test_every_queue_of_its_own_is_bound_to_an_exchange_of_its_own(self, one: Topology) -> None:
         assert {queue for queue, _, _ in one.own_bindings} == set(one.queues)

@@ -36,13 +36,13 @@ class Channel:
 )
 async def test_a_lost_connection_is_a_broker_that_is_away(error: BaseException) -> None:
     channel = cast(aiormq.Channel, Channel(error))
-    outlet = ConfirmingPublisher(cast(AbstractConnection, None), channel, asyncio.Future(), [], "guest")
+    publisher = ConfirmingPublisher(cast(AbstractConnection, None), channel, asyncio.Future(), [], "guest")
     with pytest.raises(Unavailable, match="connection to the broker was lost"):
-        await outlet.send([to_message(event(InventoryConfirmed))])
+        await publisher.send([to_message(event(InventoryConfirmed))])
 
 
 async def test_a_mistake_is_no_outage() -> None:
     channel = cast(aiormq.Channel, Channel(ValueError("a mistake")))
-    outlet = ConfirmingPublisher(cast(AbstractConnection, None), channel, asyncio.Future(), [], "guest")
+    publisher = ConfirmingPublisher(cast(AbstractConnection, None), channel, asyncio.Future(), [], "guest")
     with pytest.raises(ValueError, match="a mistake"):
-        await outlet.send([to_message(event(InventoryConfirmed))])
+        await publisher.send([to_message(event(InventoryConfirmed))])

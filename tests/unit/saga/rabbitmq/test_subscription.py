@@ -66,9 +66,11 @@ def settlements(draw: st.DrawFn) -> list[tuple[str, list[int]]]:
 async def settle(groups: Sequence[tuple[str, list[int]]]) -> dict[int, str]:
     """Settle all groups at once; return what became of each delivery at the broker."""
     wire = Wire([tag for _, tags in groups for tag in tags])
-    inbox = RabbitSubscription(cast(aiormq.Channel, wire), asyncio.Future(), "orders")
-    inbox._unsettled = {tag: delivery(tag) for tag in sorted(tag for _, tags in groups for tag in tags)}
-    act = {"ack": inbox.ack, "back": inbox.give_back}
+    subscription = RabbitSubscription(cast(aiormq.Channel, wire), asyncio.Future(), "orders")
+    subscription._unsettled = {
+        tag: delivery(tag) for tag in sorted(tag for _, tags in groups for tag in tags)
+    }
+    act = {"ack": subscription.ack, "back": subscription.requeue}
     carrying = asyncio.create_task(wire.carry())
     await asyncio.gather(*(act[how]([delivery(tag) for tag in tags]) for how, tags in groups))
     await wire.written()

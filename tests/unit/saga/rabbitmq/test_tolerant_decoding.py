@@ -7,9 +7,9 @@ import sys
 import pytest
 from pamqp import decode, encode
 
-from saga.rabbitmq import tolerant_decoding as lenient
+from saga.rabbitmq import tolerant_decoding as tolerant_decoding
 
-lenient.install()
+tolerant_decoding.install()
 
 
 def read_table(value: bytes) -> object:
@@ -58,7 +58,7 @@ def test_headers_that_make_none_cost_only_themselves(value: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "reader", ["saga.rabbitmq.link", "operations.event_tap", "operations.dead_letters.queue"]
+    "reader", ["saga.rabbitmq.client", "operations.event_tap", "operations.dead_letters.queue"]
 )
 def test_whoever_reads_messages_reads_them_so(reader: str) -> None:
     program = f"import {reader}; from pamqp import decode; print(decode.METHODS['shortstr'](b'\\x01\\xff'))"
@@ -70,5 +70,5 @@ def test_whoever_reads_messages_reads_them_so(reader: str) -> None:
 
 def test_a_time_past_all_years_is_the_latest() -> None:
     consumed, moment = decode.METHODS["timestamp"]((2**63 - 1).to_bytes(8, "big"))
-    assert (consumed, moment) == (8, lenient.LATEST)
+    assert (consumed, moment) == (8, tolerant_decoding.LATEST)
     assert isinstance(moment, datetime.datetime)

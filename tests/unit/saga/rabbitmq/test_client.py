@@ -7,14 +7,14 @@ import pytest
 
 from events.catalogue import INVENTORY
 from saga.messaging.consumer import BatchConsumer
-from saga.rabbitmq.link import LONGEST_PAUSE, STEADY_AFTER, Rabbit
+from saga.rabbitmq.client import LONGEST_PAUSE, STEADY_AFTER, BrokerClient
 from verification.simulation.clock import VirtualLoop
 from verification.simulation.services import TOPOLOGIES
 
 TRIES = 40
 
 
-class Restless(Rabbit):
+class ReconnectingClient(BrokerClient):
     """One whose connections hold for so long each."""
 
     def __init__(self, holds: float, loop: VirtualLoop) -> None:
@@ -23,7 +23,7 @@ class Restless(Rabbit):
         self._loop = loop
         self.began: list[float] = []
 
-    async def _serve(self, intakes: Sequence[BatchConsumer]) -> None:
+    async def _serve(self, consumers: Sequence[BatchConsumer]) -> None:
         self.began.append(self._loop.time())
         if len(self.began) == TRIES:
             await self.stop()
@@ -33,7 +33,7 @@ class Restless(Rabbit):
 def pauses(holds: float) -> list[float]:
     """Return how long such a service waits between one connection and the next."""
     loop = VirtualLoop()
-    rabbit = Restless(holds, loop)
+    rabbit = ReconnectingClient(holds, loop)
     try:
         loop.run_until_complete(rabbit.run([]))
     finally:

@@ -38,7 +38,7 @@ CLOSE_TIMEOUT = 5.0
 """Seconds that closing a connection may take; one that leads nowhere any more would take minutes."""
 
 
-class Rabbit:
+class BrokerClient:
     """Keeps a service connected until it is told to stop.
 
     Publishing and reading have a connection each: a broker that is short of memory stops reading from
@@ -59,8 +59,8 @@ class Rabbit:
         self._prefetch = prefetch
         self._publish_timeout = publish_timeout
         self._drain_timeout = drain_timeout
-        self._outlet: ConfirmingPublisher | None = None
-        self._inboxes: list[RabbitSubscription] = []
+        self._publisher: ConfirmingPublisher | None = None
+        self._subscriptions: list[RabbitSubscription] = []
         self._stopping = asyncio.Event()
         self._awaited: list[str] = ["a connection"]
 
@@ -73,10 +73,10 @@ class Rabbit:
     def reading(self) -> bool:
         """Every queue of the service is being read, and what follows can be published."""
         return (
-            self._outlet is not None
-            and self._outlet.open
-            and bool(self._inboxes)
-            and all(inbox.consuming for inbox in self._inboxes)
+            self._publisher is not None
+            and self._publisher.open
+            and bool(self._subscriptions)
+            and all(subscription.consuming for subscription in self._subscriptions)
         )
 
     @property
@@ -85,35 +85,35 @@ class Rabbit:
         return self._awaited
 
     async def send(self, messages: Sequence[Message]) -> None:
-        """Publish over the current connection; see `saga.messaging.bus.Publisher`."""
-        if self._outlet is None:
+        """Publish over the current connection; see `saga.messaging.publisher.Publisher`."""
+        if self._publisher is None:
             raise Unavailable("not connected to the broker")
-        await self._outlet.send(messages)
+        await self._publisher.send(messages)
 
     async def blocked(self) -> bool:
         """Tell whether the broker has asked publishers to wait."""
-        return self._outlet is not None and await self._outlet.blocked()
+        return self._publisher is not None and await self._publisher.blocked()
 
     async def check(self) -> None:
-        """See `saga.messaging.bus.Publisher`."""
-        if self._outlet is None:
+        """See `saga.messaging.publisher.Publisher`."""
+        if self._publisher is None:
             raise Unavailable("not connected to the broker")
-        await self._outlet.check()
+        await self._publisher.check()
 
     async def backlog(self) -> int:
-        """See `saga.timers.nudge.Line`."""
-        if self._outlet is None:
+        """See `saga.messaging.publisher.BacklogAwarePublisher`."""
+        if self._publisher is None:
             raise Unavailable("not connected to the broker")
-        return await self._outlet.backlog()
+        return await self._publisher.backlog()
 
-    async def run(self, intakes: Sequence[BatchConsumer]) -> None:
+    async def run(self, consumers: Sequence[BatchConsumer]) -> None:
         """Read with these intakes until `stop`; connect again whenever the connection is lost."""
         pause = FIRST_PAUSE
         clock = asyncio.get_running_loop().time
         while not self._stopping.is_set():
             started = clock()
             try:
-                await self._serve(intakes)
+                await self._serve(consumers)
             except CONNECTION_ERRORS as error:
                 self._tell(error)
             else:
@@ -128,26 +128,27 @@ class Rabbit:
     async def stop(self) -> None:
         """Take nothing more; `run` returns when what was taken is done."""
         self._stopping.set()
-        await asyncio.gather(*(inbox.close() for inbox in self._inboxes))
+        await asyncio.gather(*(subscription.close() for subscription in self._subscriptions))
 
-    async def _serve(self, intakes: Sequence[BatchConsumer]) -> None:
+    async def _serve(self, consumers: Sequence[BatchConsumer]) -> None:
         async with AsyncExitStack() as stack:
             stack.callback(self._disconnected)
             writing = await self._connect(stack, "publish")
             reading = await self._connect(stack, "consume")
             await run_shielded(declare_own(reading, self.topology), SETUP_TIMEOUT)
-            outlet = await run_shielded(self._open_outlet(writing), SETUP_TIMEOUT)
+            publisher = await run_shielded(self._open_publisher(writing), SETUP_TIMEOUT)
             if not await self._wait_for_neighbours(reading):
                 return
             # Not before the neighbours are bound: what no queue takes yet must not count as published.
-            self._outlet = outlet
-            self._inboxes = [
-                await run_shielded(self._open_inbox(reading, intake), SETUP_TIMEOUT) for intake in intakes
+            self._publisher = publisher
+            self._subscriptions = [
+                await run_shielded(self._open_subscription(reading, consumer), SETUP_TIMEOUT)
+                for consumer in consumers
             ]
             if self._stopping.is_set():
                 return
             log.info("reading", service=self.topology.service)
-            await self._read(intakes, outlet)
+            await self._read(consumers, publisher)
 
     async def _connect(self, stack: AsyncExitStack, purpose: str) -> AbstractConnection:
         heartbeat = None if "heartbeat=" in urlsplit(self._url).query else HEARTBEAT
@@ -156,7 +157,7 @@ class Rabbit:
         stack.push_async_callback(_close, connection)
         return connection
 
-    async def _open_outlet(self, connection: AbstractConnection) -> ConfirmingPublisher:
+    async def _open_publisher(self, connection: AbstractConnection) -> ConfirmingPublisher:
         channel, lost = await open_channel(connection, confirms=True)
         return ConfirmingPublisher(
             connection,
@@ -167,10 +168,12 @@ class Rabbit:
             self._publish_timeout,
         )
 
-    async def _open_inbox(self, connection: AbstractConnection, intake: BatchConsumer) -> RabbitSubscription:
+    async def _open_subscription(
+        self, connection: AbstractConnection, consumer: BatchConsumer
+    ) -> RabbitSubscription:
         channel, lost = await open_channel(connection, confirms=False)
-        await channel.basic_qos(prefetch_count=1 if intake.alone else self._prefetch)
-        return RabbitSubscription(channel, lost, intake.queue)
+        await channel.basic_qos(prefetch_count=1 if consumer.quarantined else self._prefetch)
+        return RabbitSubscription(channel, lost, consumer.queue)
 
     async def _wait_for_neighbours(self, connection: AbstractConnection) -> bool:
         # Services start in any order: the exchanges to bind to and the queues that must take what this one
@@ -193,15 +196,15 @@ class Rabbit:
 
     async def _read(
         self,
-        intakes: Sequence[BatchConsumer],
-        outlet: ConfirmingPublisher,
+        consumers: Sequence[BatchConsumer],
+        publisher: ConfirmingPublisher,
     ) -> None:
         readers = [
-            asyncio.create_task(intake.run(inbox, outlet))
-            for intake, inbox in zip(intakes, self._inboxes, strict=True)
+            asyncio.create_task(consumer.run(subscription, publisher))
+            for consumer, subscription in zip(consumers, self._subscriptions, strict=True)
         ]
-        lost = [asyncio.ensure_future(outlet.lost())]
-        lost += [asyncio.ensure_future(inbox.lost()) for inbox in self._inboxes]
+        lost = [asyncio.ensure_future(publisher.lost())]
+        lost += [asyncio.ensure_future(subscription.lost()) for subscription in self._subscriptions]
         stopping = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait([*readers, *lost, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -214,8 +217,8 @@ class Rabbit:
             for task in [*readers, *lost, stopping]:
                 task.cancel()
             await asyncio.gather(*readers, *lost, stopping, return_exceptions=True)
-            for intake in intakes:
-                await intake.abandon()
+            for consumer in consumers:
+                await consumer.abandon()
 
     def _tell(self, error: BaseException) -> None:
         if told := explain_rejection(error):
@@ -226,8 +229,8 @@ class Rabbit:
         self._awaited = [f"a connection ({error})"]
 
     def _disconnected(self) -> None:
-        self._outlet = None
-        self._inboxes = []
+        self._publisher = None
+        self._subscriptions = []
 
 
 async def _close(connection: AbstractConnection) -> None:

@@ -5,7 +5,8 @@ from abc import ABC, abstractmethod
 import aio_pika
 from aio_pika.abc import AbstractConnection
 
-from saga.messaging.bus import Publisher, Subscription
+from saga.messaging.publisher import Publisher
+from saga.messaging.subscription import Subscription
 from saga.messaging.users import user_of
 from saga.rabbitmq.connection import open_channel
 from saga.rabbitmq.declare import bind_events, declare_bound, declare_own
@@ -25,10 +26,10 @@ def peaceful(name: str = "test") -> Process:
     return Process(name, adversary, lambda process: None)
 
 
-class Line(ABC):
+class ConnectionDriver(ABC):
     """One connection to the broker."""
 
-    outlet: Publisher
+    publisher: Publisher
 
     @abstractmethod
     async def read(self, queue: str, prefetch: int = PREFETCH) -> Subscription:
@@ -43,23 +44,23 @@ class Line(ABC):
         """Lose the connection."""
 
 
-class Bus(ABC):
+class BrokerDriver(ABC):
     """A broker with everything that the three services declare."""
 
     @abstractmethod
-    async def connect(self) -> Line:
+    async def connect(self) -> ConnectionDriver:
         """Return a new connection."""
 
 
-class MemoryLine(Line):
+class MemoryConnection(ConnectionDriver):
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self.outlet = connection
+        self.publisher = connection
 
     async def read(self, queue: str, prefetch: int = PREFETCH) -> Subscription:
-        inbox = self._connection.read(queue, prefetch)
-        await inbox.resume()
-        return inbox
+        subscription = self._connection.read(queue, prefetch)
+        await subscription.resume()
+        return subscription
 
     async def stop_reading(self) -> None:
         await self._connection.stop_reading()
@@ -68,39 +69,39 @@ class MemoryLine(Line):
         self._connection.cut("test")
 
 
-class MemoryBus(Bus):
+class MemoryBrokerDriver(BrokerDriver):
     def __init__(self) -> None:
         self._process = peaceful()
         self._broker = MemoryBroker(self._process.adversary)
         self._broker.declare(list(TOPOLOGIES.values()))
 
-    async def connect(self) -> Line:
-        return MemoryLine(self._broker.connect(self._process))
+    async def connect(self) -> ConnectionDriver:
+        return MemoryConnection(self._broker.connect(self._process))
 
 
-class RabbitLine(Line):
-    def __init__(self, connection: AbstractConnection, outlet: ConfirmingPublisher) -> None:
+class RabbitConnection(ConnectionDriver):
+    def __init__(self, connection: AbstractConnection, publisher: ConfirmingPublisher) -> None:
         self._connection = connection
-        self._inboxes: list[RabbitSubscription] = []
-        self.outlet = outlet
+        self._subscriptions: list[RabbitSubscription] = []
+        self.publisher = publisher
 
     async def read(self, queue: str, prefetch: int = PREFETCH) -> Subscription:
         channel, lost = await open_channel(self._connection, confirms=False)
         await channel.basic_qos(prefetch_count=prefetch)
-        inbox = RabbitSubscription(channel, lost, queue)
-        self._inboxes.append(inbox)
-        await inbox.resume()
-        return inbox
+        subscription = RabbitSubscription(channel, lost, queue)
+        self._subscriptions.append(subscription)
+        await subscription.resume()
+        return subscription
 
     async def stop_reading(self) -> None:
-        for inbox in self._inboxes:
-            await inbox.close()
+        for subscription in self._subscriptions:
+            await subscription.close()
 
     async def cut(self) -> None:
         await self._connection.close()
 
 
-class RabbitBus(Bus):
+class RabbitBrokerDriver(BrokerDriver):
     def __init__(self, url: str) -> None:
         self._url = url
         self._lines: list[AbstractConnection] = []
@@ -114,12 +115,12 @@ class RabbitBus(Bus):
                 assert not await bind_events(connection, topology)
                 await declare_bound(connection, topology)
 
-    async def connect(self) -> Line:
+    async def connect(self) -> ConnectionDriver:
         connection = await aio_pika.connect(self._url)
         self._lines.append(connection)
         channel, lost = await open_channel(connection, confirms=True)
-        outlet = ConfirmingPublisher(connection, channel, lost, [], user_of(self._url), timeout=5)
-        return RabbitLine(connection, outlet)
+        publisher = ConfirmingPublisher(connection, channel, lost, [], user_of(self._url), timeout=5)
+        return RabbitConnection(connection, publisher)
 
     async def close(self) -> None:
         """Close every connection."""
