@@ -1,8 +1,11 @@
-"""What the README says about the management UI, done in a real browser.
+"""What docs/management-ui.md says, done in a real browser; and that its pictures show what there is to see.
 
-With SCREENSHOTS=docs/images, and `-k containers`, the pictures of the README are taken anew.
+With SCREENSHOTS=docs/images and `-k containers` the pictures are taken again,
+and `shown.json` records what they show.
+Without, the test fails when the pages show another user, other tabs or other properties.
 """
 
+import json
 import os
 import re
 from collections.abc import AsyncIterator
@@ -34,6 +37,8 @@ FOLLOWING = [
     "OrderCreated",
 ]
 """The events of a saga that is confirmed, but for the request, whose routing key does not name the order."""
+
+RECORD = Path(__file__).parents[2] / "docs/images/shown.json"
 
 
 class ManagementUi:
@@ -92,6 +97,13 @@ class ManagementUi:
         shown = self._page.locator("#msg-wrapper")
         await expect(shown).to_contain_text("Routing Key")
         return await shown.inner_text()
+
+    async def shown(self, queue: str) -> dict[str, object]:
+        """Return what the pictures show of the user, the tabs and the properties of a message."""
+        tabs = await self._page.locator("#menu a").evaluate_all("links => links.map(a => a.hash)")
+        properties = re.findall(r"^(\w+):\t", await self.messages(queue, 1), re.MULTILINE)
+        user = await self._page.locator("#logout").inner_text()
+        return {"user": user.split()[1], "tabs": tabs, "properties": sorted(set(properties))}
 
     async def picture(self, part: str, name: str) -> None:
         """Take a picture of a part of the page for the documentation, if pictures are wanted."""
@@ -156,3 +168,7 @@ async def test_a_saga_is_started_and_tapped_from_the_management_ui(system: Syste
     await until(all_of_it_is_shown, "the tap shows the whole saga", limit=60)
     await ui.picture("#msg-wrapper", "tap-one-saga.png")
     assert shown == FOLLOWING
+    seen = await ui.shown(f"tap-{order_id}")
+    if directory := os.environ.get("SCREENSHOTS"):
+        (Path(directory) / RECORD.name).write_text(json.dumps(seen, indent=2) + "\n")
+    assert seen == json.loads(RECORD.read_text()), "take the pictures again, with SCREENSHOTS=docs/images"
