@@ -20,6 +20,7 @@ from events.catalogue import (
 )
 from payment_service.payment import Payment
 from payment_service.providers.base import Approved, ChargeAnswer, Pending, RefundAnswer, Refunded
+from saga.backoff import backoff
 from saga.errors import OutOfOrder, Refused
 from saga.reactions.step import Reaction, Rule
 
@@ -178,7 +179,7 @@ def refund_answered(
             "pending_refund": None,
             "refund_attempt": attempt + 1,
             "refund_failure_published": needs_operator,
-            "next_attempt_at": now + _pause(attempt - 1, retries.first_pause, LONGEST_REFUND_PAUSE),
+            "next_attempt_at": now + backoff(retries.first_pause, attempt - 1, LONGEST_REFUND_PAUSE),
             "unanswered_attempts": 0,
         }
     )
@@ -268,7 +269,7 @@ def _refunding(payment: Payment, now: datetime) -> Payment:
 
 def _retried_later(payment: Payment, now: datetime) -> Payment:
     """Return the payment with its next call scheduled, at the latest when the charge is to be cancelled."""
-    next_attempt_at = now + _pause(payment.unanswered_attempts, FIRST_RETRY_AFTER, LONGEST_RETRY_PAUSE)
+    next_attempt_at = now + backoff(FIRST_RETRY_AFTER, payment.unanswered_attempts, LONGEST_RETRY_PAUSE)
     if payment.cancel_at and now < payment.cancel_at:
         next_attempt_at = min(next_attempt_at, payment.cancel_at)
     return payment.model_copy(
@@ -277,12 +278,6 @@ def _retried_later(payment: Payment, now: datetime) -> Payment:
             "unanswered_attempts": min(payment.unanswered_attempts + 1, 10),
         }
     )
-
-
-def _pause(times: int, first: timedelta, longest: timedelta) -> timedelta:
-    """Return how long to wait after so many attempts."""
-    doublings: int = 2 ** min(times, 20)
-    return min(first * doublings, max(first, longest))
 
 
 def _answer(payment: Payment, under: str | None, event: Event) -> Reaction[Payment]:

@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 
 from payment_service.providers.base import ProviderDown
+from saga.backoff import backoff, jittered
 
 OPEN_AFTER = 3
 """Calls in a row without a decision after which the circuit opens."""
@@ -42,8 +43,8 @@ class CircuitBreaker:
         """Count a call without a decision; with `at_once`, open the circuit whatever went before."""
         self._failures += 1
         if at_once or self._failures >= OPEN_AFTER:
-            seconds = min(FIRST_OPEN * 2 ** min(self._failures - 1, 10), LONGEST_OPEN)
-            self.open(seconds * self._dice.uniform(0.5, 1), reason)
+            seconds = backoff(FIRST_OPEN, self._failures - 1, LONGEST_OPEN)
+            self.open(jittered(seconds, dice=self._dice), reason)
 
     def open(self, seconds: float, reason: str) -> None:
         """Let no call through for so many seconds."""

@@ -5,7 +5,6 @@ anywhere before it means redelivery, and a redelivered event only publishes agai
 """
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -14,6 +13,7 @@ import structlog
 
 from events.catalogue import Event
 from events.codec import InvalidEvent
+from saga.backoff import backoff, jittered
 from saga.errors import Unavailable
 from saga.messaging import metrics
 from saga.messaging.message import (
@@ -146,8 +146,8 @@ class BatchConsumer:
 
     async def _wait(self, pause: float, subscription: Subscription, publisher: Publisher) -> float:
         while not subscription.closed:
-            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 (jitter)
-            pause = min(pause * 2, LONGEST_PAUSE)
+            await asyncio.sleep(jittered(pause))
+            pause = backoff(pause, 1, LONGEST_PAUSE)
             try:
                 await publisher.check()
                 await self._available()

@@ -1,7 +1,6 @@
 """One service's link to RabbitMQ: connects, declares, reads, publishes, and does it again when cut off."""
 
 import asyncio
-import random
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from urllib.parse import urlsplit
@@ -9,6 +8,7 @@ from urllib.parse import urlsplit
 import structlog
 from aio_pika.abc import AbstractConnection
 
+from saga.backoff import backoff, jittered
 from saga.errors import Unavailable
 from saga.messaging.consumer import BatchConsumer
 from saga.messaging.message import Message
@@ -121,9 +121,9 @@ class BrokerClient:
             if clock() - started > STEADY_AFTER:
                 pause = FIRST_PAUSE
             with suppress(TimeoutError):
-                async with asyncio.timeout(pause * random.uniform(0.5, 1)):  # noqa: S311 (jitter)
+                async with asyncio.timeout(jittered(pause)):
                     await self._stopping.wait()
-            pause = min(pause * 2, LONGEST_PAUSE)
+            pause = backoff(pause, 1, LONGEST_PAUSE)
 
     async def stop(self) -> None:
         """Take nothing more; `run` returns when what was taken is done."""

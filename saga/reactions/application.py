@@ -1,7 +1,6 @@
 """Runs the tables of a service: its reactions to events, and its transitions that no event causes."""
 
 import asyncio
-import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -9,6 +8,7 @@ import structlog
 
 from events.catalogue import Event
 from events.identity import transition_id
+from saga.backoff import jittered
 from saga.errors import Unavailable
 from saga.messaging.results import Deferred, Handled, Result, Retry
 from saga.messaging.topology import Topology
@@ -139,7 +139,7 @@ class Application(Generic[A, C]):
         clock = asyncio.get_running_loop().time
         end = clock() + LONGEST_TRANSACTION
         while True:
-            await asyncio.sleep(random.uniform(0.1, 1))  # noqa: S311 (jitter)
+            await asyncio.sleep(jittered(1.0, least=0.1))
             outcome = await self.soon(step)
             if outcome.name != "conflict" or clock() > end:
                 return verdict(outcome)

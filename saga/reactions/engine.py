@@ -1,7 +1,6 @@
 """The batch logic: load once, react in memory, save once, and once more for whoever lost a race."""
 
 import asyncio
-import random
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -11,6 +10,7 @@ import structlog
 from events.catalogue import Event
 from events.codec import from_json, to_json
 from events.identity import with_identity
+from saga.backoff import backoff, jittered
 from saga.errors import Conflict, OutOfOrder, Refused
 from saga.messaging.results import Handled, Retry
 from saga.reactions.metrics import CONFLICTS
@@ -26,7 +26,8 @@ MAX_CONFLICT_ROUNDS = 8
 """Rounds that a batch may lose against other writers; then the losers are left to the caller to try again."""
 YIELD_EVERY = 10
 """Reactions after which all else in the process gets its turn: a large order may take half a second."""
-LONGEST_PAUSE = 0.2
+FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.2
+"""Seconds between two rounds that met a write conflict, at most."""
 
 
 class Engine(Generic[S, C]):
@@ -66,8 +67,7 @@ class Engine(Generic[S, C]):
                 outcomes.update({index: _conflict() for index in todo if index in losers})
                 todo = [index for index in todo if index not in losers]
             chunk = max(1, chunk // 2)
-            pause = min(LONGEST_PAUSE, 0.005 * 2**races)
-            await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 (jitter)
+            await asyncio.sleep(jittered(backoff(FIRST_PAUSE, races, LONGEST_PAUSE), least=0))
         return [outcomes[index] for index in range(len(steps))]
 
     async def _round(

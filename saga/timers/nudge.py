@@ -12,6 +12,7 @@ import structlog
 
 from events.catalogue import Event
 from events.codec import InvalidEvent, from_json
+from saga.backoff import backoff
 from saga.messaging.message import to_message
 from saga.messaging.publisher import BacklogAwarePublisher
 from saga.reactions.metrics import NUDGED
@@ -109,5 +110,4 @@ def unanswered(entry: LoadedAggregate[Any]) -> list[Event]:
 
 def pause(after: timedelta, nudges: int) -> timedelta:
     """Return how long to wait for the next nudge, after so many that nothing came of."""
-    doublings: int = 2 ** min(nudges, 20)
-    return min(after * doublings, max(after, LONGEST_PAUSE))
+    return backoff(after, nudges, LONGEST_PAUSE)

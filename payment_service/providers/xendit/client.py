@@ -42,6 +42,7 @@ from payment_service.providers.xendit.messages import (
     refund_answer,
     refund_body,
 )
+from saga.backoff import jittered
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -178,7 +179,7 @@ class XenditProvider:
                     raise self._rate_limited(response)
                 last = NoAnswer(answer.reason)
             if attempt < TRIES:
-                await asyncio.sleep(FIRST_PAUSE * 2 ** (attempt - 1) * self._dice.uniform(0.5, 1))
+                await asyncio.sleep(jittered(FIRST_PAUSE * 2 ** (attempt - 1), dice=self._dice))
         raise self._failed(last)
 
     def _failed(self, error: NoAnswer) -> NoAnswer:

@@ -97,6 +97,7 @@ class Clock:
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have nobody wait who has lost a race."""
+    monkeypatch.setattr("saga.reactions.engine.FIRST_PAUSE", 0.0)
     monkeypatch.setattr("saga.reactions.engine.LONGEST_PAUSE", 0.0)
 
 
