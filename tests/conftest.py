@@ -62,7 +62,7 @@ def broker_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerAddr
         node.wait_ready()
         yield node
     finally:
-        node.stop()
+        node.kill()
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +74,7 @@ def database_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database
         node.wait_ready()
         yield node
     finally:
-        node.stop()
+        node.kill()
 
 
 @pytest.fixture

@@ -1,18 +1,16 @@
 """Systems to test from outside, as processes and as containers: one set of scenarios, two ways to run it."""
 
 from collections.abc import AsyncIterator, Iterator
-from uuid import uuid4
 
 import pytest
 
 from events.catalogue import SERVICES
-from local_stack.process import free_port
 from local_stack.stack import Stack
 from operations.access.passwords import RABBITMQ, url_variable
 from saga.messaging.users import OPERATOR
 from tests.support.broker import Broker, BrokerAddress, virtual_host
 from tests.support.containers import ContainerStack
-from tests.support.system import System, running
+from tests.support.system import System, fresh_settings, running
 from tests.support.users import at, load_users
 
 CONTAINERS = pytest.param("containers", marks=[pytest.mark.containers, pytest.mark.timeout(600)])
@@ -63,12 +61,3 @@ async def system_of_containers(containers: ContainerStack) -> AsyncIterator[Syst
     """The same, running. A test may take any container away, and gives it back."""
     async with running(containers, "%2F", containers.databases, containers.token) as system:
         yield system
-
-
-def fresh_settings() -> dict[str, str]:
-    """Ports and databases that nobody else uses."""
-    settings = {}
-    for service in ("order", "inventory", "payment"):
-        settings[f"{service.upper()}_PORT"] = str(free_port())
-        settings[f"{service.upper()}_DATABASE"] = f"{service}_{uuid4().hex[:12]}"
-    return settings

@@ -13,11 +13,10 @@ import pytest
 
 from events.codec import MAX_BYTES
 from local_stack.stack import SERVICES, Stack
-from tests.e2e.conftest import fresh_settings
 from tests.support.bad_input import Forge, Sent
 from tests.support.broker import Broker, BrokerAddress, Client, until
 from tests.support.services import TOPOLOGIES
-from tests.support.system import System, ended_all, running
+from tests.support.system import System, ended_all, fresh_settings, running
 
 SEED = int(os.environ.get("FUZZ_SEED", "20261124"))
 LIMIT = 120.0

@@ -10,9 +10,8 @@ import pytest
 from benchmarks.contention import CUSTOMERS, WAREHOUSE, conflicts, sell_out
 from local_stack.stack import Stack
 from operations.client import Services
-from tests.e2e.conftest import fresh_settings
 from tests.support.broker import BrokerAddress, virtual_host
-from tests.support.system import running
+from tests.support.system import fresh_settings, running
 
 UNITS = 100
 

@@ -9,10 +9,9 @@ from pymongo import MongoClient
 
 from local_stack.rabbitmq_node import BrokerNode
 from local_stack.stack import Stack
-from tests.e2e.conftest import fresh_settings
 from tests.support.broker import until, virtual_host
 from tests.support.dead_letters import Commands
-from tests.support.system import running
+from tests.support.system import fresh_settings, running
 
 
 async def test_after_its_cause_is_mended_a_replay_ends_the_saga(

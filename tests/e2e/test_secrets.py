@@ -23,10 +23,9 @@ from payment_service.settings import PaymentSettings
 from saga.messaging.topology import exchange_of
 from saga.messaging.users import OPERATOR
 from saga.settings import ServiceSettings
-from tests.e2e.conftest import fresh_settings
 from tests.support.broker import Broker, BrokerAddress, Client, until, virtual_host
 from tests.support.services import alone
-from tests.support.system import System, ended_all, order, running
+from tests.support.system import System, ended_all, fresh_settings, order, running
 from tests.support.users import at, load_users
 
 SECRET = "s3cret"

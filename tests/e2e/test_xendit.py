@@ -5,9 +5,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from local_stack.stack import Stack
-from tests.e2e.conftest import fresh_settings
 from tests.support.broker import BrokerAddress, until, virtual_host
-from tests.support.system import System, running
+from tests.support.system import System, fresh_settings, running
 from tests.support.xendit import KEY, TOKEN, Json, StandIn, send, stand_in
 
 

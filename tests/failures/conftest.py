@@ -9,11 +9,10 @@ from local_stack.mongodb_node import DatabaseNode
 from local_stack.proxy import proxy_to
 from local_stack.rabbitmq_node import BrokerNode
 from local_stack.stack import Stack
-from tests.e2e.conftest import fresh_settings
 from tests.failures.outage import Outage, port_of
 from tests.failures.scenario import FailureScenario
 from tests.support.broker import virtual_host
-from tests.support.system import running
+from tests.support.system import fresh_settings, running
 from tests.support.tap import DurableTap
 
 IMPATIENT = {

@@ -113,7 +113,7 @@ def database_server(directory: Path) -> Iterator[DatabaseNode]:
         node.wait_ready()
         yield node
     finally:
-        node.stop()
+        node.kill()
 
 
 def check_problem(answer: httpx.Response, status: int, field: str | None = None) -> None:

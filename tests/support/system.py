@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import httpx
 
+from local_stack.process import free_port
 from local_stack.stack import Stack
 from operations.client import TERMINAL, Services
 from operations.endpoints import Endpoints, broker_login
@@ -203,6 +204,15 @@ def order(product: str, quantity: int, fields: Mapping[str, Any]) -> dict[str, A
         "totalAmount": "12.50",
         **fields,
     }
+
+
+def fresh_settings() -> dict[str, str]:
+    """Return free ports, and names of new databases, as settings of the three services."""
+    settings = {}
+    for service in ("ORDER", "INVENTORY", "PAYMENT"):
+        settings[f"{service}_PORT"] = str(free_port())
+        settings[f"{service}_DATABASE"] = f"{service.lower()}_{uuid4().hex[:12]}"
+    return settings
 
 
 @asynccontextmanager
