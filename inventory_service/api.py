@@ -1,12 +1,10 @@
 """The HTTP API of the inventory service."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from fastapi import FastAPI, Header, Query, Response
-from fastapi import Path as PathParameter
-from pydantic import ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
 from events.catalogue import DEFAULT_CURRENCY, INVENTORY
 from events.identity import transition_id
@@ -18,19 +16,14 @@ from inventory_service.reservation import Reservation, ReservationStatus
 from inventory_service.stock import Level, Warehouse
 from saga.errors import OutOfOrder, Refused
 from saga.http.app import FieldProblem, Problem, create_app, needs
+from saga.http.requests import IdempotencyKeyHeader, PathId, RequestBody
 
-PathId = Annotated[str, PathParameter(pattern=ID_PATTERN)]
 MAX_UNITS = 10**12
 
 
-class Body(Model):
-    """Base of the request bodies: unknown fields are refused."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
-
-
-class MakeReservation(Body):
-    """Stock to hold. With `totalAmount`, the hold starts a saga, and the order service asks for payment."""
+class MakeReservation(RequestBody):
+    """Stock to hold. With `totalAmount`, the hold starts a saga, and the order service requests the
+    payment."""
 
     order_id: Id | None = None
     user_id: Id
@@ -42,8 +35,8 @@ class MakeReservation(Body):
     payment_method: PaymentMethod | None = None
 
 
-class SetLevel(Body):
-    """The units that are available from now on, beside those reserved and allocated."""
+class SetLevel(RequestBody):
+    """The units that are available from now on, in addition to those reserved and allocated."""
 
     available: Annotated[Count, Field(le=MAX_UNITS)]
 
@@ -69,7 +62,7 @@ class Levels(Model):
     stock: list[Level]
 
 
-class Warehouses(Body):
+class Warehouses(RequestBody):
     """Warehouses."""
 
     warehouses: Annotated[list[Warehouse], Field(max_length=1000)]
@@ -77,37 +70,34 @@ class Warehouses(Body):
 
 def view(reservation: Reservation) -> ReservationView:
     """Return what callers see of a reservation."""
-    fields: dict[str, Any] = {
-        name: getattr(reservation, name) for name in ReservationView.model_fields if name != "reservation_id"
-    }
-    return ReservationView(reservation_id=reservation.order_id, **fields)
+    return ReservationView.model_validate(reservation, from_attributes=True)
 
 
-def inventory_api(worker: InventoryApplication) -> FastAPI:
-    """Return the application."""
+def inventory_api(application: InventoryApplication) -> FastAPI:
+    """Return the HTTP API of this application."""
     app = create_app("Inventory service", "Keeps the stock of several warehouses, and holds it for orders.")
 
     @app.post("/reservations", openapi_extra=needs("stock"), status_code=201, summary="Hold stock")
     async def reserve(
         body: MakeReservation,
         response: Response,
-        idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+        idempotency_key: IdempotencyKeyHeader = None,
     ) -> ReservationView:
         hold = _hold(body, idempotency_key)
         try:
-            reservation = await worker.transit("hold_directly", hold.order_id, hold.order_id, hold)
+            reservation = await application.transit("hold_directly", hold.order_id, hold.order_id, hold)
         except InsufficientStock as error:
-            raise _short(error) from None
+            raise _shortages(error) from None
         if reservation.status == "rejected":
-            raise Problem(409, f"a reservation for the order {hold.order_id} was refused before")
-        if not _same(reservation, hold):
+            raise Problem(409, f"an earlier reservation for the order {hold.order_id} was rejected")
+        if not _matches(reservation, hold):
             raise Problem(409, f"there is another reservation for the order {hold.order_id}")
         response.headers["Location"] = f"/reservations/{reservation.order_id}"
         return view(reservation)
 
-    @app.get("/reservations/{reservation_id}", openapi_extra=needs("stock"), summary="One reservation")
+    @app.get("/reservations/{reservation_id}", openapi_extra=needs("stock"), summary="Get one reservation")
     async def show(reservation_id: PathId) -> ReservationView:
-        reservation = await worker.store.get(reservation_id)
+        reservation = await application.store.get(reservation_id)
         if reservation is None:
             raise _unknown(reservation_id)
         return view(reservation)
@@ -118,28 +108,28 @@ def inventory_api(worker: InventoryApplication) -> FastAPI:
         summary="Allocate a hold that belongs to no saga",
     )
     async def confirm(reservation_id: PathId) -> ReservationView:
-        return await _change(worker, "confirm_directly", reservation_id)
+        return await _change(application, "confirm_directly", reservation_id)
 
     @app.post(
         "/reservations/{reservation_id}/release",
         openapi_extra=needs("stock"),
-        summary="Give back a hold that belongs to no saga",
+        summary="Release a hold that belongs to no saga",
     )
     async def release(reservation_id: PathId) -> ReservationView:
-        return await _change(worker, "release_directly", reservation_id)
+        return await _change(application, "release_directly", reservation_id)
 
-    @app.get("/stock", openapi_extra=needs("stock"), summary="Stock levels")
+    @app.get("/stock", openapi_extra=needs("stock"), summary="List stock levels")
     async def stock(
         product_id: Annotated[str | None, Query(alias="productId", pattern=ID_PATTERN)] = None,
         warehouse_id: Annotated[str | None, Query(alias="warehouseId", pattern=ID_PATTERN)] = None,
     ) -> Levels:
         products = None if product_id is None else [product_id]
-        return Levels(stock=await worker.store.levels(products, warehouse_id))
+        return Levels(stock=await application.store.levels(products, warehouse_id))
 
     @app.put(
         "/stock/{warehouse_id}/{product_id}",
         openapi_extra=needs("stock"),
-        summary="Set what is available of a product at a warehouse",
+        summary="Set the available units of a product at a warehouse",
     )
     async def set_stock(
         warehouse_id: PathId,
@@ -148,30 +138,30 @@ def inventory_api(worker: InventoryApplication) -> FastAPI:
         response: Response,
         if_match: Annotated[str | None, Header(pattern=r'^"?\d{1,18}"?$')] = None,
     ) -> Level:
-        if warehouse_id not in {warehouse.warehouse_id for warehouse in await worker.store.warehouses()}:
+        if warehouse_id not in {warehouse.warehouse_id for warehouse in await application.store.warehouses()}:
             raise Problem(404, f"there is no warehouse {warehouse_id}")
         version = int(if_match.strip('"')) if if_match else None
-        level = await worker.store.set_level(warehouse_id, product_id, body.available, version)
+        level = await application.store.set_level(warehouse_id, product_id, body.available, version)
         if level is None:
-            raise Problem(412, "the level has another version by now; read it again")
+            raise Problem(412, "the level has changed; read it again")
         response.headers["ETag"] = f'"{level.version}"'
         return level
 
-    @app.get("/warehouses", openapi_extra=needs("stock"), summary="Every warehouse")
+    @app.get("/warehouses", openapi_extra=needs("stock"), summary="List the warehouses")
     async def warehouses() -> Warehouses:
-        return Warehouses(warehouses=await worker.store.warehouses())
+        return Warehouses(warehouses=await application.store.warehouses())
 
-    @app.put("/warehouses", openapi_extra=needs("stock"), summary="Add warehouses, or change them")
+    @app.put("/warehouses", openapi_extra=needs("stock"), summary="Add or change warehouses")
     async def set_warehouses(body: Warehouses) -> Warehouses:
-        await worker.store.set_warehouses(body.warehouses)
-        return Warehouses(warehouses=await worker.store.warehouses())
+        await application.store.set_warehouses(body.warehouses)
+        return Warehouses(warehouses=await application.store.warehouses())
 
     return app
 
 
-async def _change(worker: InventoryApplication, transition: str, reservation_id: str) -> ReservationView:
+async def _change(application: InventoryApplication, transition: str, reservation_id: str) -> ReservationView:
     try:
-        return view(await worker.transit(transition, reservation_id, reservation_id))
+        return view(await application.transit(transition, reservation_id, reservation_id))
     except OutOfOrder:
         raise _unknown(reservation_id) from None
     except Refused as error:
@@ -179,7 +169,7 @@ async def _change(worker: InventoryApplication, transition: str, reservation_id:
 
 
 def _hold(body: MakeReservation, idempotency_key: str | None) -> Hold:
-    """Return what is asked for; without an order id, the key says which order it is about."""
+    """Return the hold that is requested; without an order id, the key determines it."""
     order_id = body.order_id or _id_for(idempotency_key)
     return Hold(
         order_id=order_id,
@@ -195,14 +185,14 @@ def _hold(body: MakeReservation, idempotency_key: str | None) -> Hold:
 
 
 def _id_for(idempotency_key: str | None) -> str:
-    """Return an id that is drawn, or derived from the key; no order placed with the same key has that one."""
+    """Return a random id, or one derived from the key, which differs from that of an order with this key."""
     return uuid5(NAMESPACE_URL, f"reservation-key:{idempotency_key}").hex if idempotency_key else uuid4().hex
 
 
-def _same(reservation: Reservation, hold: Hold) -> bool:
-    """Tell whether a reservation is what is asked for; a saga that took it over has put in its own price."""
-    asked = (hold.items, hold.user_id, hold.near)
-    if (reservation.items, reservation.user_id, reservation.near) != asked:
+def _matches(reservation: Reservation, hold: Hold) -> bool:
+    """Return whether a reservation matches a hold; a saga that took it over has set its own price."""
+    requested = (hold.items, hold.user_id, hold.near)
+    if (reservation.items, reservation.user_id, reservation.near) != requested:
         return False
     taken_over = reservation.saga and hold.total_amount is None
     return taken_over or (reservation.total_amount, reservation.currency, reservation.payment_method) == (
@@ -212,7 +202,7 @@ def _same(reservation: Reservation, hold: Hold) -> bool:
     )
 
 
-def _short(error: InsufficientStock) -> Problem:
+def _shortages(error: InsufficientStock) -> Problem:
     shortages = [
         FieldProblem(
             field=shortage.product_id,

@@ -1,4 +1,4 @@
-"""The reservation aggregate: what the inventory service knows of one order's stock."""
+"""The reservation aggregate: what the inventory service knows about the stock of one order."""
 
 from datetime import datetime
 from typing import Literal

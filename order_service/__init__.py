@@ -1,1 +1,1 @@
-"""The order service: places orders, asks the others for stock and payment, and decides how an order ends."""
+"""The order service: places orders, requests stock and payment, and decides how an order ends."""

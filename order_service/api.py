@@ -4,30 +4,24 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Header, Query, Response
-from fastapi import Path as PathParameter
-from pydantic import ConfigDict
-from pydantic.alias_generators import to_camel
+from fastapi import Depends, FastAPI, Query, Response
 
 from events.catalogue import DEFAULT_CURRENCY, Event, InventoryReservationRequested
-from events.types import ID_PATTERN, Currency, HoldSeconds, Id, Money, PaymentMethod, Price, Timestamp
+from events.types import Currency, HoldSeconds, Id, Money, PaymentMethod, Price, Timestamp
 from events.values import Items, Location, Model
 from order_service.application import OrderApplication, order_id_for
 from order_service.order import Order, OrderStatus
 from saga.errors import Refused
 from saga.http.app import Problem, create_app, needs
 from saga.http.rate_limit import RateLimit
+from saga.http.requests import IdempotencyKeyHeader, PathId, RequestBody
 from saga.timers.nudge import Nudge
 
 MAX_WAIT = 60.0
 
-OrderId = Annotated[str, PathParameter(pattern=ID_PATTERN)]
 
-
-class PlaceOrder(Model):
+class PlaceOrder(RequestBody):
     """An order to place."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
 
     user_id: Id
     items: Items
@@ -39,7 +33,7 @@ class PlaceOrder(Model):
 
 
 class OrderView(Model):
-    """An order, as customers see it."""
+    """An order as its customer sees it."""
 
     order_id: Id
     correlation_id: Id
@@ -91,15 +85,12 @@ class OrderBooks(Model):
 
 def view(order: Order) -> OrderView:
     """Return what customers see of an order."""
-    return OrderView(
-        awaiting=order.awaiting,
-        **{name: getattr(order, name) for name in OrderView.model_fields if name != "awaiting"},
-    )
+    return OrderView.model_validate(order, from_attributes=True)
 
 
-def order_api(worker: OrderApplication, nudge: Nudge, rate_limit: RateLimit) -> FastAPI:
-    """Return the application; orders are placed at this pace."""
-    app = create_app("Order service", "Places orders and tells how they end.")
+def order_api(application: OrderApplication, nudge: Nudge, rate_limit: RateLimit) -> FastAPI:
+    """Return the HTTP API of this application; `rate_limit` is for placing orders."""
+    app = create_app("Order service", "Places orders and reports how they end.")
 
     @app.post(
         "/orders",
@@ -111,42 +102,39 @@ def order_api(worker: OrderApplication, nudge: Nudge, rate_limit: RateLimit) -> 
     async def place(
         body: PlaceOrder,
         response: Response,
-        idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+        idempotency_key: IdempotencyKeyHeader = None,
     ) -> OrderView:
-        request = InventoryReservationRequested(
-            order_id=order_id_for(idempotency_key),
-            **{name: getattr(body, name) for name in PlaceOrder.model_fields},
-        )
-        order = await worker.place(request)
-        if not _same(order, body):
+        request = InventoryReservationRequested(order_id=order_id_for(idempotency_key), **dict(body))
+        order = await application.place(request)
+        if not _matches(order, body):
             raise Problem(409, "this Idempotency-Key was used for another order")
         response.headers["Location"] = f"/orders/{order.order_id}"
         return view(order)
 
-    @app.get("/orders", openapi_extra=needs("orders"), summary="The newest orders")
+    @app.get("/orders", openapi_extra=needs("orders"), summary="List the newest orders")
     async def find(
         status: OrderStatus | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100
     ) -> OrderList:
-        return OrderList(orders=[view(order) for order in await worker.store.find(status, limit)])
+        return OrderList(orders=[view(order) for order in await application.store.find(status, limit)])
 
     @app.get(
         "/orders/{order_id}",
         openapi_extra=needs("orders"),
-        summary="One order; with wait, as soon as it has ended",
+        summary="Get one order; with wait, as soon as it has ended",
     )
-    async def show(order_id: OrderId, wait: Annotated[float, Query(ge=0, le=MAX_WAIT)] = 0) -> OrderView:
-        return view(_found(order_id, await worker.ended(order_id, wait)))
+    async def show(order_id: PathId, wait: Annotated[float, Query(ge=0, le=MAX_WAIT)] = 0) -> OrderView:
+        return view(_found(order_id, await application.ended(order_id, wait)))
 
     @app.post(
         "/orders/{order_id}/cancel",
         openapi_extra=needs("orders"),
         status_code=202,
-        summary="Cancel an order that is not paid for",
+        summary="Cancel an order that is not paid",
     )
-    async def cancel(order_id: OrderId) -> OrderView:
-        order = _found(order_id, await worker.store.get(order_id))
+    async def cancel(order_id: PathId) -> OrderView:
+        order = _found(order_id, await application.store.get(order_id))
         try:
-            return view(await worker.cancel(order))
+            return view(await application.cancel(order))
         except Refused as error:
             raise Problem(409, str(error)) from None
 
@@ -154,10 +142,10 @@ def order_api(worker: OrderApplication, nudge: Nudge, rate_limit: RateLimit) -> 
         "/orders/{order_id}/nudge",
         openapi_extra=needs("operate"),
         status_code=202,
-        summary="Ask again for what an order waits for",
+        summary="Publish the unanswered requests of an order again",
     )
-    async def nudge_one(order_id: OrderId) -> NudgeResult:
-        entry = (await worker.store.fetch([order_id]))[order_id]
+    async def nudge_one(order_id: PathId) -> NudgeResult:
+        entry = (await application.store.fetch([order_id]))[order_id]
         _found(order_id, entry.state)
         return _nudged(await nudge.nudge([entry]))
 
@@ -165,7 +153,7 @@ def order_api(worker: OrderApplication, nudge: Nudge, rate_limit: RateLimit) -> 
         "/nudge",
         openapi_extra=needs("operate"),
         status_code=202,
-        summary="Ask again for everything that any order waits for",
+        summary="Publish the unanswered requests of all orders again",
     )
     async def nudge_all() -> NudgeResult:
         return _nudged(await nudge.everybody())
@@ -173,10 +161,10 @@ def order_api(worker: OrderApplication, nudge: Nudge, rate_limit: RateLimit) -> 
     @app.get(
         "/books",
         openapi_extra=needs("operate"),
-        summary="Sum and number of the confirmed orders, by currency",
+        summary="Get the sum and number of the confirmed orders, by currency",
     )
     async def books() -> OrderBooks:
-        rows: list[tuple[str, Decimal, int]] = await worker.store.books()
+        rows: list[tuple[str, Decimal, int]] = await application.store.books()
         return OrderBooks(
             books=[
                 ConfirmedTotal(currency=currency, confirmed=total, orders=count)
@@ -199,8 +187,8 @@ def _nudged(events: Sequence[Event]) -> NudgeResult:
     )
 
 
-def _same(order: Order, body: PlaceOrder) -> bool:
-    return order.wants(body.items, body.total_amount, body.currency, body.user_id) and (
+def _matches(order: Order, body: PlaceOrder) -> bool:
+    return order.matches(body.items, body.total_amount, body.currency, body.user_id) and (
         order.user_location,
         order.expires_in,
         order.payment_method,

@@ -1,4 +1,4 @@
-"""Runs the reactions of the order service: for events, for customers, and for the clock."""
+"""Runs the reactions of the order service: for events, customers and deadlines."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,11 +18,11 @@ from saga.timers.relay import Relay
 
 DUE_LIMIT = 500
 POLL_INTERVAL = 2.0
-"""Seconds after which a waiting request looks at the database, in case another replica ended the order."""
+"""Seconds between two looks of a waiting request at the database, since another replica may end the order."""
 
 
 class OrderApplication(Application[Order, datetime]):
-    """The order service without its doors."""
+    """The order service without HTTP API and broker."""
 
     def __init__(self, store: OrderStore, relay: Relay, clock: Callable[[], datetime]) -> None:
         super().__init__(ORDER, REACTIONS, TRANSITIONS, Engine(ORDER, store, clock), relay, self._tell)
@@ -30,23 +30,23 @@ class OrderApplication(Application[Order, datetime]):
         self._ended: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
 
     async def place(self, request: InventoryReservationRequested) -> Order:
-        """Place an order; one with this id that exists already is returned as it is."""
+        """Place an order; return the one with this id if it exists."""
         return await self.transit("placed", request.order_id, request.order_id, request)
 
     async def cancel(self, order: Order) -> Order:
         """Cancel an order.
 
         Raises:
-            Refused: it is too late for that.
+            Refused: it is too late.
         """
         return await self.transit("cancelled", order.order_id, order.correlation_id)
 
     async def give_up_overdue(self) -> None:
-        """Give up on the orders that are past their deadline."""
+        """Give up on the orders whose deadline has passed."""
         await self.transit_all("deadline", await self.store.due(DUE_LIMIT))
 
     async def ended(self, order_id: str, within: float) -> Order | None:
-        """Return the order as soon as it has ended, or as it is after so many seconds."""
+        """Return the order as soon as it has ended, but at the latest after so many seconds."""
         clock = asyncio.get_running_loop().time
         end = clock() + within
         ended = self._ended.setdefault(order_id, asyncio.Event())
@@ -66,8 +66,8 @@ class OrderApplication(Application[Order, datetime]):
 
 
 def order_id_for(idempotency_key: str | None) -> str:
-    """Return the id of a new order: drawn, or derived from the customer's key, so that the same key always
-    means the same order."""
+    """Return the id of a new order: random, or derived from the customer's key, so that one key always means
+    one order."""
     if idempotency_key is None:
         return uuid4().hex
     return uuid5(NAMESPACE_URL, f"idempotency-key:{idempotency_key}").hex

@@ -8,7 +8,7 @@ from saga.mongodb.errors import translate_driver_errors
 
 
 class OrderStore(PlainStore[Order]):
-    """One document an order."""
+    """One document for each order."""
 
     async def prepare(self) -> None:
         """Create the indexes."""
@@ -18,7 +18,7 @@ class OrderStore(PlainStore[Order]):
             await self.collection.create_index([("state.createdAt", -1)])
 
     async def find(self, status: OrderStatus | None, limit: int) -> list[Order]:
-        """Return the newest orders, in one status or in all."""
+        """Return the newest orders, of one status or of all."""
         return await self.select({"state.status": status} if status else {}, limit, "state.createdAt")
 
     async def books(self) -> list[tuple[str, Decimal, int]]:

@@ -1,9 +1,9 @@
-"""The order aggregate: what the order service knows of one order."""
+"""The order aggregate: what the order service knows about one order."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, Self
 
 from events.catalogue import (
     Event,
@@ -25,17 +25,17 @@ OrderStatus = Literal[
 TERMINAL: tuple[OrderStatus, ...] = ("confirmed", "failed", "cancelled")
 
 CompensationState = Literal["none", "awaited", "settled"]
-"""Whether a compensation was asked for, and answered."""
+"""Whether a compensation was requested, and answered."""
 PaymentState = Literal["none", "awaited", "completed", "failed"]
-"""Whether a payment was asked for, and answered."""
+"""Whether the payment was requested, and answered."""
 
 DEFAULT_HOLD = timedelta(minutes=10)
 GRACE = timedelta(minutes=5)
-"""How long after the end of its hold an order may stay undecided."""
+"""How long an order may stay undecided after its hold has ended."""
 
 
 class Order(Aggregate):
-    """One order. While it is compensating, `release`, `refund` and `payment` say what is still awaited."""
+    """One order. While it is compensating, `release`, `refund` and `payment` say which answers it awaits."""
 
     status: OrderStatus = "pending"
     user_id: Id
@@ -48,7 +48,7 @@ class Order(Aggregate):
     payment_id: Id | None = None
     reason: Reason | None = None
     refund_failure: Reason | None = None
-    """Why the provider refuses the refund that the order rests for."""
+    """Why the provider refuses the refund that the order waits for."""
     ends_as: OrderFailure = "failed"
     release: CompensationState = "none"
     refund: CompensationState = "none"
@@ -56,11 +56,45 @@ class Order(Aggregate):
     created_at: Timestamp
     deadline: Timestamp
     request: InventoryReservationRequested | None = None
-    """The request this order was adopted from: somebody else's event, which we never publish by ourselves."""
+    """The request this order was adopted from: an event that another client published, and that this service
+    publishes only to repeat it."""
+
+    @classmethod
+    def from_request(cls, request: InventoryReservationRequested, now: datetime) -> Self:
+        """Return a new order for what a reservation request asks for."""
+        hold = timedelta(seconds=request.expires_in) if request.expires_in else DEFAULT_HOLD
+        return cls(
+            order_id=request.order_id,
+            correlation_id=request.correlation_id or request.order_id,
+            user_id=request.user_id,
+            items=request.items,
+            total_amount=request.total_amount,
+            currency=request.currency,
+            payment_method=request.payment_method,
+            user_location=request.user_location,
+            expires_in=request.expires_in,
+            created_at=now,
+            deadline=now + hold + GRACE,
+        )
+
+    @classmethod
+    def from_reservation(cls, answer: InventoryReserved, now: datetime) -> Self:
+        """Return a new order from inventory's answer, for when it arrives before the request."""
+        return cls(
+            order_id=answer.order_id,
+            correlation_id=answer.correlation_id or answer.order_id,
+            user_id=answer.user_id,
+            items=answer.items,
+            total_amount=answer.total_amount,
+            currency=answer.currency,
+            payment_method=answer.payment_method,
+            created_at=now,
+            deadline=answer.expires_at + GRACE,
+        )
 
     @property
     def terminal(self) -> bool:
-        """The order has ended."""
+        """Whether the order has ended."""
         return self.status in TERMINAL
 
     @property
@@ -84,7 +118,7 @@ class Order(Aggregate):
 
     @property
     def unanswered_requests(self) -> tuple[type[Event], ...]:
-        """The requests it has made, or was adopted from, and has no answer to."""
+        """The requests it has made, or was adopted from, that are not answered."""
         if self.terminal:
             return ()
         if self.status == "pending":
@@ -103,49 +137,16 @@ class Order(Aggregate):
         """The request it was adopted from."""
         return (self.request,) if self.request else ()
 
-    def wants(self, items: Sequence[Item], total_amount: Decimal, currency: str, user_id: str) -> bool:
-        """Return whether this is the same order: same customer, lines and price."""
-        return (sorted_lines(items), total_amount, currency, user_id) == (
-            sorted_lines(self.items),
+    def matches(self, items: Sequence[Item], total_amount: Decimal, currency: str, user_id: str) -> bool:
+        """Return whether an order for these lines, price and customer is this one."""
+        return (_sorted_lines(items), total_amount, currency, user_id) == (
+            _sorted_lines(self.items),
             self.total_amount,
             self.currency,
             self.user_id,
         )
 
 
-def sorted_lines(items: Sequence[Item]) -> list[tuple[str, str, int]]:
-    """Return the lines in an order that does not depend on how they were written down."""
+def _sorted_lines(items: Sequence[Item]) -> list[tuple[str, str, int]]:
+    """Return the lines in an order that does not depend on that of the request."""
     return sorted((item.product_id, item.warehouse_id or "", item.quantity) for item in items)
-
-
-def ordered(request: InventoryReservationRequested, now: datetime) -> Order:
-    """Return the order that a reservation request speaks of."""
-    hold = timedelta(seconds=request.expires_in) if request.expires_in else DEFAULT_HOLD
-    return Order(
-        order_id=request.order_id,
-        correlation_id=request.correlation_id or request.order_id,
-        user_id=request.user_id,
-        items=request.items,
-        total_amount=request.total_amount,
-        currency=request.currency,
-        payment_method=request.payment_method,
-        user_location=request.user_location,
-        expires_in=request.expires_in,
-        created_at=now,
-        deadline=now + hold + GRACE,
-    )
-
-
-def adopted(answer: InventoryReserved, now: datetime) -> Order:
-    """Return the order that inventory's answer speaks of, when the answer comes before the request."""
-    return Order(
-        order_id=answer.order_id,
-        correlation_id=answer.correlation_id or answer.order_id,
-        user_id=answer.user_id,
-        items=answer.items,
-        total_amount=answer.total_amount,
-        currency=answer.currency,
-        payment_method=answer.payment_method,
-        created_at=now,
-        deadline=answer.expires_at + GRACE,
-    )

@@ -1,8 +1,9 @@
-"""The whole business of the order service: what it does on which event.
+"""The business of the order service: what it does on which event.
 
-Each reaction is a pure function of the order (None: not heard of), the event and the time. It returns the
-order as it is from now on and the events to publish. Events come in any order and any number of times; a
-reaction that has nothing to say returns the order unchanged.
+Each reaction is a pure function of the order (None: unknown), the event and the time. It returns the new
+state
+of the order and the events to publish. Events arrive in any order and any number of times; a reaction that
+does not concern the order's status returns the order unchanged.
 """
 
 from datetime import datetime
@@ -29,22 +30,22 @@ from events.catalogue import (
     PaymentRefundRequested,
     PaymentRequested,
 )
-from order_service.order import GRACE, Order, adopted, ordered
+from order_service.order import GRACE, Order
 from saga.errors import OutOfOrder, Refused
 from saga.reactions.step import Reaction, Rule
 
 
 def adopt(order: Order | None, request: InventoryReservationRequested, now: datetime) -> Reaction[Order]:
-    """Make the order of a saga that somebody else started our own; for one we know, nothing is new."""
-    return Reaction(order or ordered(request, now).model_copy(update={"request": request}))
+    """Adopt the order of a saga that another client started; an order that is known stays as it is."""
+    return Reaction(order or Order.from_request(request, now).model_copy(update={"request": request}))
 
 
 def ask_for_payment(order: Order | None, event: InventoryReserved, now: datetime) -> Reaction[Order]:
-    """Stock is held: ask for the payment, unless what is held is not what was ordered."""
-    order = order or adopted(event, now)
+    """Request the payment for the held stock, unless the stock is not what was ordered."""
+    order = order or Order.from_reservation(event, now)
     if order.status != "pending":
         return Reaction(order)
-    if not order.wants(event.items, event.total_amount, event.currency, event.user_id):
+    if not order.matches(event.items, event.total_amount, event.currency, event.user_id):
         return _compensate(order, "conflicting_request", release=True)
     request = PaymentRequested(
         order_id=order.order_id,
@@ -66,7 +67,7 @@ def ask_for_payment(order: Order | None, event: InventoryReserved, now: datetime
 def fail_for_lack_of_stock(
     order: Order | None, event: InventoryReservationFailed, now: datetime
 ) -> Reaction[Order]:
-    """Nothing was held: the order has failed, and there is nothing to undo."""
+    """Fail the order: no stock was held, so there is nothing to compensate."""
     if order is None:
         order = Order(
             order_id=event.order_id,
@@ -84,7 +85,7 @@ def fail_for_lack_of_stock(
 
 
 def ask_for_confirmation(order: Order | None, event: PaymentCompleted, now: datetime) -> Reaction[Order]:
-    """Paid: have the hold made an allocation. Paid too late, or another amount: pay it back."""
+    """Request the allocation of the held stock; refund a payment that came too late, or of another amount."""
     order = _known(order, event)
     if order.payment not in ("none", "awaited"):
         return Reaction(order)
@@ -102,7 +103,7 @@ def ask_for_confirmation(order: Order | None, event: PaymentCompleted, now: date
 
 
 def release_for_lack_of_payment(order: Order | None, event: PaymentFailed, now: datetime) -> Reaction[Order]:
-    """Declined: give the stock back."""
+    """Release the stock of an order whose payment was declined."""
     order = _known(order, event)
     if order.payment != "awaited":
         return Reaction(order)
@@ -113,7 +114,7 @@ def release_for_lack_of_payment(order: Order | None, event: PaymentFailed, now: 
 
 
 def succeed(order: Order | None, event: InventoryConfirmed, now: datetime) -> Reaction[Order]:
-    """Paid and allocated: the order stands."""
+    """Confirm the order, which is paid, with its stock allocated."""
     order = _known(order, event)
     if order.status != "paid" or order.payment_id is None:
         return Reaction(order)
@@ -131,7 +132,7 @@ def succeed(order: Order | None, event: InventoryConfirmed, now: datetime) -> Re
 def refund_for_lack_of_stock(
     order: Order | None, event: InventoryConfirmationFailed, now: datetime
 ) -> Reaction[Order]:
-    """Paid, but the stock is gone: pay the money back."""
+    """Refund an order whose stock is no longer available."""
     order = _known(order, event)
     if order.status != "paid":
         return Reaction(order)
@@ -141,7 +142,8 @@ def refund_for_lack_of_stock(
 def fail_for_an_expired_hold(
     order: Order | None, event: InventoryReservationExpired, now: datetime
 ) -> Reaction[Order]:
-    """The hold ran out. Once confirmation was asked for, inventory's answer to that decides instead."""
+    """Fail an order whose hold has expired, unless it is paid: then inventory's answer to the confirmation
+    request decides."""
     order = _known(order, event)
     if order.status not in ("pending", "reserved"):
         return Reaction(order)
@@ -149,7 +151,7 @@ def fail_for_an_expired_hold(
 
 
 def settle_release(order: Order | None, event: InventoryReleased, now: datetime) -> Reaction[Order]:
-    """The stock was given back."""
+    """Record that the stock was released."""
     order = _known(order, event)
     if order.release != "awaited":
         return Reaction(order)
@@ -157,7 +159,7 @@ def settle_release(order: Order | None, event: InventoryReleased, now: datetime)
 
 
 def settle_refund(order: Order | None, event: PaymentRefunded, now: datetime) -> Reaction[Order]:
-    """The money was paid back, or will never be taken."""
+    """Record that the payment was refunded, or will never be made."""
     order = _known(order, event)
     if order.refund != "awaited":
         return Reaction(order)
@@ -168,7 +170,7 @@ def settle_refund(order: Order | None, event: PaymentRefunded, now: datetime) ->
 
 
 def await_manual_refund(order: Order | None, event: PaymentRefundFailed, now: datetime) -> Reaction[Order]:
-    """The provider refuses the refund: the order rests until it does not, or a person settles it."""
+    """Wait, since the provider refuses the refund, until a retry succeeds or an operator settles it."""
     order = _known(order, event)
     if order.refund != "awaited" or order.status != "compensating":
         return Reaction(order)
@@ -196,18 +198,18 @@ REACTIONS: dict[type[Event], Rule] = {
 
 
 def place(order: Order | None, request: InventoryReservationRequested, now: datetime) -> Reaction[Order]:
-    """Start a saga; an order that exists already is left as it is."""
+    """Start a saga; an order that exists is left as it is."""
     if order is not None:
         return Reaction(order)
-    return Reaction(ordered(request, now), [request])
+    return Reaction(Order.from_request(request, now), [request])
 
 
 def cancel(order: Order | None, now: datetime) -> Reaction[Order]:
-    """Undo what was done so far.
+    """Compensate what was done so far.
 
     Raises:
         OutOfOrder: there is no such order.
-        Refused: it is paid for, or has ended, or is failing already.
+        Refused: it is paid, has ended, or is failing.
     """
     if order is None:
         raise OutOfOrder("no such order")
@@ -215,11 +217,11 @@ def cancel(order: Order | None, now: datetime) -> Reaction[Order]:
         return _give_up(order, "cancelled", "cancelled")
     if order.ends_as == "cancelled":
         return Reaction(order)
-    raise Refused(f"the order is {order.status}: it can only be cancelled before it is paid for")
+    raise Refused(f"the order is {order.status}: it can be cancelled only before it is paid")
 
 
 def miss_deadline(order: Order | None, now: datetime) -> Reaction[Order]:
-    """Give up on an order that nobody has decided in time."""
+    """Give up on an order that is undecided at its deadline."""
     if order is None or order.status not in ("pending", "reserved") or now < order.deadline:
         return Reaction(order)
     return _give_up(order, "deadline_exceeded", "failed")
@@ -235,12 +237,12 @@ TRANSITIONS: dict[str, Rule] = {
 
 def _known(order: Order | None, event: Event) -> Order:
     if order is None:
-        raise OutOfOrder(f"{event.type} of an order that nobody has introduced")
+        raise OutOfOrder(f"{event.type} of an unknown order")
     return order
 
 
 def _give_up(order: Order, reason: str, ends_as: OrderFailure) -> Reaction[Order]:
-    # A payment that was asked for may come at any time: asking for its refund settles it either way.
+    # A requested payment may complete at any time: requesting its refund settles it either way.
     update = {"ends_as": ends_as}
     return _compensate(
         order.model_copy(update=update), reason, release=True, refund=order.status == "reserved"
@@ -248,7 +250,7 @@ def _give_up(order: Order, reason: str, ends_as: OrderFailure) -> Reaction[Order
 
 
 def _compensate(order: Order, reason: str, *, release: bool = False, refund: bool = False) -> Reaction[Order]:
-    """Ask for these compensations (once each) and end the order when nothing is awaited any more."""
+    """Request these compensations, once each, and end the order when no answer is awaited."""
     emits: list[Event] = []
     update: dict[str, Any] = {"status": "compensating", "reason": reason}
     if release and order.release == "none":
