@@ -13,9 +13,9 @@ import structlog
 
 from events.catalogue import Event
 from events.codec import InvalidEvent
+from saga import metrics
 from saga.backoff import backoff, jittered
 from saga.errors import Unavailable
-from saga.messaging import metrics
 from saga.messaging.message import (
     Delivery,
     Message,
@@ -138,7 +138,7 @@ class BatchConsumer:
 
     async def _sit_out(self, pause: float, subscription: Subscription, publisher: Publisher) -> float:
         """Wait until work may go on, at least for the pause; return the pause to make the next time."""
-        metrics.PAUSES.labels(self.topology.service).inc()
+        metrics.pauses(self.topology.service).inc()
         pause = await self._wait(pause, subscription, publisher)
         log.info("reading_resumed", queue=self.queue)
         await subscription.resume()
@@ -177,7 +177,7 @@ class BatchConsumer:
         service, now = self.topology.service, self._clock()
         if any(delivery.redeliveries >= REPUBLISH_AFTER for delivery in batch):
             batch = await self._renew(batch, subscription, publisher)
-        metrics.BATCH(service).observe(len(batch))
+        metrics.batch_messages(service).observe(len(batch))
         aside: list[Message] = []
         good: list[tuple[Delivery, Event]] = []
         for delivery in batch:
@@ -227,7 +227,7 @@ class BatchConsumer:
         if self.quarantined and deaths >= POISON_AFTER:
             return self._bury(delivery, "its reader died each time it was read alone", now)
         if not self.quarantined and deaths >= QUARANTINE_AFTER:
-            metrics.QUARANTINED.labels(self.topology.service).inc()
+            metrics.quarantined(self.topology.service).inc()
             return for_quarantine(delivery, self.topology, now)
         return None
 
@@ -236,7 +236,7 @@ class BatchConsumer:
         return max(0, delivery.redeliveries - self._excused.get(_key(delivery), 0))
 
     def _bury(self, delivery: Delivery, reason: str, now: datetime) -> Message:
-        metrics.DEAD_LETTERS.labels(self.topology.service).inc()
+        metrics.dead_letters(self.topology.service).inc()
         log.error("dead_lettered", queue=self.queue, reason=reason, message_id=delivery.message_id)
         return dead(delivery, self.topology, reason, now)
 
@@ -273,15 +273,15 @@ class BatchConsumer:
                 publish.update({str(emitted.event_id): emitted for emitted in verdict.publish})
         await publisher.send([*(to_message(event) for event in publish.values()), *copies])
         for event in publish.values():
-            metrics.PUBLISHED(service, event.type).inc()
+            metrics.published(service, event.type).inc()
         for _, event, verdict in settled:
             outcome = "put_off" if isinstance(verdict, Retry) else verdict.outcome
-            metrics.EVENTS(service, event.type, outcome).inc()
+            metrics.events(service, event.type, outcome).inc()
 
     def _put_off(self, delivery: Delivery, event: Event, reason: str, now: datetime) -> Message:
         if delivery.attempts >= len(self.topology.delays):
             return self._bury(delivery, f"out of attempts: {reason}", now)
-        metrics.RETRIES.labels(self.topology.service, event.type).inc()
+        metrics.retries(self.topology.service, event.type).inc()
         return delayed(delivery, self.topology, event, reason, now)
 
     async def _follow(
@@ -330,7 +330,7 @@ class BatchConsumer:
     def _observe_age(self, events: Iterable[Event], now: datetime) -> None:
         ages = [(now - event.occurred_at).total_seconds() for event in events if event.occurred_at]
         if ages:
-            metrics.QUEUE_AGE(self.topology.service).set(max(0.0, *ages))
+            metrics.queue_age(self.topology.service).set(max(0.0, *ages))
 
 
 def _key(delivery: Delivery) -> str:

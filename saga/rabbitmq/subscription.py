@@ -11,7 +11,7 @@ from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 
 from events.codec import MAX_BYTES
-from saga.messaging import metrics
+from saga import metrics
 from saga.messaging.message import Delivery
 from saga.rabbitmq.errors import CONNECTION_ERRORS
 from saga.rabbitmq.rpc import run_shielded
@@ -141,7 +141,7 @@ class RabbitSubscription:
 
     async def _refuse(self, delivery: Delivery) -> None:
         service = self._queue.partition(".")[0]
-        metrics.DEAD_LETTERS.labels(service).inc()
+        metrics.dead_letters(service).inc()
         log.error("dead_lettered", queue=self._queue, reason=f"longer than {MAX_BYTES} bytes")
         async with self._settling:
             self._unsettled.pop(delivery.tag, None)

@@ -10,10 +10,10 @@ import structlog
 from events.catalogue import Event
 from events.codec import from_json, to_json
 from events.identity import with_identity
+from saga import metrics
 from saga.backoff import backoff, jittered
 from saga.errors import Conflict, OutOfOrder, Refused
 from saga.messaging.results import Handled, Retry
-from saga.reactions.metrics import CONFLICTS
 from saga.reactions.step import JournalEntry, LoadedAggregate, Outcome, Reaction, Step
 from saga.reactions.store import Store, UnitOfWork
 
@@ -60,7 +60,7 @@ class Engine(Generic[S, C]):
             if not lost:
                 chunk = min(len(steps), chunk * 2)
                 continue
-            CONFLICTS.labels(self._service).inc(len(lost))
+            metrics.write_conflicts(self._service).inc(len(lost))
             races += 1
             losers.update(lost)
             if races >= MAX_CONFLICT_ROUNDS:

@@ -12,10 +12,10 @@ import structlog
 
 from events.catalogue import Event
 from events.codec import InvalidEvent, from_json
+from saga import metrics
 from saga.backoff import backoff
 from saga.messaging.message import to_message
 from saga.messaging.publisher import BacklogAwarePublisher
-from saga.reactions.metrics import NUDGED
 from saga.reactions.step import LoadedAggregate
 from saga.reactions.store import Waiting
 
@@ -76,7 +76,7 @@ class Nudge:
         events = [event for entry in entries for event in _readable(entry)]
         await self._publisher.send([to_message(event) for event in events])
         for event in events:
-            NUDGED.labels(self._service, event.type).inc()
+            metrics.nudged(self._service, event.type).inc()
             log.info("nudged", type=event.type, order_id=event.order_id, correlation_id=event.correlation_id)
         await self._store.nudged(entries)
         return events

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 import structlog
 
 from events.catalogue import Event
+from saga import metrics
 from saga.errors import Unavailable
 from saga.messaging.message import to_message
 from saga.messaging.publisher import Publisher
-from saga.reactions.metrics import RELAYED
 from saga.reactions.store import Outbox
 
 log = structlog.get_logger()
@@ -86,7 +86,7 @@ class Relay:
         if not events:
             return
         await self._publisher.send([to_message(event) for event in events])
-        RELAYED(self._service, way).inc(len(events))
+        metrics.relayed(self._service, way).inc(len(events))
         done: dict[str, list[str]] = defaultdict(list)
         for event in events:
             done[event.order_id].append(str(event.event_id))

@@ -22,10 +22,10 @@ from events.catalogue import (
 from events.codec import MAX_BYTES, decode, encode
 from events.identity import derived_id
 from local_stack.proxy import proxy_to
+from saga import metrics
 from saga.clock import utc_now
 from saga.errors import Unavailable
 from saga.messaging import consumer as consumer
-from saga.messaging import metrics
 from saga.messaging.consumer import BatchConsumer
 from saga.messaging.message import ATTEMPTS, EVENT_ID, ORIGIN_KEY, REASON, Delivery, read, to_message
 from saga.messaging.results import Deferred, Handled, Handler, Result, Retry
@@ -774,7 +774,7 @@ async def test_questions_to_the_broker_leave_nothing_behind(client: Client, aske
 
 def quarantine() -> float:
     """Return how many messages were set aside in this process so far."""
-    return float(metrics.QUARANTINED.labels(INVENTORY)._value.get())
+    return float(metrics.quarantined(INVENTORY)._value.get())
 
 
 async def test_what_was_given_back_in_many_outages_is_no_suspect(
