@@ -85,11 +85,11 @@ class House:
             for store in (self.orders, self.stock, self.payments)
         ]
         provider = SimulatedProvider(Behaviour(), time.monotonic)
-        self._customer = OrderApplication(self.orders, self._relays[0], utc_now)
+        self._customer = OrderApplication(self.orders, self._relays[0].hand_over, utc_now)
         self._workers: list[Any] = [
             self._customer,
-            InventoryApplication(self.stock, self._relays[1], utc_now),
-            PaymentApplication(self.payments, self._relays[2], provider, utc_now, 4.0, Retries()),
+            InventoryApplication(self.stock, self._relays[1].hand_over, utc_now),
+            PaymentApplication(self.payments, self._relays[2].hand_over, provider, utc_now, 4.0, Retries()),
         ]
 
     async def prepare(self) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from operations.access.broker_definitions import definitions, users
 from operations.access.passwords import RABBITMQ, PasswordsMissing, named, variable
-from operations.registry import SETTINGS, topologies
+from operations.registry import SPECS
 from saga.messaging.users import ADMINISTRATOR, OPERATOR
 from saga.settings import read
 
@@ -37,7 +37,7 @@ def definitions_command(
     vhost: Annotated[str, typer.Option(help="The virtual host of the system.")] = "/",
 ) -> None:
     """Print RabbitMQ's definitions, made from the reaction tables, as JSON."""
-    declared = topologies(lambda service: read(SETTINGS[service]).retry_delays)
+    declared = [spec.topology(read(spec.settings).retry_delays) for spec in SPECS.values()]
     wanted = users(declared)
     if os.environ.get(variable(ADMINISTRATOR, RABBITMQ)):
         wanted.append(ADMINISTRATOR)

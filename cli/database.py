@@ -8,7 +8,7 @@ from operations.access.database_users import AUDITOR, make_users
 from operations.access.passwords import MONGODB, PasswordsMissing, named, variable
 from operations.endpoints import find, without_password
 from operations.errors import CommandFailed
-from operations.registry import SETTINGS
+from operations.registry import SPECS
 from saga.settings import read
 
 app = typer.Typer(help="Who may log in at the database.", no_args_is_help=True)
@@ -30,7 +30,7 @@ def database() -> None:
 def users() -> None:
     """Make the users of the services and of the audit, or give them these passwords and rights."""
     url = find().mongodb
-    databases = {service: read(kind).database for service, kind in SETTINGS.items()}
+    databases = {name: read(spec.settings).database for name, spec in SPECS.items()}
     try:
         passwords = named([*databases, AUDITOR], MONGODB, os.environ)
         make_users(url, databases, passwords)

@@ -21,6 +21,12 @@ INVENTORY = "inventory_service"
 PAYMENT = "payment_service"
 SERVICES = (ORDER, INVENTORY, PAYMENT)
 
+
+def short_name(service: str) -> str:
+    """Return `order` for `order_service`."""
+    return service.removesuffix("_service")
+
+
 DEFAULT_CURRENCY = "USD"
 
 ReservationFailure = Literal["insufficient_stock", "unknown_product", "unknown_warehouse", "released"]

@@ -11,6 +11,7 @@ from events.identity import transition_id
 from events.types import ID_PATTERN, Count, Currency, HoldSeconds, Id, Money, PaymentMethod, Price, Timestamp
 from events.values import HeldLine, Item, Items, Location, Model
 from inventory_service.application import InventoryApplication
+from inventory_service.ports import StockStore
 from inventory_service.reactions import Hold, InsufficientStock
 from inventory_service.reservation import Reservation, ReservationStatus
 from inventory_service.stock import Level, Warehouse
@@ -73,7 +74,7 @@ def view(reservation: Reservation) -> ReservationView:
     return ReservationView.model_validate(reservation, from_attributes=True)
 
 
-def inventory_api(application: InventoryApplication) -> FastAPI:
+def inventory_api(application: InventoryApplication, stock_store: StockStore) -> FastAPI:
     """Return the HTTP API of this application."""
     app = create_app("Inventory service", "Keeps the stock of several warehouses, and holds it for orders.")
 
@@ -124,7 +125,7 @@ def inventory_api(application: InventoryApplication) -> FastAPI:
         warehouse_id: Annotated[str | None, Query(alias="warehouseId", pattern=ID_PATTERN)] = None,
     ) -> Levels:
         products = None if product_id is None else [product_id]
-        return Levels(stock=await application.store.levels(products, warehouse_id))
+        return Levels(stock=await stock_store.levels(products, warehouse_id))
 
     @app.put(
         "/stock/{warehouse_id}/{product_id}",
@@ -138,10 +139,10 @@ def inventory_api(application: InventoryApplication) -> FastAPI:
         response: Response,
         if_match: Annotated[str | None, Header(pattern=r'^"?\d{1,18}"?$')] = None,
     ) -> Level:
-        if warehouse_id not in {warehouse.warehouse_id for warehouse in await application.store.warehouses()}:
+        if warehouse_id not in {warehouse.warehouse_id for warehouse in await stock_store.warehouses()}:
             raise Problem(404, f"there is no warehouse {warehouse_id}")
         version = int(if_match.strip('"')) if if_match else None
-        level = await application.store.set_level(warehouse_id, product_id, body.available, version)
+        level = await stock_store.set_level(warehouse_id, product_id, body.available, version)
         if level is None:
             raise Problem(412, "the level has changed; read it again")
         response.headers["ETag"] = f'"{level.version}"'
@@ -149,12 +150,12 @@ def inventory_api(application: InventoryApplication) -> FastAPI:
 
     @app.get("/warehouses", openapi_extra=needs("stock"), summary="List the warehouses")
     async def warehouses() -> Warehouses:
-        return Warehouses(warehouses=await application.store.warehouses())
+        return Warehouses(warehouses=await stock_store.warehouses())
 
     @app.put("/warehouses", openapi_extra=needs("stock"), summary="Add or change warehouses")
     async def set_warehouses(body: Warehouses) -> Warehouses:
-        await application.store.set_warehouses(body.warehouses)
-        return Warehouses(warehouses=await application.store.warehouses())
+        await stock_store.set_warehouses(body.warehouses)
+        return Warehouses(warehouses=await stock_store.warehouses())
 
     return app
 

@@ -1,15 +1,13 @@
 """Runs the reactions of the inventory service: for events, for HTTP requests, and for the clock."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from events.catalogue import INVENTORY
-from inventory_service.mongo_store import InventoryStore
 from inventory_service.reactions import REACTIONS, TRANSITIONS, ReservationContext
 from inventory_service.reservation import Reservation
-from saga.reactions.application import Application
-from saga.reactions.engine import Engine
-from saga.timers.relay import Relay
+from saga.reactions.application import Application, HandOver, Sweep
+from saga.reactions.store import AggregateStore
 
 DUE_LIMIT = 200
 
@@ -17,9 +15,18 @@ DUE_LIMIT = 200
 class InventoryApplication(Application[Reservation, ReservationContext]):
     """The inventory service without its doors."""
 
-    def __init__(self, store: InventoryStore, relay: Relay, clock: Callable[[], datetime]) -> None:
-        super().__init__(INVENTORY, REACTIONS, TRANSITIONS, Engine(INVENTORY, store, clock), relay)
-        self.store = store
+    def __init__(
+        self,
+        store: AggregateStore[Reservation, ReservationContext],
+        hand_over: HandOver,
+        clock: Callable[[], datetime],
+    ) -> None:
+        super().__init__(INVENTORY, REACTIONS, TRANSITIONS, store, hand_over, clock)
+
+    @property
+    def sweeps(self) -> Sequence[Sweep]:
+        """Expire holds."""
+        return (self.expire_due,)
 
     async def expire_due(self) -> None:
         """Give back the holds whose time is up."""

@@ -14,7 +14,7 @@ import httpx
 
 from local_stack.process import Child, ProcessFailed, free_port, wait_until
 from operations.access.broker_definitions import definitions
-from operations.registry import topologies
+from operations.registry import TOPOLOGIES
 from saga.messaging.users import OPERATOR
 
 START_LIMIT = 90.0
@@ -26,7 +26,6 @@ STOP_LIMIT = 15.0
 DEFAULT_AMQP_PORT = 5672
 DEFAULT_MANAGEMENT_PORT = 15672
 
-SERVICE_QUEUES = frozenset({"order_service", "inventory_service", "payment_service"})
 """Queues whose consumers show that another stack uses a broker."""
 
 NODE_NAME = "saga@localhost"
@@ -195,7 +194,7 @@ class BrokerNode:
 def write_definitions(file: Path, passwords: Mapping[str, str]) -> None:
     """Write the definitions of the production services, with the users of these passwords."""
     # What the node that reads it runs as may be somebody else, in a container; the directory is ours alone.
-    file.write_text(json.dumps(definitions(topologies(), passwords)))
+    file.write_text(json.dumps(definitions(TOPOLOGIES.values(), passwords)))
 
 
 def wait_for_broker(url: str, management_url: str, server: Child, limit: float = START_LIMIT) -> None:
@@ -251,7 +250,7 @@ def find_broker() -> Broker | None:
         consumers = _get(api, "/api/consumers/%2F")
     if overview is None or overview["node"] == NODE_NAME or consumers is None:
         return None
-    if any(consumer["queue"]["name"] in SERVICE_QUEUES for consumer in consumers):
+    if any(consumer["queue"]["name"] in TOPOLOGIES for consumer in consumers):
         return None
     return Broker(f"amqp://guest:guest@localhost:{DEFAULT_AMQP_PORT}/", management_url)
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from events.catalogue import INVENTORY, ORDER, PAYMENT, SERVICES
 from local_stack.mongodb_node import DatabaseNode
 from local_stack.process import Child, ProcessFailed, free_port, wait_until
 from local_stack.rabbitmq_container import BrokerContainer, docker_answers
@@ -28,17 +29,7 @@ from operations.access.broker_definitions import users
 from operations.access.database_users import AUDITOR
 from operations.access.passwords import MONGODB, RABBITMQ, named_or_made, url_variable
 from operations.endpoints import Endpoints
-from operations.registry import topologies
-
-SERVICES = ("order_service", "inventory_service", "payment_service")
-"""The services by module name; they may start in any order."""
-
-PORTS = {
-    "order_service": ("ORDER_PORT", 8001),
-    "inventory_service": ("INVENTORY_PORT", 8002),
-    "payment_service": ("PAYMENT_PORT", 8003),
-}
-"""For each service the environment variable that fixes its HTTP port, and the default."""
+from operations.registry import SPECS, TOPOLOGIES
 
 SERVICE_START_LIMIT = 60.0
 SERVICE_STOP_LIMIT = 15.0
@@ -157,9 +148,9 @@ class Stack:
 
     def start_replica(self, name: str) -> str:
         """Start one more process of a service, which shares its work, and return its URL once it is ready."""
-        port, _ = PORTS[name]
         url = f"http://127.0.0.1:{free_port()}"
-        child = self._service(name, f"{name}-{len(self._replicas) + 2}", {port: _port(url)})
+        variable = SPECS[name].port_variable
+        child = self._service(name, f"{name}-{len(self._replicas) + 2}", {variable: _port(url)})
         self._replicas.append(child)
         child.start()
         _wait_ready(child, url)
@@ -202,7 +193,7 @@ class Stack:
         if found := find_broker():
             return found
         kind = BrokerContainer if not is_installed() and docker_answers() else BrokerNode
-        passwords = named_or_made(users(topologies()), RABBITMQ, self._env)
+        passwords = named_or_made(users(TOPOLOGIES.values()), RABBITMQ, self._env)
         self.broker = kind(
             self.state_dir / "rabbitmq",
             amqp_port=free_port(DEFAULT_AMQP_PORT),
@@ -219,23 +210,25 @@ class Stack:
             self.state_dir / "mongodb",
             log=self.logs_dir / "mongodb.log",
             passwords=named_or_made([*SERVICES, AUDITOR], MONGODB, self._env),
-            databases={name: self._env.get(f"{_prefix(name)}_DATABASE") or name for name in SERVICES},
+            databases={
+                name: self._env.get(f"{spec.env_prefix}DATABASE") or name for name, spec in SPECS.items()
+            },
         )
         return self.database.url_of(AUDITOR)
 
     def _plan(self, broker: Broker, mongodb: str) -> Endpoints:
         return Endpoints(
-            order=self._service_url("order_service"),
-            inventory=self._service_url("inventory_service"),
-            payment=self._service_url("payment_service"),
+            order=self._service_url(ORDER),
+            inventory=self._service_url(INVENTORY),
+            payment=self._service_url(PAYMENT),
             rabbitmq=broker.url,
             management=broker.management_url,
             mongodb=mongodb,
         )
 
     def _service_url(self, name: str) -> str:
-        variable, default = PORTS[name]
-        port = self._env.get(variable) or free_port(default)
+        spec = SPECS[name]
+        port = self._env.get(spec.port_variable) or free_port(spec.port)
         return f"http://127.0.0.1:{port}"
 
     def _service(self, name: str, called: str, settings: Mapping[str, str]) -> Child:
@@ -244,9 +237,7 @@ class Stack:
         env = others | {
             "RABBITMQ_URL": self._broker_url(name),
             "MONGODB_URL": self._database_url(name),
-            "ORDER_PORT": _port(at.order),
-            "INVENTORY_PORT": _port(at.inventory),
-            "PAYMENT_PORT": _port(at.payment),
+            **{spec.port_variable: _port(at.of(service)) for service, spec in SPECS.items()},
             **settings,
         }
         log = None if self._logs_to_stderr else self.logs_dir / f"{called}.log"
@@ -263,7 +254,7 @@ class Stack:
         return self._env.get(url_variable(name, MONGODB)) or self.endpoints.mongodb
 
     def _wait_service(self, name: str) -> None:
-        _wait_ready(self._services[name], getattr(self.endpoints, name.removesuffix("_service")))
+        _wait_ready(self._services[name], self.endpoints.of(name))
 
 
 def _at_once(actions: Iterable[Callable[[], None]]) -> None:
@@ -274,10 +265,6 @@ def _at_once(actions: Iterable[Callable[[], None]]) -> None:
 
 def _management_beside(amqp_url: str) -> str:
     return f"http://{urlsplit(amqp_url).hostname or 'localhost'}:{DEFAULT_MANAGEMENT_PORT}"
-
-
-def _prefix(service: str) -> str:
-    return service.removesuffix("_service").upper()
 
 
 def _port(url: str) -> str:

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from events.catalogue import INVENTORY, ORDER, PAYMENT
 from operations.errors import CommandFailed
+from operations.registry import SPECS
 from saga.tls import broker_url, check_authorities, database_url
 
 ENDPOINTS_FILE = "endpoints.json"
@@ -29,6 +31,10 @@ class Endpoints:
     rabbitmq: str
     management: str
     mongodb: str
+
+    def of(self, service: str) -> str:
+        """Return the URL of a service's HTTP API."""
+        return {ORDER: self.order, INVENTORY: self.inventory, PAYMENT: self.payment}[service]
 
 
 def running_endpoints(state_dir: Path) -> Endpoints | None:
@@ -54,9 +60,9 @@ VARIABLES = {
 """The environment variable that names each endpoint."""
 
 DEFAULTS = Endpoints(
-    order="http://127.0.0.1:8001",
-    inventory="http://127.0.0.1:8002",
-    payment="http://127.0.0.1:8003",
+    order=f"http://127.0.0.1:{SPECS[ORDER].port}",
+    inventory=f"http://127.0.0.1:{SPECS[INVENTORY].port}",
+    payment=f"http://127.0.0.1:{SPECS[PAYMENT].port}",
     rabbitmq="amqp://guest:guest@127.0.0.1:5672/",
     management="http://127.0.0.1:15672",
     mongodb="mongodb://127.0.0.1:27017/",

@@ -5,7 +5,7 @@ from inspect import getdoc
 from typing import Any
 
 from events.catalogue import EVENT_TYPES, Event
-from operations.registry import TABLES
+from operations.registry import SPECS
 
 COMMON = set(Event.model_fields)
 Schema = dict[str, Any]
@@ -31,14 +31,14 @@ def events() -> str:
 
 
 def _publishers(event: type[Event]) -> Iterator[str]:
-    for reactions, transitions in TABLES.values():
-        for rule in [*reactions.values(), *transitions.values()]:
+    for spec in SPECS.values():
+        for rule in spec.rules:
             if event in rule.emits:
                 yield _function(rule.react)
 
 
 def _handlers(event: type[Event]) -> Iterator[str]:
-    return (_function(reactions[event].react) for reactions, _ in TABLES.values() if event in reactions)
+    return (_function(spec.reactions[event].react) for spec in SPECS.values() if event in spec.reactions)
 
 
 def _function(function: Any) -> str:

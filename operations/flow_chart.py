@@ -1,7 +1,7 @@
 """The whole saga as a Mermaid flow chart, made from the tables of the three services."""
 
-from events.catalogue import EVENT_TYPES, INVENTORY, ORDER, PAYMENT, SERVICES
-from operations.registry import TABLES
+from events.catalogue import EVENT_TYPES, INVENTORY, ORDER, PAYMENT, SERVICES, short_name
+from operations.registry import SPECS
 from saga.reactions.step import Rule
 
 COLOURS = {
@@ -22,16 +22,16 @@ def mermaid() -> str:
     coloured = {service: [service] for service in SERVICES}
     for kind, event in EVENT_TYPES.items():
         coloured[event.published_by].append(kind)
-    for service, (reactions, transitions) in TABLES.items():
-        for name, rule in transitions.items():
+    for service, spec in SPECS.items():
+        for name, rule in spec.transitions.items():
             if rule.emits:
                 cause = _box(service, name)
                 coloured[service].append(cause)
                 lines.append(f"    {cause}([{_words(name)}]) --> {_events(rule)}")
         for kind, event in EVENT_TYPES.items():
-            if event not in reactions:
+            if event not in spec.reactions:
                 continue
-            rule = reactions[event]
+            rule = spec.reactions[event]
             name = rule.react.__name__
             if rule.emits:
                 lines.append(f"    {kind} -->|{_words(name)}| {_events(rule)}")
@@ -53,7 +53,7 @@ def _events(rule: Rule) -> str:
 
 
 def _box(service: str, name: str) -> str:
-    return f"{service.removesuffix('_service')}_{name}"
+    return f"{short_name(service)}_{name}"
 
 
 def _words(name: str) -> str:

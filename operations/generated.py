@@ -10,7 +10,7 @@ from pathlib import Path
 from events.catalogue import ORDER, PaymentFailed
 from operations.events_page import events
 from operations.flow_chart import block
-from operations.registry import TABLES
+from operations.registry import SPECS
 from operations.settings_page import settings
 
 ROOT = Path(__file__).parents[1]
@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[1]
 
 def reaction() -> str:
     """Return the source of one reaction, the README's example."""
-    reactions, _ = TABLES[ORDER]
-    return f"```python\n{getsource(reactions[PaymentFailed].react)}```"
+    rule = SPECS[ORDER].reactions[PaymentFailed]
+    return f"```python\n{getsource(rule.react)}```"
 
 
 PARTS: Mapping[tuple[str, str], Callable[[], str]] = {

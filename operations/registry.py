@@ -1,30 +1,17 @@
-"""The services as they run: their tables, their settings, and what they have at the broker."""
+"""The services as they run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
-from events.catalogue import INVENTORY, ORDER, PAYMENT
-from inventory_service import reactions as inventory
-from inventory_service.settings import InventorySettings
-from order_service import reactions as order
-from order_service.settings import OrderSettings
-from payment_service import reactions as payment
-from payment_service.settings import PaymentSettings
-from saga.messaging.topology import DEFAULT_DELAYS, Topology
-from saga.reactions.application import Reactions, Transitions, topology
-from saga.settings import ServiceSettings
+from inventory_service.spec import SPEC as INVENTORY_SPEC
+from order_service.spec import SPEC as ORDER_SPEC
+from payment_service.spec import SPEC as PAYMENT_SPEC
+from saga.messaging.topology import Topology
+from saga.spec import ServiceSpec
 
-TABLES: Mapping[str, tuple[Reactions, Transitions]] = {
-    ORDER: (order.REACTIONS, order.TRANSITIONS),
-    INVENTORY: (inventory.REACTIONS, inventory.TRANSITIONS),
-    PAYMENT: (payment.REACTIONS, payment.TRANSITIONS),
+SPECS: Mapping[str, ServiceSpec[Any, Any]] = {
+    spec.name: spec for spec in (ORDER_SPEC, INVENTORY_SPEC, PAYMENT_SPEC)
 }
-SETTINGS: Mapping[str, type[ServiceSettings]] = {
-    ORDER: OrderSettings,
-    INVENTORY: InventorySettings,
-    PAYMENT: PaymentSettings,
-}
-
-
-def topologies(delays: Callable[[str], tuple[float, ...]] = lambda service: DEFAULT_DELAYS) -> list[Topology]:
-    """Return what each service has at the broker; `delays` says what its pauses between attempts are."""
-    return [topology(service, *tables, delays(service)) for service, tables in TABLES.items()]
+"""What each service consists of, by its name."""
+TOPOLOGIES: Mapping[str, Topology] = {name: spec.topology() for name, spec in SPECS.items()}
+"""What each service has at the broker, with the default pauses between two attempts at a message."""

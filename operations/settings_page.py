@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from operations.registry import SETTINGS
+from operations.registry import SPECS
 from saga.settings import ServiceSettings
 
 COMMON = list(ServiceSettings.model_fields)
@@ -21,11 +21,10 @@ def settings() -> str:
         "As in `ORDER_PORT`, `INVENTORY_PORT` and `PAYMENT_PORT`.",
     ]
     lines += _table(_prefixed())
-    for service, kind in SETTINGS.items():
-        prefix = str(kind.model_config.get("env_prefix", ""))
-        own = {name: field for name, field in kind.model_fields.items() if name not in COMMON}
+    for service, spec in SPECS.items():
+        own = {name: field for name, field in spec.settings.model_fields.items() if name not in COMMON}
         lines += ["", f"### The {service.replace('_', ' ')} alone"]
-        lines += _table(_row(f"{prefix}{name}".upper(), field) for name, field in own.items())
+        lines += _table(_row(f"{spec.env_prefix}{name}".upper(), field) for name, field in own.items())
     return "\n".join(lines)
 
 
@@ -38,7 +37,7 @@ def _shared() -> Iterator[str]:
 def _prefixed() -> Iterator[str]:
     for name, field in ServiceSettings.model_fields.items():
         if field.validation_alias is None:
-            defaults = [kind.model_fields[name] for kind in SETTINGS.values()]
+            defaults = [spec.settings.model_fields[name] for spec in SPECS.values()]
             each = ", ".join(dict.fromkeys(_default(default) for default in defaults))
             yield _row(f"..._{name}".upper(), field, each)
 

@@ -1,7 +1,6 @@
 """The HTTP API of the order service."""
 
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Query, Response
@@ -11,6 +10,7 @@ from events.types import Currency, HoldSeconds, Id, Money, PaymentMethod, Price,
 from events.values import Items, Location, Model
 from order_service.application import OrderApplication, order_id_for
 from order_service.order import Order, OrderStatus
+from order_service.ports import OrderQueries
 from saga.errors import Refused
 from saga.http.app import Problem, create_app, needs
 from saga.http.rate_limit import RateLimit
@@ -88,7 +88,9 @@ def view(order: Order) -> OrderView:
     return OrderView.model_validate(order, from_attributes=True)
 
 
-def order_api(application: OrderApplication, nudge: Nudge, rate_limit: RateLimit) -> FastAPI:
+def order_api(
+    application: OrderApplication, orders: OrderQueries, nudge: Nudge, rate_limit: RateLimit
+) -> FastAPI:
     """Return the HTTP API of this application; `rate_limit` is for placing orders."""
     app = create_app("Order service", "Places orders and reports how they end.")
 
@@ -115,7 +117,7 @@ def order_api(application: OrderApplication, nudge: Nudge, rate_limit: RateLimit
     async def find(
         status: OrderStatus | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100
     ) -> OrderList:
-        return OrderList(orders=[view(order) for order in await application.store.find(status, limit)])
+        return OrderList(orders=[view(order) for order in await orders.find(status, limit)])
 
     @app.get(
         "/orders/{order_id}",
@@ -145,7 +147,7 @@ def order_api(application: OrderApplication, nudge: Nudge, rate_limit: RateLimit
         summary="Publish the unanswered requests of an order again",
     )
     async def nudge_one(order_id: PathId) -> NudgeResult:
-        entry = (await application.store.fetch([order_id]))[order_id]
+        entry = (await orders.fetch([order_id]))[order_id]
         _found(order_id, entry.state)
         return _nudged(await nudge.nudge([entry]))
 
@@ -164,7 +166,7 @@ def order_api(application: OrderApplication, nudge: Nudge, rate_limit: RateLimit
         summary="Get the sum and number of the confirmed orders, by currency",
     )
     async def books() -> OrderBooks:
-        rows: list[tuple[str, Decimal, int]] = await application.store.books()
+        rows = await orders.books()
         return OrderBooks(
             books=[
                 ConfirmedTotal(currency=currency, confirmed=total, orders=count)

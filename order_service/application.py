@@ -1,20 +1,18 @@
 """Runs the reactions of the order service: for events, customers and deadlines."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from uuid import NAMESPACE_URL, uuid4, uuid5
 from weakref import WeakValueDictionary
 
 from events.catalogue import ORDER, InventoryReservationRequested
-from order_service.mongo_store import OrderStore
 from order_service.order import Order
 from order_service.reactions import REACTIONS, TRANSITIONS
-from saga.reactions.application import Application
-from saga.reactions.engine import Engine
+from saga.reactions.application import Application, HandOver, Sweep
 from saga.reactions.step import Outcome
-from saga.timers.relay import Relay
+from saga.reactions.store import AggregateStore
 
 DUE_LIMIT = 500
 POLL_INTERVAL = 2.0
@@ -24,10 +22,16 @@ POLL_INTERVAL = 2.0
 class OrderApplication(Application[Order, datetime]):
     """The order service without HTTP API and broker."""
 
-    def __init__(self, store: OrderStore, relay: Relay, clock: Callable[[], datetime]) -> None:
-        super().__init__(ORDER, REACTIONS, TRANSITIONS, Engine(ORDER, store, clock), relay, self._tell)
-        self.store = store
+    def __init__(
+        self, store: AggregateStore[Order, datetime], hand_over: HandOver, clock: Callable[[], datetime]
+    ) -> None:
+        super().__init__(ORDER, REACTIONS, TRANSITIONS, store, hand_over, clock)
         self._ended: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
+
+    @property
+    def sweeps(self) -> Sequence[Sweep]:
+        """Give up on overdue orders."""
+        return (self.give_up_overdue,)
 
     async def place(self, request: InventoryReservationRequested) -> Order:
         """Place an order; return the one with this id if it exists."""
@@ -59,7 +63,8 @@ class OrderApplication(Application[Order, datetime]):
                 async with asyncio.timeout(min(POLL_INTERVAL, remaining)):
                     await ended.wait()
 
-    def _tell(self, outcome: Outcome[Order]) -> None:
+    def on_outcome(self, outcome: Outcome[Order]) -> None:
+        """Notify the requests that wait for an order that has ended."""
         order = outcome.state
         if order and order.terminal and (ended := self._ended.get(order.order_id)):
             ended.set()

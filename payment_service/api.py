@@ -11,6 +11,7 @@ from events.types import Currency, Id, Money, PaymentMethod, Price, Timestamp
 from events.values import Model
 from payment_service.application import PaymentApplication
 from payment_service.payment import Payment, PaymentStatus
+from payment_service.ports import PaymentQueries
 from payment_service.providers.base import Action
 from saga.errors import OutOfOrder, Refused
 from saga.http.app import Problem, create_app, needs
@@ -73,7 +74,7 @@ def view(payment: Payment) -> PaymentView:
     return PaymentView.model_validate(payment, from_attributes=True)
 
 
-def payment_api(application: PaymentApplication) -> FastAPI:
+def payment_api(application: PaymentApplication, payments: PaymentQueries) -> FastAPI:
     """Return the HTTP API of this application."""
     app = create_app("Payment service", "Charges customers and pays them back, once each.")
 
@@ -119,7 +120,7 @@ def payment_api(application: PaymentApplication) -> FastAPI:
         return PaymentBooks(
             books=[
                 PaymentTotal(currency=currency, charged=charged, refunded=refunded)
-                for currency, charged, refunded in await application.store.books()
+                for currency, charged, refunded in await payments.books()
             ]
         )
 

@@ -11,7 +11,6 @@ from datetime import datetime
 import structlog
 
 from events.catalogue import PAYMENT, Event, PaymentRequested
-from payment_service.mongo_store import PaymentStore
 from payment_service.payment import IdempotencyKey, Payment, parse_idempotency_key
 from payment_service.providers.base import (
     Answer,
@@ -28,10 +27,9 @@ from payment_service.providers.base import (
 from payment_service.reactions import REACTIONS, TRANSITIONS, Retries
 from saga.errors import Unavailable
 from saga.messaging.results import Deferred, Handled, Result, Retry
-from saga.reactions.application import Application
-from saga.reactions.engine import Engine
+from saga.reactions.application import Application, HandOver, Sweep
 from saga.reactions.step import Outcome, Step
-from saga.timers.relay import Relay
+from saga.reactions.store import AggregateStore
 
 log = structlog.get_logger()
 
@@ -47,20 +45,24 @@ class PaymentApplication(Application[Payment, datetime]):
 
     def __init__(
         self,
-        store: PaymentStore,
-        relay: Relay,
+        store: AggregateStore[Payment, datetime],
+        hand_over: HandOver,
         provider: Provider,
         clock: Callable[[], datetime],
         call_timeout: float,
         retries: Retries,
     ) -> None:
-        super().__init__(PAYMENT, REACTIONS, TRANSITIONS, Engine(PAYMENT, store, clock), relay)
-        self.store = store
+        super().__init__(PAYMENT, REACTIONS, TRANSITIONS, store, hand_over, clock)
         self._provider = provider
         self._clock = clock
         self._call_timeout = call_timeout
         self._retries = retries
         self._calls: dict[str, asyncio.Task[Answer | None]] = {}
+
+    @property
+    def sweeps(self) -> Sequence[Sweep]:
+        """Ask the provider again for what is due."""
+        return (self.retry_due,)
 
     async def handle(self, events: Sequence[Event]) -> list[Result]:
         """React to a batch of events; the results of those that need the provider are deferred."""
@@ -79,7 +81,7 @@ class PaymentApplication(Application[Payment, datetime]):
         Raises:
             Unavailable: one of them is not.
         """
-        await self.store.ping()
+        await super().available()
         await self.provider_available()
 
     async def provider_available(self) -> None:

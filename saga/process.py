@@ -2,23 +2,26 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
 
+from saga import logs
+from saga.clock import utc_now
 from saga.errors import Unavailable
 from saga.http.app import protect
 from saga.http.health import Health, add_health
 from saga.messaging.consumer import BatchConsumer
-from saga.messaging.results import Handler
-from saga.messaging.topology import Topology
 from saga.rabbitmq.client import BrokerClient
-from saga.reactions.store import Outbox
-from saga.settings import ServiceSettings
+from saga.reactions.application import Application, Sweep
+from saga.settings import ServiceSettings, read_to_serve
+from saga.spec import ServiceSpec, ServiceStore
+from saga.timers.nudge import Nudge
 from saga.timers.relay import Relay
 
 log = structlog.get_logger()
@@ -27,46 +30,64 @@ HTTP_DRAIN = 2
 """Seconds that requests in hand have at a stop, after the readers have drained; most take milliseconds, and
 who waits for an order to end asks again."""
 
-Sweep = Callable[[], Awaitable[None]]
+CF = TypeVar("CF", bound=ServiceSettings)
+ST = TypeVar("ST", bound=ServiceStore)
 
 
-@dataclass
-class Service:
-    """The parts of one service.
+@dataclass(frozen=True, slots=True)
+class Parts(Generic[ST]):
+    """What every service is put together from."""
 
-    `prepare` makes the database ready, `available` raises `Unavailable` while messages cannot be handled,
-    `sweeps` are what clocks set off.
-    """
-
-    settings: ServiceSettings
-    app: FastAPI
-    rabbit: BrokerClient
-    handle: Handler
-    available: Callable[[], Awaitable[None]]
-    outbox: Outbox
+    store: ST
     relay: Relay
-    prepare: Callable[[], Awaitable[None]]
-    sweeps: Sequence[Sweep] = ()
+    nudge: Nudge
 
 
-def broker(settings: ServiceSettings, topology: Topology) -> BrokerClient:
-    """Return the link to the broker that the settings speak of."""
-    return BrokerClient(
-        settings.broker,
-        topology,
-        prefetch=settings.prefetch,
-        publish_timeout=settings.publish_timeout,
-        drain_timeout=settings.drain_timeout,
-    )
+Served = tuple[Application[Any, Any], FastAPI]
+"""What handles the messages of a service, and what answers its HTTP requests."""
+Assemble = Callable[[CF, Parts[ST]], AbstractAsyncContextManager[Served]]
 
 
-async def run(service: Service) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what is in hand and return.
+@dataclass(frozen=True, slots=True)
+class _Service:
+    settings: ServiceSettings
+    rabbit: BrokerClient
+    parts: Parts[Any]
+    application: Application[Any, Any]
+    app: FastAPI
+
+
+def serve(spec: ServiceSpec[CF, ST], assemble: Assemble[CF, ST]) -> None:
+    """Run a service, configured by the environment, until SIGTERM or SIGINT; then finish the work in hand.
 
     Raises:
         RuntimeError: a part of the service has ended unasked; the others have been stopped in order.
     """
-    health = Health(service.rabbit, service.outbox)
+    settings = read_to_serve(spec.settings)
+    logs.configure(spec.name, settings.log_level)
+    asyncio.run(_serve(spec, assemble, settings))
+
+
+async def _serve(spec: ServiceSpec[CF, ST], assemble: Assemble[CF, ST], settings: CF) -> None:
+    rabbit = BrokerClient(
+        settings.broker,
+        spec.topology(settings.retry_delays),
+        prefetch=settings.prefetch,
+        publish_timeout=settings.publish_timeout,
+        drain_timeout=settings.drain_timeout,
+    )
+    with spec.connected(settings, settings.mongodb) as store:
+        parts = Parts(
+            store,
+            Relay(spec.name, rabbit, store, utc_now, settings.relay_patience),
+            Nudge(spec.name, rabbit, store, utc_now),
+        )
+        async with assemble(settings, parts) as (application, app):
+            await _run(_Service(settings, rabbit, parts, application, app))
+
+
+async def _run(service: _Service) -> None:
+    health = Health(service.rabbit, service.parts.store)
     add_health(service.app, health)
     prepared = asyncio.Event()
     protect(service.app, service.settings.access(), prepared)
@@ -87,8 +108,9 @@ async def run(service: Service) -> None:
         loop.add_signal_handler(number, stop.set)
     serving = asyncio.create_task(server.serve())
     reading = asyncio.create_task(_read(service, prepared, stop))
-    clocks = [asyncio.create_task(_every(service.settings.sweep_every, sweep)) for sweep in service.sweeps]
-    clocks.append(asyncio.create_task(service.relay.run()))
+    sweeps = [*service.application.sweeps, service.parts.nudge.sweep]
+    clocks = [asyncio.create_task(_every(service.settings.sweep_every, sweep)) for sweep in sweeps]
+    clocks.append(asyncio.create_task(service.parts.relay.run()))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([serving, reading, *clocks, stopping], return_when=asyncio.FIRST_COMPLETED)
     asked = stop.is_set()
@@ -113,7 +135,7 @@ async def run(service: Service) -> None:
         raise RuntimeError("a part of the service has ended unasked")
 
 
-async def _read(service: Service, prepared: asyncio.Event, stop: asyncio.Event) -> None:
+async def _read(service: _Service, prepared: asyncio.Event, stop: asyncio.Event) -> None:
     if not await _prepare(service, stop):
         return
     prepared.set()
@@ -129,8 +151,8 @@ async def _read(service: Service, prepared: asyncio.Event, stop: asyncio.Event) 
     consumers = [
         BatchConsumer(
             topology,
-            service.handle,
-            service.available,
+            service.application.handle,
+            service.application.available,
             batch_limit=service.settings.batch_limit,
             quarantined=quarantined,
             check_publisher=known,
@@ -140,10 +162,10 @@ async def _read(service: Service, prepared: asyncio.Event, stop: asyncio.Event) 
     await service.rabbit.run(consumers)
 
 
-async def _prepare(service: Service, stop: asyncio.Event) -> bool:
+async def _prepare(service: _Service, stop: asyncio.Event) -> bool:
     while not stop.is_set():
         try:
-            await service.prepare()
+            await service.parts.store.prepare()
             return True
         except Unavailable as why:
             log.warning("waiting", reason=str(why))

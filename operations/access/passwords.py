@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Collection, Mapping
 
+from events.catalogue import short_name
 from saga.errors import SagaError
 
 RABBITMQ, MONGODB = "RABBITMQ", "MONGODB"
@@ -14,12 +15,12 @@ class PasswordsMissing(SagaError):
 
 def variable(user: str, server: str) -> str:
     """Return the environment variable of a user's password at a server: `ORDER_RABBITMQ_PASSWORD`."""
-    return f"{user.removesuffix('_service').upper()}_{server}_PASSWORD"
+    return f"{short_name(user).upper()}_{server}_PASSWORD"
 
 
 def url_variable(service: str, server: str) -> str:
     """Return the environment variable of the URL by which one service alone reaches a server."""
-    return f"{service.removesuffix('_service').upper()}_{server}_URL"
+    return f"{short_name(service).upper()}_{server}_URL"
 
 
 def named(users: Collection[str], server: str, environment: Mapping[str, str]) -> dict[str, str]:

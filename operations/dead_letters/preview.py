@@ -1,36 +1,26 @@
 """What a replay of dead letters would do, worked out on the service's own data without changing any of it."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from events.catalogue import Event, PaymentRefundRequested
 from events.codec import InvalidEvent
-from inventory_service.mongo_store import InventoryStore
-from inventory_service.settings import InventorySettings
 from operations.client import Json
 from operations.dead_letters.dead_letter import DeadLetter, readable
 from operations.dead_letters.dry_run import dry_run
 from operations.errors import CommandFailed
-from operations.registry import SETTINGS, TABLES
-from order_service.mongo_store import OrderStore
-from order_service.order import Order
-from payment_service.mongo_store import PaymentStore
+from operations.registry import SPECS
 from payment_service.payment import Payment
-from payment_service.settings import PaymentSettings
 from saga.clock import utc_now
 from saga.errors import OutOfOrder, Unavailable
 from saga.messaging.message import Delivery, read, replayed
 from saga.messaging.topology import Topology
-from saga.mongodb.client import connect, database
 from saga.reactions.aggregate import Aggregate
-from saga.reactions.application import topology
 from saga.reactions.step import Outcome
 from saga.reactions.store import Store
-from saga.settings import ServiceSettings
 from saga.settings import read as read_settings
+from saga.spec import ServiceSpec
 
 Rehearsed = tuple[Any, Outcome[Any]]
 
@@ -62,14 +52,14 @@ async def forecasts(
     Raises:
         CommandFailed: the service's database cannot be reached.
     """
-    settings = read_settings(SETTINGS[service])
-    reactions, transitions = TABLES[service]
-    declared = topology(service, reactions, transitions, settings.retry_delays)
+    spec = SPECS[service]
+    settings = read_settings(spec.settings)
+    declared = spec.topology(settings.retry_delays)
     asked = [_read(letter, declared, check_publisher=check_publisher) for letter in letters]
     events = [event for event in asked if not isinstance(event, InvalidEvent)]
-    async with _store(settings, mongodb_url) as store:
+    with spec.connected(settings, mongodb_url) as store:
         try:
-            rehearsed = iter(await _rehearsed(service, store, events))
+            rehearsed = iter(await _rehearsed(spec, store, events))
         except Unavailable as why:
             # What the driver adds behind the first comma is a page about every server it knows of.
             raise CommandFailed(
@@ -133,15 +123,17 @@ def _read(letter: DeadLetter, topology: Topology, *, check_publisher: bool) -> E
         return error
 
 
-async def _rehearsed(service: str, store: Store[Any, Any], events: Sequence[Event]) -> list[Rehearsed]:
+async def _rehearsed(
+    spec: ServiceSpec[Any, Any], store: Store[Any, Any], events: Sequence[Event]
+) -> list[Rehearsed]:
     try:
-        return await dry_run(service, TABLES[service][0], store, events, utc_now)
+        return await dry_run(spec.name, spec.reactions, store, events, utc_now)
     except Unavailable:
         raise
     except Exception as error:
         # As the service itself does: only the event that is to blame pays for it.
         if len(events) > 1:
-            return [one for event in events for one in await _rehearsed(service, store, [event])]
+            return [one for event in events for one in await _rehearsed(spec, store, [event])]
         return [(None, Outcome("failed", None, error=error))]
 
 
@@ -165,19 +157,3 @@ def _asks(event: Event, payment: Payment) -> bool:
     # A refund is left to the message that asked for it, and once refused to the sweeper; see the worker.
     refunds = isinstance(event, PaymentRefundRequested) and payment.refund_attempt == 1
     return payment.status == "charging" or (payment.in_progress and refunds)
-
-
-@asynccontextmanager
-async def _store(settings: ServiceSettings, mongodb_url: str) -> AsyncIterator[Store[Any, Any]]:
-    client = connect(mongodb_url)
-    tables = database(client, settings.database)
-    try:
-        if isinstance(settings, InventorySettings):
-            hold = timedelta(seconds=settings.hold_seconds)
-            yield InventoryStore(client, tables, utc_now, hold)
-        elif isinstance(settings, PaymentSettings):
-            yield PaymentStore(tables["payments"], Payment, utc_now)
-        else:
-            yield OrderStore(tables["orders"], Order, utc_now)
-    finally:
-        client.close()

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from events.catalogue import EVENT_TYPES, Event
+from events.catalogue import EVENT_TYPES, Event, short_name
 
 DELIVERY_LIMIT = 50
 """Redeliveries after which the broker itself dead-letters. High, since a consumer that dies counts against
@@ -26,7 +26,7 @@ Arguments = dict[str, str | int]
 
 def exchange_of(service: str) -> str:
     """Return the topic exchange that a service publishes its events to: `order.events`."""
-    return f"{service.removesuffix('_service')}.events"
+    return f"{short_name(service)}.events"
 
 
 def home_exchange(event_type: str) -> str:

@@ -1,7 +1,8 @@
 """Runs the tables of a service: its reactions to events, and its transitions that no event causes."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -11,12 +12,11 @@ from events.identity import transition_id
 from saga.backoff import jittered
 from saga.errors import Unavailable
 from saga.messaging.results import Deferred, Handled, Result, Retry
-from saga.messaging.topology import Topology
 from saga.reactions.aggregate import Aggregate
 from saga.reactions.batcher import Batcher
 from saga.reactions.engine import Engine, verdict
 from saga.reactions.step import Outcome, Rule, Step
-from saga.timers.relay import Relay
+from saga.reactions.store import AggregateStore
 
 log = structlog.get_logger()
 
@@ -29,19 +29,9 @@ A = TypeVar("A", bound=Aggregate)
 C = TypeVar("C")
 Reactions = Mapping[type[Event], Rule]
 Transitions = Mapping[str, Rule]
-
-
-def topology(
-    service: str, reactions: Reactions, transitions: Transitions, delays: tuple[float, ...]
-) -> Topology:
-    """Return what a service with these tables has at the broker."""
-    rules = [*reactions.values(), *transitions.values()]
-    return Topology(
-        service=service,
-        reacts_to={kind.__name__ for kind in reactions},
-        publishes={kind.__name__ for rule in rules for kind in rule.emits},
-        delays=delays,
-    )
+Sweep = Callable[[], Awaitable[None]]
+HandOver = Callable[[Sequence[Event]], None]
+"""Takes saved events that no message would publish again."""
 
 
 def reaction(reactions: Reactions, event: Event) -> Step[Any, Any]:
@@ -59,24 +49,40 @@ def reaction(reactions: Reactions, event: Event) -> Step[Any, Any]:
 
 
 class Application(Generic[A, C]):
-    """A service without its doors. `told` is called with every outcome."""
+    """A service without HTTP API and broker."""
 
     def __init__(
         self,
         service: str,
         reactions: Reactions,
         transitions: Transitions,
-        engine: Engine[A, C],
-        relay: Relay,
-        told: Callable[[Outcome[A]], None] = lambda outcome: None,
+        store: AggregateStore[A, C],
+        hand_over: HandOver,
+        clock: Callable[[], datetime],
     ) -> None:
+        self.store = store
         self._service = service
         self._reactions = reactions
         self._transitions = transitions
-        self._engine = engine
-        self._relay = relay
-        self._told = told
+        self._engine = Engine(service, store, clock)
+        self._hand_over = hand_over
         self.soon: Batcher[Step[A, C], Outcome[A]] = Batcher(self.run)
+
+    @property
+    def sweeps(self) -> Sequence[Sweep]:
+        """What is to be done every now and then."""
+        return ()
+
+    async def available(self) -> None:
+        """Return if messages can be handled.
+
+        Raises:
+            Unavailable: they cannot.
+        """
+        await self.store.ping()
+
+    def on_outcome(self, outcome: Outcome[A]) -> None:
+        """See every outcome, as soon as it is saved."""
 
     async def handle(self, events: Sequence[Event]) -> list[Result]:
         """React to a batch of events; see `saga.messaging.results.Handler`."""
@@ -131,8 +137,8 @@ class Application(Generic[A, C]):
                 emitted=[event.type for event in (*outcome.emitted, *outcome.relayed)],
                 error=repr(outcome.error) if outcome.error else None,
             )
-            self._told(outcome)
-            self._relay.hand_over(outcome.relayed)
+            self.on_outcome(outcome)
+            self._hand_over(outcome.relayed)
         return outcomes
 
     async def _insist(self, step: Step[A, C]) -> Handled | Retry:

@@ -9,6 +9,7 @@ from saga.reactions.step import LoadedAggregate, Reaction, Step
 
 S = TypeVar("S")
 C = TypeVar("C")
+A = TypeVar("A")
 
 
 class UnitOfWork(Generic[S, C]):
@@ -31,6 +32,19 @@ class Store(Protocol[S, C]):
     async def save(self, unit: UnitOfWork[S, C]) -> Collection[str]:
         """Write what changed; return the keys that somebody else has changed meanwhile, of which nothing
         was written."""
+
+
+class AggregateStore(Store[A, C], Protocol[A, C]):
+    """What an application needs of a store."""
+
+    async def get(self, key: str) -> A | None:
+        """Return the state of one aggregate."""
+
+    async def due(self, limit: int) -> list[A]:
+        """Return aggregates that the clock has to change by now."""
+
+    async def ping(self) -> None:
+        """Return if the store answers; else raise `saga.errors.Unavailable`."""
 
 
 class Waiting(Protocol):

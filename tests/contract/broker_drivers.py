@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 import aio_pika
 from aio_pika.abc import AbstractConnection
 
+from operations.registry import TOPOLOGIES
 from saga.messaging.publisher import Publisher
 from saga.messaging.subscription import Subscription
 from saga.messaging.users import user_of
@@ -14,7 +15,6 @@ from saga.rabbitmq.publisher import ConfirmingPublisher
 from saga.rabbitmq.subscription import RabbitSubscription
 from verification.simulation.adversary import Adversary, Process
 from verification.simulation.broker import PREFETCH, Connection, MemoryBroker
-from verification.simulation.services import TOPOLOGIES
 from verification.simulation.trace import Trace
 
 

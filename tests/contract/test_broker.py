@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from events.catalogue import INVENTORY, ORDER, InventoryConfirmed, InventoryReservationRequested, OrderCreated
+from operations.registry import TOPOLOGIES
 from saga.errors import Unavailable
 from saga.messaging.message import Delivery, Message, dead, delayed, for_quarantine, to_message
 from saga.messaging.subscription import Subscription
@@ -15,7 +16,6 @@ from saga.messaging.topology import DELIVERY_LIMIT, Topology
 from tests.contract.broker_drivers import BrokerDriver, MemoryBrokerDriver, RabbitBrokerDriver
 from tests.support.broker import until
 from tests.support.builders import event
-from verification.simulation.services import TOPOLOGIES
 
 LIMIT = 15.0
 SILENCE = 0.3

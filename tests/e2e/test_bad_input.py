@@ -11,8 +11,9 @@ from pathlib import Path
 import aiormq
 import pytest
 
+from events.catalogue import SERVICES
 from events.codec import MAX_BYTES
-from local_stack.stack import SERVICES, Stack
+from local_stack.stack import Stack
 from tests.support.bad_input import Forge, Sent
 from tests.support.broker import Broker, BrokerAddress, Client, until
 from tests.support.services import TOPOLOGIES

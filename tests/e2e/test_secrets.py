@@ -4,7 +4,7 @@ Everything that can have a secret is given one, and all that is written is searc
 """
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import get_args
 from uuid import uuid4
@@ -13,16 +13,13 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from events.catalogue import INVENTORY, ORDER, PAYMENT, SERVICES
-from inventory_service.settings import InventorySettings
+from events.catalogue import ORDER, SERVICES
 from local_stack.stack import Stack
 from operations.access.database_users import AUDITOR
 from operations.access.passwords import MONGODB, RABBITMQ, url_variable, variable
-from order_service.settings import OrderSettings
-from payment_service.settings import PaymentSettings
+from operations.registry import SPECS
 from saga.messaging.topology import exchange_of
 from saga.messaging.users import OPERATOR
-from saga.settings import ServiceSettings
 from tests.support.broker import Broker, BrokerAddress, Client, until, virtual_host
 from tests.support.services import alone
 from tests.support.system import System, ended_all, fresh_settings, order, running
@@ -32,17 +29,12 @@ SECRET = "s3cret"
 """What every secret of this run has in it, and nothing else."""
 CARD = "4111111111111111"
 TOKEN = f"orders-stock-payments-{SECRET}"
-SETTINGS: Mapping[str, type[ServiceSettings]] = {
-    ORDER: OrderSettings,
-    INVENTORY: InventorySettings,
-    PAYMENT: PaymentSettings,
-}
 MANY = 10
 
 
 def secret_variables(service: str) -> set[str]:
     """Return the environment variables of every setting of a service that is a secret."""
-    kind = SETTINGS[service]
+    kind = SPECS[service].settings
     prefix = kind.model_config.get("env_prefix", "")
     return {
         str(field.validation_alias or f"{prefix}{name}".upper())

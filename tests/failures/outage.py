@@ -12,11 +12,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from events.catalogue import INVENTORY
+from events.catalogue import INVENTORY, SERVICES
 from local_stack.mongodb_node import DatabaseNode
 from local_stack.proxy import Proxy
 from local_stack.rabbitmq_node import BrokerNode, find_server
-from local_stack.stack import SERVICES
 from saga.rabbitmq.connection import connect
 from tests.failures.scenario import FailureScenario
 from tests.support.broker import Client, until
@@ -66,7 +65,7 @@ class Outage:
 
     async def stopped_working(self, service: str, because: str = "") -> None:
         """Wait until a service says that it cannot work, and why."""
-        url = getattr(self.system.at, service.removesuffix("_service")) + "/readyz"
+        url = self.system.at.of(service) + "/readyz"
 
         async def says_so() -> bool:
             answer = await self.system.get(url)

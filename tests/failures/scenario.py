@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from events.catalogue import PAYMENT, Event
+from events.catalogue import PAYMENT, SERVICES, Event
 from local_stack.process import Child, free_port
-from local_stack.stack import SERVICE_STOP_LIMIT, SERVICES
+from local_stack.stack import SERVICE_STOP_LIMIT
 from operations.event_tap import LAST_EVENTS
+from operations.registry import SPECS
 from tests.support.broker import until
 from tests.support.statement import Statement
 from tests.support.system import System, ended_all
@@ -53,8 +54,7 @@ class FailureScenario:
     @asynccontextmanager
     async def second(self, service: str) -> AsyncIterator[Child]:
         """Have a second replica of a service beside the first; it need not be ready yet."""
-        prefix = service.removesuffix("_service").upper()
-        replica = self._child(service, service, **{f"{prefix}_PORT": str(free_port())})
+        replica = self._child(service, service, **{SPECS[service].port_variable: str(free_port())})
         replica.start()
         try:
             yield replica
@@ -70,7 +70,7 @@ class FailureScenario:
 
     async def ready(self, service: str, child: Child | None = None, limit: float = 60) -> None:
         """Wait until a service says that it can work: its queues are read, what follows can be published."""
-        url = getattr(self.system.at, service.removesuffix("_service")) + "/readyz"
+        url = self.system.at.of(service) + "/readyz"
 
         async def says_so() -> bool:
             assert child is None or child.alive, child.describe_end()

@@ -11,7 +11,6 @@ from local_stack.process import free_port
 from local_stack.rabbitmq_container import BrokerContainer
 from operations.access.broker_definitions import users
 from operations.access.passwords import RABBITMQ, named_or_made
-from operations.registry import topologies
 from saga.rabbitmq.declare import declare_own
 from tests.support.services import TOPOLOGIES
 
@@ -24,7 +23,7 @@ def broker_of(directory: Path) -> BrokerContainer:
         amqp_port=free_port(),
         management_port=free_port(),
         log=directory / "rabbitmq.log",
-        passwords=named_or_made(users(topologies()), RABBITMQ, {}),
+        passwords=named_or_made(users(TOPOLOGIES.values()), RABBITMQ, {}),
     )
 
 

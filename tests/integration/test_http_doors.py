@@ -11,6 +11,7 @@ import pytest
 
 from events.catalogue import INVENTORY, ORDER, PAYMENT, SERVICES
 from local_stack.process import free_port
+from operations.registry import SPECS
 from saga.http.app import MAX_BODY
 from tests.support.broker import Broker
 from tests.support.services import Alone, alone, check_problem
@@ -145,9 +146,9 @@ def test_who_places_orders_too_fast_is_told_when_to_come_again(guarded: dict[str
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_that_others_could_reach_does_not_start_without_tokens(service: str) -> None:
-    prefix = service.removesuffix("_service").upper()
+    prefix = SPECS[service].env_prefix
     port = free_port()
-    env = {**os.environ, f"{prefix}_HOST": "0.0.0.0", f"{prefix}_PORT": str(port)}  # noqa: S104
+    env = {**os.environ, f"{prefix}HOST": "0.0.0.0", f"{prefix}PORT": str(port)}  # noqa: S104
     env.pop("SAGA_TOKENS", None)
     env.pop("SAGA_TOKENS_FILE", None)
     ended = subprocess.run(

@@ -17,7 +17,6 @@ from saga.clock import utc_now
 from saga.messaging.results import Deferred, Handled
 from saga.mongodb.client import connect, database
 from saga.reactions.store import Document
-from saga.timers.relay import Relay
 
 REPLICA = "replica-1"
 Clients = Callable[[], AsyncIOMotorClient[Document]]
@@ -59,8 +58,8 @@ async def a_store(clients: Clients, name: str, replica: str | None = None) -> In
     return store
 
 
-def a_worker(store: InventoryStore) -> InventoryApplication:
-    return InventoryApplication(store, Relay("inventory_service", Nowhere(), store, utc_now), utc_now)
+def application(store: InventoryStore) -> InventoryApplication:
+    return InventoryApplication(store, lambda events: None, utc_now)
 
 
 def request(product: str) -> Event:
@@ -99,11 +98,12 @@ async def test_the_successor_of_a_process_that_died_in_a_transaction_ends_it(
 ) -> None:
     await stocked(await a_store(clients, name), "tea")
     dead = await die_in_a_transaction(clients, name, "tea")
-    successor = a_worker(await a_store(clients, name, REPLICA))
+    store = await a_store(clients, name, REPLICA)
+    successor = application(store)
     [verdict] = await successor.handle([request("tea")])
     assert isinstance(verdict, Handled)
     assert isinstance(verdict.publish[0], InventoryReserved)
-    [level] = await successor.store.levels(["tea"])
+    [level] = await store.levels(["tea"])
     assert (level.available, level.reserved) == (4, 1)
     del dead
 
@@ -111,7 +111,8 @@ async def test_the_successor_of_a_process_that_died_in_a_transaction_ends_it(
 async def test_documents_out_of_reach_hold_up_only_those_who_need_them(clients: Clients, name: str) -> None:
     await stocked(await a_store(clients, name), "tea", "coffee")
     dead = await die_in_a_transaction(clients, name, "tea")
-    neighbour = a_worker(await a_store(clients, name))
+    store = await a_store(clients, name)
+    neighbour = application(store)
     waiting, done = await neighbour.handle([request("tea"), request("coffee")])
     assert isinstance(waiting, Deferred)
     assert isinstance(done, Handled)
@@ -121,6 +122,6 @@ async def test_documents_out_of_reach_hold_up_only_those_who_need_them(clients: 
     verdict = await asyncio.wait_for(follows, 20)
     assert isinstance(verdict, Handled)
     assert isinstance(verdict.publish[0], InventoryReserved)
-    levels = {level.product_id: (level.available, level.reserved) for level in await neighbour.store.levels()}
+    levels = {level.product_id: (level.available, level.reserved) for level in await store.levels()}
     assert levels == {"tea": (4, 1), "coffee": (4, 1)}
     del dead

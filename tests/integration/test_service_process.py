@@ -9,12 +9,12 @@ from local_stack.process import free_port
 NOBODY = "127.0.0.1:1"
 PROGRAM = """\
 import asyncio, runpy
-from order_service.application import OrderWorker
+from order_service.application import OrderApplication
 
 async def cancelled(self):
     raise asyncio.CancelledError
 
-OrderWorker.give_up_overdue = cancelled
+OrderApplication.give_up_overdue = cancelled
 runpy.run_module("order_service", run_name="__main__", alter_sys=True)
 """
 

@@ -12,7 +12,6 @@ import pytest
 from motor.motor_asyncio import AsyncIOMotorClient
 
 from events.catalogue import (
-    INVENTORY,
     Event,
     InventoryConfirmed,
     InventoryReservationRequested,
@@ -41,7 +40,6 @@ from saga.mongodb.client import Database, connect, database
 from saga.reactions.aggregate import Aggregate
 from saga.reactions.step import JournalEntry, LoadedAggregate, Step
 from saga.reactions.store import Document
-from saga.timers.relay import Relay
 from tests.support.broker import until
 from tests.support.services import database_server
 
@@ -315,7 +313,7 @@ class Nowhere:
 
 
 def worker(store: InventoryStore) -> InventoryApplication:
-    return InventoryApplication(store, Relay(INVENTORY, Nowhere(), store, utc_now), utc_now)
+    return InventoryApplication(store, lambda events: None, utc_now)
 
 
 async def answers(store: InventoryStore, requests: Sequence[Event]) -> list[Event]:

@@ -8,7 +8,8 @@ from typing import Any
 from typer.testing import CliRunner, Result
 
 from cli import main
-from events.catalogue import INVENTORY, ORDER, PAYMENT, Event
+from events.catalogue import Event
+from operations.registry import SPECS
 from saga.clock import utc_now
 from saga.messaging.message import Delivery, dead, to_message
 from saga.messaging.topology import Topology
@@ -28,10 +29,9 @@ class Commands:
             "ORDER_URL": NOWHERE,
             "SAGA_STATE": str(state),
         }
-        for service in (ORDER, INVENTORY, PAYMENT):
-            prefix = service.removesuffix("_service").upper()
-            self.env[f"{prefix}_DATABASE"] = database
-            self.env[f"{prefix}_RETRY_DELAYS"] = ",".join(map(str, DELAYS))
+        for spec in SPECS.values():
+            self.env[f"{spec.env_prefix}DATABASE"] = database
+            self.env[f"{spec.env_prefix}RETRY_DELAYS"] = ",".join(map(str, DELAYS))
 
     async def __call__(self, *arguments: str, answer: str = "", code: int = 0) -> Result:
         """Run `saga dead-letters` with these arguments, in a thread of its own, since it has its own loop."""

@@ -10,27 +10,16 @@ from uuid import uuid4
 
 import httpx
 
-from events.catalogue import INVENTORY, ORDER, PAYMENT
-from inventory_service.reactions import REACTIONS as INVENTORY_REACTIONS
-from inventory_service.reactions import TRANSITIONS as INVENTORY_TRANSITIONS
 from local_stack.mongodb_node import DatabaseNode
 from local_stack.process import Child, free_port, wait_until
-from order_service.reactions import REACTIONS as ORDER_REACTIONS
-from order_service.reactions import TRANSITIONS as ORDER_TRANSITIONS
-from payment_service.reactions import REACTIONS as PAYMENT_REACTIONS
-from payment_service.reactions import TRANSITIONS as PAYMENT_TRANSITIONS
+from operations.registry import SPECS
 from saga.messaging.topology import Topology
-from saga.reactions.application import topology
 from tests.support.broker import Client, Neighbour, until
 
 DELAYS = (0.1, 0.2)
 """Short pauses, in seconds, so that retries end within a test."""
 
-TOPOLOGIES: Mapping[str, Topology] = {
-    ORDER: topology(ORDER, ORDER_REACTIONS, ORDER_TRANSITIONS, DELAYS),
-    INVENTORY: topology(INVENTORY, INVENTORY_REACTIONS, INVENTORY_TRANSITIONS, DELAYS),
-    PAYMENT: topology(PAYMENT, PAYMENT_REACTIONS, PAYMENT_TRANSITIONS, DELAYS),
-}
+TOPOLOGIES: Mapping[str, Topology] = {name: spec.topology(DELAYS) for name, spec in SPECS.items()}
 
 
 class Alone:
@@ -81,16 +70,16 @@ def alone(
     service: str, rabbitmq_url: str, mongodb_url: str, directory: Path, **settings: str
 ) -> Iterator[Alone]:
     """Run one service in a database of its own; it is ready only when its neighbours are declared."""
-    prefix = service.removesuffix("_service").upper()
+    prefix = SPECS[service].env_prefix
     port = free_port()
     env = {
         **os.environ,
         "RABBITMQ_URL": rabbitmq_url,
         "MONGODB_URL": mongodb_url,
-        f"{prefix}_PORT": str(port),
-        f"{prefix}_DATABASE": f"{service}_{uuid4().hex[:12]}",
-        f"{prefix}_RETRY_DELAYS": ",".join(map(str, DELAYS)),
-        **{f"{prefix}_{name.upper()}": value for name, value in settings.items()},
+        f"{prefix}PORT": str(port),
+        f"{prefix}DATABASE": f"{service}_{uuid4().hex[:12]}",
+        f"{prefix}RETRY_DELAYS": ",".join(map(str, DELAYS)),
+        **{f"{prefix}{name.upper()}": value for name, value in settings.items()},
     }
     log = directory / f"{service}.log"
     child = Child(service, [sys.executable, "-m", service], env=env, log=log)

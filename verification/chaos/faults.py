@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal, TypeVar
 
-from local_stack.stack import SERVICES
+from events.catalogue import SERVICES
 
 T = TypeVar("T")
 

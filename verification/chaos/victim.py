@@ -12,16 +12,17 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
+from events.catalogue import SERVICES
 from local_stack.mongodb_node import DatabaseNode
 from local_stack.process import Child, free_port
 from local_stack.proxy import Proxy, proxy_to
 from local_stack.rabbitmq_node import BrokerNode
-from local_stack.stack import PORTS, SERVICE_STOP_LIMIT, SERVICES, Stack
+from local_stack.stack import SERVICE_STOP_LIMIT, Stack
 from operations.access.broker_definitions import users
 from operations.access.database_users import AUDITOR
 from operations.access.passwords import MONGODB, RABBITMQ, named_or_made, url_variable
 from operations.endpoints import broker_login
-from operations.registry import SETTINGS, topologies
+from operations.registry import SPECS, TOPOLOGIES
 from saga.messaging.users import ADMINISTRATOR
 from saga.settings import read
 from verification.chaos.faults import BROKER, DATABASE, Fault
@@ -145,7 +146,7 @@ class SystemUnderTest:
                 await asyncio.sleep(LOOK_EVERY)
 
     async def _ready(self, service: str) -> bool:
-        base = getattr(self.stack.endpoints, service.removesuffix("_service"))
+        base = self.stack.endpoints.of(service)
         try:
             async with httpx.AsyncClient(trust_env=False) as http:
                 return (await http.get(f"{base}/readyz")).is_success
@@ -169,13 +170,13 @@ async def victim(directory: Path, report: Callable[[str], None]) -> AsyncIterato
     broker = BrokerNode(
         directory / "rabbitmq",
         log=directory / "logs" / "rabbitmq.log",
-        passwords=named_or_made([*users(topologies()), ADMINISTRATOR], RABBITMQ, {}),
+        passwords=named_or_made([*users(TOPOLOGIES.values()), ADMINISTRATOR], RABBITMQ, {}),
     )
     database = DatabaseNode(
         directory / "mongodb",
         log=directory / "logs" / "mongodb.log",
         passwords=named_or_made([*SERVICES, AUDITOR], MONGODB, {}),
-        databases={service: read(SETTINGS[service]).database for service in SERVICES},
+        databases={name: read(spec.settings).database for name, spec in SPECS.items()},
     )
     try:
         report("starting RabbitMQ and the database")
@@ -196,7 +197,7 @@ async def victim(directory: Path, report: Callable[[str], None]) -> AsyncIterato
                     )
                     for name in SERVICES
                 },
-                **{variable: str(free_port()) for variable, _ in PORTS.values()},
+                **{spec.port_variable: str(free_port()) for spec in SPECS.values()},
             }
             stack = Stack(directory, env=env)
             try:

@@ -106,8 +106,8 @@ class Services:
         )
         self.payments: MemoizedService[Payment] = MemoizedService(
             PAYMENT,
-            lambda store, relay, clock: PaymentApplication(
-                store, relay, nobody, clock, CALL_TIMEOUT, RETRIES
+            lambda store, hand_over, clock: PaymentApplication(
+                store, hand_over, nobody, clock, CALL_TIMEOUT, RETRIES
             ),
             self.events,
             self.levels,

@@ -16,12 +16,11 @@ from inventory_service.reactions import ReservationContext
 from inventory_service.stock import Stock, Warehouse
 from saga.errors import OutOfOrder, Refused, SagaError
 from saga.reactions.aggregate import Aggregate
-from saga.reactions.application import Application, reaction
+from saga.reactions.application import Application, HandOver, reaction
 from saga.reactions.engine import Engine
 from saga.reactions.step import JournalEntry, LoadedAggregate, Step
 from saga.reactions.store import UnitOfWork
 from saga.timers.nudge import unanswered
-from saga.timers.relay import Relay
 from verification.model_checker.interner import Interner
 from verification.simulation.world import WAREHOUSES
 
@@ -97,7 +96,7 @@ class MemoizedService(Generic[A]):
     def __init__(
         self,
         name: str,
-        assemble: Callable[[Any, Relay, Clock], Application[A, Any]],
+        assemble: Callable[[Any, HandOver, Clock], Application[A, Any]],
         events: Interner[Event],
         levels: Interner[Levels],
     ) -> None:
@@ -107,8 +106,7 @@ class MemoizedService(Generic[A]):
         self._events = events
         self._levels = levels
         self._slot = Slot()
-        nobody: Any = None
-        self.worker = assemble(self._slot, Relay(name, nobody, nobody, self._clock), self._clock)
+        self.worker = assemble(self._slot, lambda events: None, self._clock)
         self._engine: Engine[A, Any] = Engine(name, self._slot, self._clock)
         self._known: dict[tuple[int, Hashable, int], Effect] = {}
         self._unanswered: dict[int, tuple[int, ...]] = {}

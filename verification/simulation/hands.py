@@ -157,9 +157,9 @@ class ManualOperations:
         warehouse, product = place
         version = None
         if guarded:
-            levels = await replica.inventory.store.levels([product])
+            levels = await replica.stock.levels([product])
             version = next(level.version for level in levels if level.place == place)
-        await replica.inventory.store.set_level(warehouse, product, units, version)
+        await replica.stock.set_level(warehouse, product, units, version)
 
     async def _transit(self, name: str, order_id: str, *about: object) -> bool:
         return await self._insist(

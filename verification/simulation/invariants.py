@@ -8,10 +8,11 @@ from typing import TypeVar
 from events.catalogue import INVENTORY, ORDER, PAYMENT
 from inventory_service.reservation import Reservation
 from inventory_service.stock import StockKey
+from operations.registry import TOPOLOGIES
 from order_service.order import Order
 from payment_service.payment import Payment
 from saga.reactions.aggregate import Aggregate
-from verification.simulation.services import TOPOLOGIES, Environment
+from verification.simulation.services import Environment
 from verification.simulation.store import Table
 
 M = TypeVar("M", bound=Aggregate)

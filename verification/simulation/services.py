@@ -1,24 +1,19 @@
 """The three services, assembled from production parts as their `__main__` modules do, but in the world."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar
 
-from events.catalogue import INVENTORY, ORDER, PAYMENT, SERVICES, Event
-from inventory_service import reactions as inventory_reactions
+from events.catalogue import INVENTORY, ORDER, SERVICES, Event
 from inventory_service.application import InventoryApplication
-from inventory_service.mongo_store import InventoryStore
 from inventory_service.reservation import Reservation
-from order_service import reactions as order_reactions
+from operations.registry import TOPOLOGIES
 from order_service.application import OrderApplication
-from order_service.mongo_store import OrderStore
 from order_service.order import Order
-from payment_service import reactions as payment_reactions
 from payment_service.application import PaymentApplication
-from payment_service.mongo_store import PaymentStore
 from payment_service.payment import Payment
 from payment_service.reactions import Retries
 from saga.errors import Unavailable
@@ -26,7 +21,7 @@ from saga.messaging.consumer import BatchConsumer
 from saga.messaging.message import Message
 from saga.messaging.results import Result
 from saga.messaging.topology import Topology
-from saga.reactions.application import Application, topology
+from saga.reactions.application import Application, HandOver
 from saga.timers.nudge import Nudge
 from saga.timers.relay import Relay
 from verification.simulation.adversary import Adversary, Process
@@ -34,9 +29,10 @@ from verification.simulation.broker import PREFETCH, Connection, MemoryBroker
 from verification.simulation.clock import Sleep, utc_clock
 from verification.simulation.provider import Ledger, ProviderDoor
 from verification.simulation.stock import MemoryInventory, Shelves
-from verification.simulation.store import MemoryStore, Table
+from verification.simulation.store import MemoryAggregates, MemoryStore, Table
 
-DELAYS = (1.0, 5.0, 30.0, 300.0)
+T = TypeVar("T")
+
 DEFAULT_HOLD = timedelta(seconds=600)
 CALL_TIMEOUT = 4.0
 FIRST_PAUSE = 0.2
@@ -45,12 +41,6 @@ SETTLING = 0.1
 """How often a killer looks whether its process reads somebody else alone."""
 CALM = 6
 """How much more slowly the sweepers' clocks strike when no faults are left to look for."""
-
-TOPOLOGIES = {
-    ORDER: topology(ORDER, order_reactions.REACTIONS, order_reactions.TRANSITIONS, DELAYS),
-    INVENTORY: topology(INVENTORY, inventory_reactions.REACTIONS, inventory_reactions.TRANSITIONS, DELAYS),
-    PAYMENT: topology(PAYMENT, payment_reactions.REACTIONS, payment_reactions.TRANSITIONS, DELAYS),
-}
 
 
 @dataclass
@@ -193,9 +183,10 @@ class Replica:
         self._link = Link(outside, self.process, TOPOLOGIES[service])
         self._loop = asyncio.get_running_loop()
         self._clock = utc_clock(self._loop, skew)
-        self._sweep: Callable[[], Awaitable[None]]
-        self._nudge: Nudge | None = None
-        self._available: Callable[[], Awaitable[None]]
+        self._relay: Relay
+        self._nudge: Nudge
+        self.stock: MemoryInventory
+        """The store of an inventory service."""
         self.worker = self._assemble()
         self._reading = asyncio.create_task(self._link.run(self._intakes()))
         task = asyncio.gather(self._reading, self._relay.run(), self._sweeping())
@@ -204,17 +195,22 @@ class Replica:
     @property
     def orders(self) -> OrderApplication:
         """The worker of an order service."""
-        return cast(OrderApplication, self.worker)
+        return self._as(OrderApplication)
 
     @property
     def inventory(self) -> InventoryApplication:
         """The worker of an inventory service."""
-        return cast(InventoryApplication, self.worker)
+        return self._as(InventoryApplication)
 
     @property
     def payments(self) -> PaymentApplication:
         """The worker of a payment service."""
-        return cast(PaymentApplication, self.worker)
+        return self._as(PaymentApplication)
+
+    def _as(self, kind: type[T]) -> T:
+        if not isinstance(self.worker, kind):
+            raise TypeError(f"{self.name} is no {kind.__name__}")
+        return self.worker
 
     async def drain(self) -> None:
         """Stop as on SIGTERM: finish what is in hand, then end."""
@@ -227,36 +223,33 @@ class Replica:
     def _assemble(self) -> Application[Any, Any]:
         outside, clock, process = self._outside, self._clock, self.process
         table = outside.tables[self.service]
-        worker: OrderApplication | InventoryApplication | PaymentApplication
         if self.service == ORDER:
-            orders = cast(OrderStore, MemoryStore(table, Order, clock, process))
-            self._relay = Relay(ORDER, self._link, orders, clock, outside.pace.patience)
-            worker = OrderApplication(orders, self._relay, clock)
-            self._nudge = Nudge(ORDER, self._link, orders, clock)
-            self._sweep, self._available = worker.give_up_overdue, orders.ping
-        elif self.service == INVENTORY:
-            memory = MemoryInventory(table, outside.shelves, clock, DEFAULT_HOLD, process)
-            stock = cast(InventoryStore, memory)
-            self._relay = Relay(INVENTORY, self._link, stock, clock, outside.pace.patience)
-            worker = InventoryApplication(stock, self._relay, clock)
-            self._nudge = Nudge(INVENTORY, self._link, stock, clock)
-            self._sweep, self._available = worker.expire_due, stock.ping
-        else:
-            payments = cast(PaymentStore, MemoryStore(table, Payment, clock, process))
-            self._relay = Relay(PAYMENT, self._link, payments, clock, outside.pace.patience)
-            provider = ProviderDoor(outside.ledger, process)
-            worker = PaymentApplication(
-                payments, self._relay, provider, clock, CALL_TIMEOUT, Retries(outside.pace.refund_attempts)
-            )
-            self._sweep, self._available = worker.retry_due, worker.available
-        return worker
+            orders = MemoryStore(table, Order, clock, process)
+            return OrderApplication(orders, self._relay_of(orders), clock)
+        if self.service == INVENTORY:
+            self.stock = MemoryInventory(table, outside.shelves, clock, DEFAULT_HOLD, process)
+            return InventoryApplication(self.stock, self._relay_of(self.stock), clock)
+        payments = MemoryStore(table, Payment, clock, process)
+        return PaymentApplication(
+            payments,
+            self._relay_of(payments),
+            ProviderDoor(outside.ledger, process),
+            clock,
+            CALL_TIMEOUT,
+            Retries(outside.pace.refund_attempts),
+        )
+
+    def _relay_of(self, store: MemoryAggregates[Any]) -> HandOver:
+        self._relay = Relay(self.service, self._link, store, self._clock, self._outside.pace.patience)
+        self._nudge = Nudge(self.service, self._link, store, self._clock)
+        return self._relay.hand_over
 
     def _intakes(self) -> list[BatchConsumer]:
         return [
             BatchConsumer(
                 TOPOLOGIES[self.service],
                 partial(self._handle, quarantined),
-                self._available,
+                self.worker.available,
                 quarantined=quarantined,
                 clock=self._clock,
             )
@@ -281,8 +274,9 @@ class Replica:
             if not self._has_something_to_do():
                 continue
             try:
-                await self._sweep()
-                if self._nudge and self._outside.pace.nudge:
+                for sweep in self.worker.sweeps:
+                    await sweep()
+                if self._outside.pace.nudge:
                     await self._nudge.sweep()
             except Unavailable as why:
                 self.process.note(f"sweep waits: {why}")

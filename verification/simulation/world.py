@@ -12,6 +12,7 @@ import structlog
 from events.catalogue import INVENTORY, ORDER, SERVICES
 from events.values import Location
 from inventory_service.stock import Warehouse
+from operations.registry import TOPOLOGIES
 from payment_service.providers.base import Charge, Refund
 from verification.simulation.adversary import Adversary
 from verification.simulation.broker import MemoryBroker
@@ -20,7 +21,7 @@ from verification.simulation.hands import ManualOperations
 from verification.simulation.invariants import violations
 from verification.simulation.people import PRODUCTS, Clients
 from verification.simulation.provider import Ledger
-from verification.simulation.services import TOPOLOGIES, Environment, RateLimit, Replica
+from verification.simulation.services import Environment, RateLimit, Replica
 from verification.simulation.trace import Trace, described
 
 LONGEST_CALM = 4000.0

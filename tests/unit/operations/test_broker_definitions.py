@@ -13,13 +13,13 @@ from cli import main
 from events.catalogue import EVENT_TYPES, SERVICES
 from operations.access.broker_definitions import definitions, hashed, users
 from operations.access.passwords import RABBITMQ, variable
-from operations.registry import topologies
+from operations.registry import TOPOLOGIES
 from saga.messaging.topology import exchange_of
 from saga.messaging.users import ADMINISTRATOR, OPERATOR, PUBLISHER, may_publish, user_of
 
-PASSWORDS = {user: f"{user}-s3cret" for user in users(topologies())}
+PASSWORDS = {user: f"{user}-s3cret" for user in users(TOPOLOGIES.values())}
 VARIABLES = {variable(user, RABBITMQ): password for user, password in PASSWORDS.items()}
-DEFINED = definitions(topologies(), PASSWORDS)
+DEFINED = definitions(TOPOLOGIES.values(), PASSWORDS)
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +99,7 @@ def test_an_event_is_published_by_its_own_service_alone(kind: str) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_listens_to_what_it_reacts_to_alone(service: str) -> None:
-    (topology,) = [one for one in topologies() if one.service == service]
+    (topology,) = [one for one in TOPOLOGIES.values() if one.service == service]
     heard = {
         kind
         for kind, event in EVENT_TYPES.items()

@@ -10,7 +10,7 @@ from cli.flow import flow
 from events.catalogue import EVENT_TYPES, SERVICES
 from operations.flow_chart import block, mermaid
 from operations.generated import markers
-from operations.registry import TABLES
+from operations.registry import SPECS
 
 START, END = markers("flow")
 LINES = [line.strip() for line in mermaid().splitlines()]
@@ -30,8 +30,8 @@ runner = CliRunner()
 def test_every_reaction_that_publishes_is_an_arrow() -> None:
     expected = {
         (kind.__name__, emitted.__name__)
-        for reactions, _ in TABLES.values()
-        for kind, rule in reactions.items()
+        for spec in SPECS.values()
+        for kind, rule in spec.reactions.items()
         for emitted in rule.emits
     }
     assert expected <= ARROWS
@@ -47,9 +47,9 @@ def test_what_no_event_causes_is_shown_if_it_publishes_something() -> None:
     assert ("order_placed", "InventoryReservationRequested") in ARROWS
     assert ("inventory_expired", "InventoryReservationExpired") in ARROWS
     assert {source for source, _ in ARROWS} - set(EVENT_TYPES) == {
-        f"{service.removesuffix('_service')}_{name}"
-        for service, (_, transitions) in TABLES.items()
-        for name, rule in transitions.items()
+        f"{spec.short_name}_{name}"
+        for spec in SPECS.values()
+        for name, rule in spec.transitions.items()
         if rule.emits
     }
 

@@ -5,7 +5,7 @@ import pytest
 from events.catalogue import EVENT_TYPES
 from operations.events_page import events
 from operations.generated import COMMAND, PARTS, ROOT, markers, replaced
-from operations.registry import SETTINGS, TABLES
+from operations.registry import SPECS
 from operations.settings_page import settings
 
 START, END = markers("part")
@@ -33,8 +33,8 @@ def test_every_event_has_its_functions_and_its_fields() -> None:
     page = events()
     for kind, event in EVENT_TYPES.items():
         (row,) = [line for line in page.splitlines() if line.startswith(f"| [{kind}]")]
-        for reactions, _ in TABLES.values():
-            assert event not in reactions or f"`{reactions[event].react.__name__}`" in row
+        for spec in SPECS.values():
+            assert event not in spec.reactions or f"`{spec.reactions[event].react.__name__}`" in row
         section = page.partition(f"### {kind}\n")[2].partition("\n### ")[0]
         own = event.model_fields.keys() - {"type", "version", "event_id", "order_id"}
         common = {"correlation_id", "causation_id", "occurred_at"}
@@ -50,6 +50,6 @@ def test_a_field_with_a_default_is_optional() -> None:
 def test_every_setting_has_a_variable_and_a_meaning() -> None:
     rows = [line for line in settings().splitlines() if line.startswith("| `")]
     assert [row for row in rows if row.endswith("|  |")] == []
-    for kind in SETTINGS.values():
-        for name, field in kind.model_fields.items():
+    for spec in SPECS.values():
+        for name, field in spec.settings.model_fields.items():
             assert any(f"_{name}`".upper() in row or f"`{field.validation_alias}`" in row for row in rows)

@@ -12,7 +12,7 @@ from events.codec import from_json
 from operations import endpoints
 from operations.client import Json, Services
 from operations.event_tap import LAST_EVENTS, Recorder, Seen
-from operations.registry import TABLES
+from operations.registry import SPECS
 from operations.timeline import Step
 from tests.support.builders import NOW
 from tests.support.builders import event as event_of
@@ -58,9 +58,9 @@ def test_each_event_can_follow_from_those_before(scenario: Scenario) -> None:
 
 def causes(service: str, before: tuple[type[Event], ...]) -> Iterator[type[Event]]:
     """Yield what a service can publish after these events, or because of a call or a timer."""
-    reactions, transitions = TABLES[service]
-    yield from (event for kind in before if kind in reactions for event in reactions[kind].emits)
-    yield from (event for rule in transitions.values() for event in rule.emits)
+    spec = SPECS[service]
+    yield from (event for kind in before if kind in spec.reactions for event in spec.reactions[kind].emits)
+    yield from (event for rule in spec.transitions.values() for event in rule.emits)
 
 
 def test_no_difference_if_all_is_as_expected() -> None:

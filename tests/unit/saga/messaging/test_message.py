@@ -7,6 +7,7 @@ from pamqp import frame, header
 from pamqp.commands import Basic
 
 from events.catalogue import INVENTORY, InventoryConfirmed
+from operations.registry import TOPOLOGIES
 from saga.messaging.message import (
     MAX_HEADER,
     REASON,
@@ -20,7 +21,6 @@ from saga.messaging.message import (
     to_message,
 )
 from tests.support.builders import NOW, event
-from verification.simulation.services import TOPOLOGIES
 
 FRAME = 131_072
 """Bytes that all properties of a message have room in."""

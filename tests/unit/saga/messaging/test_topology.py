@@ -13,21 +13,12 @@ from events.catalogue import (
     Event,
     InventoryReservationRequested,
 )
-from inventory_service import reactions as inventory
+from operations.registry import SPECS
 from order_service import reactions as order
-from payment_service import reactions as payment
 from saga.messaging.topology import DELIVERY_LIMIT, Topology, exchange_of, home_exchange, routing_key
-from saga.reactions.application import Reactions, Transitions, topology
 from tests.support.builders import every_event
 
-TABLES: dict[str, tuple[Reactions, Transitions]] = {
-    ORDER: (order.REACTIONS, order.TRANSITIONS),
-    INVENTORY: (inventory.REACTIONS, inventory.TRANSITIONS),
-    PAYMENT: (payment.REACTIONS, payment.TRANSITIONS),
-}
-TOPOLOGIES = {
-    service: topology(service, *tables, delays=(0.25, 1.0, 30.0)) for service, tables in TABLES.items()
-}
+TOPOLOGIES = {name: spec.topology(delays=(0.25, 1.0, 30.0)) for name, spec in SPECS.items()}
 INVENTORYS = TOPOLOGIES[INVENTORY]
 KINDS = list(EVENT_TYPES.values())
 
@@ -36,19 +27,19 @@ def emitters(kind: type[Event]) -> set[str]:
     """Return the services that have a rule which may publish this event."""
     return {
         service
-        for service, (reactions, transitions) in TABLES.items()
-        for rule in chain(reactions.values(), transitions.values())
+        for service, spec in SPECS.items()
+        for rule in chain(spec.reactions.values(), spec.transitions.values())
         if kind in rule.emits
     }
 
 
 class TestContracts:
     def test_every_service_has_its_tables(self) -> None:
-        assert set(TABLES) == set(SERVICES)
+        assert set(SPECS) == set(SERVICES)
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_exactly_the_named_services_handle_an_event(self, kind: type[Event]) -> None:
-        readers = [service for service, (reactions, _) in TABLES.items() if kind in reactions]
+        readers = [service for service, spec in SPECS.items() if kind in spec.reactions]
         assert sorted(kind.handled_by) == sorted(readers)
 
     @pytest.mark.parametrize("kind", KINDS)
@@ -56,7 +47,7 @@ class TestContracts:
         assert emitters(kind) == {kind.published_by}
 
     def test_a_saga_is_started_by_placing_an_order(self) -> None:
-        rules = [*chain.from_iterable(reactions.values() for reactions, _ in TABLES.values())]
+        rules = [*chain.from_iterable(spec.reactions.values() for spec in SPECS.values())]
         assert not any(InventoryReservationRequested in rule.emits for rule in rules)
         assert order.TRANSITIONS["placed"].emits == (InventoryReservationRequested,)
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import pytest
 
 from events.catalogue import INVENTORY
+from operations.registry import TOPOLOGIES
 from saga.messaging.consumer import BatchConsumer
 from saga.rabbitmq.client import LONGEST_PAUSE, STEADY_AFTER, BrokerClient
 from verification.simulation.clock import VirtualLoop
-from verification.simulation.services import TOPOLOGIES
 
 TRIES = 40
 
