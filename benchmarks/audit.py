@@ -41,8 +41,8 @@ from saga.messaging.message import Message, to_message
 from saga.messaging.results import Deferred, Handled
 from saga.mongodb.client import connect, database
 from saga.timers.relay import Relay
-from verification.audit.judge import audit
-from verification.audit.reading import Databases
+from verification.audit.auditor import audit
+from verification.audit.reader import Databases
 
 MOST_ORDERS = 1_000_000
 BATCH = 1000

@@ -1,4 +1,4 @@
-"""`saga audit`: checks every promise on what the three services have stored."""
+"""`saga audit`: check every promise on what the three services have stored."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -20,29 +20,29 @@ from payment_service.settings import PaymentSettings
 from saga.errors import Unavailable
 from saga.mongodb.errors import explain_driver_errors
 from saga.settings import read
-from verification.audit.judge import audit
-from verification.audit.reading import Databases
+from verification.audit.auditor import audit
+from verification.audit.reader import Databases
 
 SETTLED_FOR = 30.0
 
 EPILOG = """\b
-Reads the databases of MONGODB_URL, else of a running `saga up`; they are called as the services call them
-(ORDER_DATABASE, INVENTORY_DATABASE, PAYMENT_DATABASE). Nothing is ever written.
+Reads the databases at MONGODB_URL, else those of a running `saga up`, under the names that the services use
+(ORDER_DATABASE, INVENTORY_DATABASE, PAYMENT_DATABASE). Never writes.
 
 \b
 While the system runs, an order is judged once nothing about it has changed for a while, and what is only
-unfinished counts once it is overdue: 5 minutes past an order's deadline. With --all, everything has to have
-come to rest, and counts at once.
+unfinished counts once it is overdue: 5 minutes past an order's deadline. With --all, everything is judged,
+and what is unfinished counts at once: use it on a system that has come to rest.
 
 \b
-Exit code 1 if anything is wrong. Orders that rest until a person settles a refund are listed apart, and so is
-how many refused requests no order is known for.
+Exit code 1 if a promise is broken. Orders that wait until a person settles their refund are listed
+separately, and so is the number of refused requests whose order is unknown.
 
 \b
 Examples:
   saga audit
   saga audit --all
-  saga audit --json | jq .offenders
+  saga audit --json | jq .violations
 """
 
 
@@ -50,11 +50,11 @@ def audit_command(
     settled_for: Annotated[
         float,
         typer.Option(
-            min=1, metavar="SECONDS", help="Judge an order when nothing about it has changed for so long."
+            min=1, metavar="SECONDS", help="Judge an order once nothing about it has changed for this long."
         ),
     ] = SETTLED_FOR,
     everything: Annotated[
-        bool, typer.Option("--all", help="Judge everything, for a system that has come to rest.")
+        bool, typer.Option("--all", help="Judge everything: for a system that has come to rest.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
@@ -81,7 +81,7 @@ def audit_command(
 
 
 def databases_at(url: str) -> Databases:
-    """Return the databases of the services whose settings are in this environment."""
+    """Return the databases that the services use with the settings in this environment."""
     return Databases(
         url, read(OrderSettings).database, read(InventorySettings).database, read(PaymentSettings).database
     )

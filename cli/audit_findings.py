@@ -1,4 +1,4 @@
-"""What the audit has found, as text and as JSON."""
+"""What an audit found, as text and as JSON."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -8,108 +8,112 @@ from events.codec import InvalidEvent, from_json
 from events.types import format_money
 from operations.event_tap import Seen
 from operations.timeline import lines, timeline
-from verification.audit.judge import Report, Violation
+from verification.audit.report import AuditReport, Violation
 from verification.invariants.case import Json
 
 
-def describe(report: Report) -> list[str]:
+def describe(report: AuditReport) -> list[str]:
     """Render a report as plain text."""
     return [
-        *(line for offender in report.offenders for line in _offender(offender)),
-        *_resting(report),
-        *_forgotten(report),
-        *_books(report),
-        f"{report.orders.total()} orders{_of(report.orders)}: {report.judged} judged, "
-        f"{report.moving} still moving",
-        f"{report.places} levels of stock, {report.places_moving} still moving; {report.seconds:.1f} s",
-        _verdict(report),
+        *(line for violation in report.violations for line in _violation(violation)),
+        *_awaiting_manual_refund(report),
+        *_orphaned_requests(report),
+        *_money(report),
+        f"{report.orders.total()} orders{_by_status(report.orders)}: {report.judged} judged, "
+        f"{report.changing} still changing",
+        f"{report.levels} stock levels, {report.levels_changing} still changing; {report.seconds:.1f} s",
+        _conclusion(report),
     ]
 
 
-def to_json(report: Report) -> Json:
+def to_json(report: AuditReport) -> Json:
     """Return the object that `--json` prints."""
     return {
         "ok": report.ok,
         "orders": dict(report.orders),
         "judged": report.judged,
-        "moving": report.moving,
-        "stock": {"levels": report.places, "moving": report.places_moving},
+        "changing": report.changing,
+        "stock": {"levels": report.levels, "changing": report.levels_changing},
         "money": {
-            currency: {name: format_money(amount) for name, amount in asdict(book).items()}
-            for currency, book in report.money.items()
+            currency: {name: format_money(amount) for name, amount in asdict(totals).items()}
+            for currency, totals in report.money.items()
         },
-        "resting": {"count": report.resting_count, "orders": report.resting},
-        "forgotten": report.forgotten,
+        "awaitingManualRefund": {
+            "count": report.awaiting_manual_refund_count,
+            "orders": report.awaiting_manual_refund,
+        },
+        "orphanedRequests": report.orphaned_requests,
         "broken": dict(report.broken),
-        "offenders": [
+        "violations": [
             {
-                "about": offender.about,
-                "findings": [{"rule": one.rule, "text": one.text} for one in offender.findings],
-                "timeline": story(offender.events),
+                "subject": violation.subject,
+                "findings": [{"invariant": one.invariant, "text": one.text} for one in violation.findings],
+                "timeline": event_lines(violation.events),
             }
-            for offender in report.offenders
+            for violation in report.violations
         ],
         "seconds": round(report.seconds, 3),
     }
 
 
-def story(events: Iterable[Json]) -> list[str]:
-    """Render recorded events as a timeline; those that are no events any more stand at its end."""
-    known, strange = [], []
+def event_lines(events: Iterable[Json]) -> list[str]:
+    """Render recorded events as a timeline, followed by those that cannot be decoded."""
+    known, undecodable = [], []
     for event in events:
         try:
             known.append(Seen(from_json(event), datetime.now(UTC)))
         except InvalidEvent as error:
-            strange.append(f"    not readable: {event.get('type')} {event.get('eventId')}: {error}")
-    return [*lines(timeline(known)), *strange]
+            undecodable.append(f"    cannot be decoded: {event.get('type')} {event.get('eventId')}: {error}")
+    return [*lines(timeline(known)), *undecodable]
 
 
-def _offender(offender: Violation) -> list[str]:
+def _violation(violation: Violation) -> list[str]:
     return [
-        *(f"{offender.about} {finding.text}  [{finding.rule}]" for finding in offender.findings),
-        *story(offender.events),
-        *([""] if offender.events else []),
+        *map(str, violation.findings),
+        *event_lines(violation.events),
+        *([""] if violation.events else []),
     ]
 
 
-def _resting(report: Report) -> list[str]:
-    if not report.resting_count:
+def _awaiting_manual_refund(report: AuditReport) -> list[str]:
+    count, listed = report.awaiting_manual_refund_count, report.awaiting_manual_refund
+    if not count:
         return []
-    some = ", ".join(report.resting) + (" ..." if report.resting_count > len(report.resting) else "")
-    return [f"{report.resting_count} orders rest until a person settles a refund: {some}", ""]
+    some = ", ".join(listed) + (" ..." if count > len(listed) else "")
+    return [f"{count} orders wait until a person settles their refund: {some}", ""]
 
 
-def _forgotten(report: Report) -> list[str]:
-    if not report.forgotten:
+def _orphaned_requests(report: AuditReport) -> list[str]:
+    if not report.orphaned_requests:
         return []
     return [
-        f"{report.forgotten} requests were refused or ran out, and no order is known for them: the broker "
-        "lost them before the order service saw them; who published them has to ask again",
+        f"{report.orphaned_requests} rejected or expired requests belong to no known order: the broker lost "
+        "them before the order service saw them; their publishers have to publish them again",
         "",
     ]
 
 
-def _books(report: Report) -> list[str]:
+def _money(report: AuditReport) -> list[str]:
     return [
         f"{currency}: "
         + ", ".join(
             f"{format_money(amount)} {name.replace('_', ' ')}"
-            for name, amount in asdict(book).items()
+            for name, amount in asdict(totals).items()
             if amount or name in ("charged", "refunded", "confirmed")
         )
-        for currency, book in sorted(report.money.items())
+        for currency, totals in sorted(report.money.items())
     ]
 
 
-def _of(counts: Mapping[str, int]) -> str:
-    told = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-    return f" ({told})" if told else ""
+def _by_status(counts: Mapping[str, int]) -> str:
+    listed = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+    return f" ({listed})" if listed else ""
 
 
-def _verdict(report: Report) -> str:
+def _conclusion(report: AuditReport) -> str:
     if report.ok and not report.judged:
-        why = "every order has changed lately" if report.moving else "the databases hold no order"
+        why = "every order has just changed" if report.changing else "the databases hold no order"
         return f"nothing was judged: {why}"
     if report.ok:
         return "no promise is broken"
-    return "broken: " + ", ".join(f"{rule} ({count})" for rule, count in report.broken.most_common())
+    return "broken: " + ", ".join(f"{name} ({count})" for name, count in report.broken.most_common())

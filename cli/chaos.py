@@ -23,8 +23,8 @@ from local_stack.process import ProcessFailed
 from operations.broker_session import broker_session
 from operations.client import Services
 from operations.sample_stock import put
-from verification.audit.judge import audit_at_rest
-from verification.audit.reading import Databases, reading
+from verification.audit.auditor import audit_at_rest
+from verification.audit.reader import Databases, reading
 from verification.chaos.faults import Fault, plan
 from verification.chaos.load import Workload, stock
 from verification.chaos.victim import SystemUnderTest, victim
@@ -198,7 +198,9 @@ def _ends(databases: Databases, accepted: Mapping[str, str]) -> dict[str, Counte
     ends: dict[str, Counter[str]] = defaultdict(Counter)
     with reading(databases) as reader:
         for row in reader.some(accepted):
-            ends[accepted[row.case.key]][row.case.order.state.status if row.case.order else "unknown"] += 1
+            ends[accepted[row.case.order_id]][
+                row.case.order.state.status if row.case.order else "unknown"
+            ] += 1
     return dict(ends)
 
 

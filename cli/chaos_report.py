@@ -12,7 +12,7 @@ from cli.audit_findings import describe
 from cli.audit_findings import to_json as audit_to_json
 from cli.console import print_plain
 from operations.client import Json
-from verification.audit.judge import Report
+from verification.audit.report import AuditReport
 from verification.chaos.faults import KINDS, PARTS
 from verification.chaos.victim import InjectedFault
 
@@ -29,7 +29,7 @@ class Outcome:
     ways: Mapping[str, Counter[str]]
     strikes: Sequence[InjectedFault]
     planned: int
-    report: Report
+    report: AuditReport
     dead_letters: Mapping[str, int]
     problems: Sequence[str]
     rest: float

@@ -52,7 +52,11 @@ class Totals:
             "ends": dict(self.ends),
             "faults": dict(self.faults),
             "failed": failed
-            and {"seed": failed.seed, "violations": failed.violations, "again": failed.command},
+            and {
+                "seed": failed.seed,
+                "violations": [str(one) for one in failed.violations],
+                "again": failed.command,
+            },
         }
 
 

@@ -31,8 +31,9 @@ from operations.endpoints import (
 )
 from operations.event_tap import recording
 from operations.sample_stock import put
-from verification.audit.judge import Report, audit_at_rest
-from verification.audit.reading import Scope
+from verification.audit.auditor import audit_at_rest
+from verification.audit.reader import Scope
+from verification.audit.report import AuditReport
 from verification.scenarios import load_test
 from verification.scenarios.load_test import LoadTest, play_at_once
 from verification.scenarios.scenario import ScenarioResult, ScenarioRun, play
@@ -149,7 +150,7 @@ async def _play_all(run: ScenarioRun, console: Console) -> list[ScenarioResult]:
         return results
 
 
-async def _audit(run: ScenarioRun, results: Iterable[ScenarioResult], many: LoadTest) -> Report | None:
+async def _audit(run: ScenarioRun, results: Iterable[ScenarioResult], many: LoadTest) -> AuditReport | None:
     """Audit the demo's own orders, and the stock that only they draw on."""
     if named_by_environment() and not os.environ.get("MONGODB_URL"):
         return None

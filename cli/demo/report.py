@@ -6,7 +6,7 @@ from cli.audit_findings import to_json as audit_to_json
 from operations.client import Json
 from operations.endpoints import Endpoints
 from operations.timeline import Step, detail
-from verification.audit.judge import Report
+from verification.audit.report import AuditReport
 from verification.scenarios.load_test import LoadTest
 from verification.scenarios.scenario import ScenarioResult
 
@@ -18,7 +18,7 @@ class DemoReport:
     endpoints: Endpoints
     results: list[ScenarioResult]
     load_test: LoadTest
-    audit: Report | None
+    audit: AuditReport | None
     """What the services have stored of these orders; None if it is not known where."""
 
     @property
@@ -33,8 +33,8 @@ class DemoReport:
     @property
     def audit_problems(self) -> list[str]:
         """Return every promise that the audit has found broken, a line each."""
-        offenders = self.audit.offenders if self.audit else []
-        return [f"audit: {one.about} {one.text}" for offender in offenders for one in offender.findings]
+        violations = self.audit.violations if self.audit else []
+        return [f"audit: {one.subject} {one.text}" for violation in violations for one in violation.findings]
 
 
 def to_json(report: DemoReport, seconds: float, state: str) -> Json:

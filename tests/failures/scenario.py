@@ -113,7 +113,7 @@ class FailureScenario:
         """The audit finds nothing wrong with these orders, which alone have ordered this product; the money
         kept is what was sold, the provider has moved none of it twice, and nothing was put away."""
         report = await self.system.audited(order_ids, product)
-        assert report.broken == {}, report.offenders
+        assert report.broken == {}, report.violations
         assert report.judged == len(order_ids)
         kept, sold = await self.system.money()
         assert kept == sold

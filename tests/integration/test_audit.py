@@ -20,9 +20,10 @@ from benchmarks.audit import PLACE, WAYS, House, fill
 from cli import audit as command
 from cli import main
 from tests.support.broker import until
-from verification.audit import reading
-from verification.audit.judge import Report, audit, audit_at_rest
-from verification.audit.reading import Databases, Scope, side_by_side
+from verification.audit import reader as reading
+from verification.audit.auditor import audit, audit_at_rest
+from verification.audit.reader import Databases, Scope, side_by_side
+from verification.audit.report import AuditReport
 
 ORDERS = 4 * len(WAYS)
 READS = {"find", "getMore", "count", "killCursors", "endSessions", "hello", "ping"}
@@ -56,7 +57,7 @@ def contents(databases: Databases) -> dict[str, list[Document]]:
         }
 
 
-async def judged(databases: Databases, **options: Any) -> Report:
+async def judged(databases: Databases, **options: Any) -> AuditReport:
     async with asyncio.timeout(60):
         return await asyncio.to_thread(audit, databases, at_rest=True, **options)
 
@@ -66,7 +67,7 @@ async def test_sound_databases_are_judged_whole_and_found_sound(filled: Database
     report = await judged(filled, progress=lambda done, total: seen.append((done, total)))
     assert report.broken == {}
     assert report.orders == {"confirmed": 16, "failed": 8, "cancelled": 4}
-    assert (report.judged, report.moving, report.places) == (ORDERS, 0, 1)
+    assert (report.judged, report.changing, report.levels) == (ORDERS, 0, 1)
     assert report.money["USD"].confirmed == report.money["USD"].charged == 16 * 25
     done, total = seen[-1]
     assert done == total == sum(len(rows) for name, rows in contents(filled).items() if is_aggregates(name))
@@ -78,7 +79,9 @@ def is_aggregates(name: str) -> bool:
 
 async def test_a_promised_order_that_is_not_there_is_lost(filled: Databases) -> None:
     report = await judged(filled, promised=[f"confirmed-{0:012d}", "lost"])
-    assert [(one.about, one.findings[0].rule) for one in report.offenders] == [("lost", "no order is lost")]
+    assert [(one.subject, one.findings[0].invariant) for one in report.violations] == [
+        ("lost", "no order is lost")
+    ]
 
 
 async def test_what_has_not_come_to_rest_is_counted(filled: Databases) -> None:
@@ -92,7 +95,7 @@ async def test_what_has_not_come_to_rest_is_counted(filled: Databases) -> None:
         payments.update_one({}, {"$set": {"outbox": [{"id": "e-1", "at": datetime.now(UTC)}]}})
         assert reader.unfinished() == {
             "orders paid": 1,
-            "payments under way": 1,
+            "payments in progress": 1,
             "payments with unpublished events": 1,
         }
 
@@ -138,11 +141,11 @@ DAMAGES: dict[str, tuple[Damage, set[str]]] = {
         lambda orders, stock, payments: stock["reservations"].update_one(
             {"state.status": "allocated"}, {"$set": {"state.status": "released"}}
         ),
-        {"stock goes with the order", "stock adds up"},
+        {"stock matches the order", "stock adds up"},
     ),
     "a payment is lost": (
         lambda orders, stock, payments: payments["payments"].delete_one({"state.status": "charged"}),
-        {"money goes with the order", "money adds up"},
+        {"money matches the order", "money adds up"},
     ),
     "an order is lost": (
         lambda orders, stock, payments: orders["orders"].delete_one({"state.status": "confirmed"}),
@@ -158,11 +161,11 @@ DAMAGES: dict[str, tuple[Damage, set[str]]] = {
         lambda orders, stock, payments: orders["orders"].update_one(
             {"state.status": "failed"}, {"$set": {"state.totalAmount": "much"}}
         ),
-        {"readable"},
+        {"document is readable"},
     ),
     "a document has an id of another kind": (
         lambda orders, stock, payments: orders["orders"].insert_one({"_id": 5, "state": {}}),
-        {"readable"},
+        {"document is readable"},
     ),
 }
 
@@ -174,7 +177,7 @@ async def test_damage_is_found(filled: Databases, damage: str) -> None:
         do(*(client[name] for name in (filled.order, filled.inventory, filled.payment)))
     report = await judged(filled)
     assert set(report.broken) == rules
-    assert report.judged == ORDERS - ("readable" in rules and damage.startswith("an order"))
+    assert report.judged == ORDERS - ("document is readable" in rules and damage.startswith("an order"))
 
 
 async def test_a_scope_is_blind_to_other_peoples_orders(filled: Databases) -> None:
@@ -186,7 +189,7 @@ async def test_a_scope_is_blind_to_other_peoples_orders(filled: Databases) -> No
         assert report.broken == {"stock adds up": 1, "no order is lost": 1}
         client[filled.order]["orders"].update_one({"_id": mine[0]}, {"$set": {"state": {}}})
         damaged = await judged(filled, scope=Scope(mine, ["nothing of this name"]))
-    assert [offender.about for offender in damaged.offenders if offender.about in mine] == [mine[0]]
+    assert [one.subject for one in damaged.violations if one.subject in mine] == [mine[0]]
 
 
 async def test_stock_that_moves_all_the_time_raises_no_alarm(databases: Databases) -> None:
@@ -211,8 +214,8 @@ async def test_stock_that_moves_all_the_time_raises_no_alarm(databases: Database
         report = await asyncio.to_thread(audit, databases, settled_for=timedelta(seconds=1))
         assert report.broken == {}
         looked += 1
-        compared += report.places - report.places_moving
-        waited += report.moving
+        compared += report.levels - report.levels_changing
+        waited += report.changing
         return looked >= 15 and compared > looked and waited > 0 and report.judged > 0
 
     try:
@@ -222,7 +225,7 @@ async def test_stock_that_moves_all_the_time_raises_no_alarm(databases: Database
         async with asyncio.timeout(30):
             await trading
     report = await asyncio.to_thread(audit_at_rest, databases)
-    assert (report.broken, report.moving, report.judged) == ({}, 0, played)
+    assert (report.broken, report.changing, report.judged) == ({}, 0, played)
     house.client.close()
 
 
@@ -250,20 +253,20 @@ class TestCommand:
         found = runner.invoke(main.app, ["audit", "--all", "--json"])
         assert found.exit_code == 1
         told = json.loads(found.stdout)
-        assert told["broken"] == {"money goes with the order": 1, "money adds up": 1}
-        assert [offender["about"] for offender in told["offenders"]] == [f"confirmed-{0:012d}", "USD"]
-        assert len(told["offenders"][0]["timeline"]) == 6
+        assert told["broken"] == {"money matches the order": 1, "money adds up": 1}
+        assert [one["subject"] for one in told["violations"]] == [f"confirmed-{0:012d}", "USD"]
+        assert len(told["violations"][0]["timeline"]) == 6
 
     @pytest.mark.usefixtures("filled")
     def test_what_has_just_happened_is_not_judged_yet(self) -> None:
         told = json.loads(runner.invoke(main.app, ["audit", "--json", "--settled-for", "3600"]).stdout)
-        assert (told["ok"], told["judged"], told["moving"]) == (True, 0, ORDERS)
+        assert (told["ok"], told["judged"], told["changing"]) == (True, 0, ORDERS)
 
     @pytest.mark.usefixtures("filled")
     def test_that_nothing_was_judged_is_said(self) -> None:
         result = runner.invoke(main.app, ["audit", "--settled-for", "3600"])
         assert result.exit_code == 0
-        assert result.stdout.splitlines()[-1] == "nothing was judged: every order has changed lately"
+        assert result.stdout.splitlines()[-1] == "nothing was judged: every order has just changed"
 
     def test_an_empty_database_is_said(self) -> None:
         result = runner.invoke(main.app, ["audit"])

@@ -36,20 +36,25 @@ from tests.simulation.mutants import (
     take_pending_for_declined,
     take_silence_for_a_refusal,
 )
+from verification.invariants.names import Invariant
 from verification.model_checker.fault_combinations import search_all, together
 from verification.model_checker.judge import Judge
 from verification.model_checker.model import FAULTS
 from verification.model_checker.paths import longest_path
-from verification.model_checker.search import search
+from verification.model_checker.search import Found, search
 
 LIMIT = 200_000
+
+
+def described(found: Found) -> str:
+    return "\n".join([found.name, str(found.violation), *found.story])
 
 
 @pytest.mark.timeout(600)  # half a minute alone on two processors
 def test_no_fault_no_class_and_no_pair_of_them_breaks_anything() -> None:
     found = list(search_all(together(), LIMIT))
     for one in found:
-        assert one.violation is None, "\n".join([one.name, one.violation, *one.story])
+        assert one.violation is None, described(one)
         assert one.complete
         assert one.quiescent
     assert len(found) == 1 + len(FAULTS) + len(FAULTS) * (len(FAULTS) + 1) // 2
@@ -76,7 +81,7 @@ def test_no_fault_no_class_and_no_pair_of_them_breaks_anything() -> None:
 )
 def test_three_at_a_time_break_nothing_either(faults: str) -> None:
     found = search(faults.split(","), LIMIT)
-    assert found.violation is None, "\n".join([found.violation, *found.story])
+    assert found.violation is None, described(found)
     assert found.complete
 
 
@@ -130,16 +135,17 @@ def test_a_mistake_is_found_by_the_shortest_way_to_it(
     mistake(monkeypatch)
     found = search(faults.split(","), LIMIT)
     assert found.violation, f"not found in {found.states} states"
-    assert len(found.story) == steps, "\n".join([found.violation, *found.story])
+    assert len(found.story) == steps, described(found)
 
 
 def test_only_a_crash_with_a_wiped_broker_leaves_an_order_without_its_last_event(
     monkeypatch: Patch,
 ) -> None:
     # Its service died before it could publish that, and the message that would have had it do so is lost.
-    monkeypatch.setattr(Judge, "_unheard", lambda self, state: False)
+    monkeypatch.setattr(Judge, "_lost_with_its_service", lambda self, state: False)
     both = search(("crash", "wipe"), LIMIT)
-    assert both.violation == "the order is confirmed, and its last events are []"
+    assert both.violation
+    assert both.violation.invariant == Invariant.EVENTS_ARE_PUBLISHED
     for alone in ("crash", "wipe"):
         assert search((alone, "cancel"), LIMIT).complete
 
@@ -155,7 +161,8 @@ def test_what_never_comes_to_rest_is_found(monkeypatch: Patch) -> None:
     # The nudged request is answered with nothing: it goes round in circles, none of them with a way out.
     record_an_answer_beside_its_request(monkeypatch)
     found = search(("wipe",), LIMIT)
-    assert found.violation == "what happens from here never comes to rest"
+    assert found.violation
+    assert str(found.violation) == "o-1 never comes to rest from here  [comes to rest]"
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ from local_stack.stack import Stack
 from operations.client import TERMINAL, Services
 from operations.endpoints import Endpoints, broker_login
 from tests.support.broker import until
-from verification.audit.judge import Report, audit, audit_at_rest
-from verification.audit.reading import Databases, Scope
+from verification.audit.auditor import audit, audit_at_rest
+from verification.audit.reader import Databases, Scope
+from verification.audit.report import AuditReport
 
 WAREHOUSES = {"north": (60.0, 10.0), "south": (40.0, 10.0)}
 
@@ -136,11 +137,11 @@ class System:
         kept = sum((Decimal(book["charged"]) - Decimal(book["refunded"]) for book in payments), Decimal(0))
         return kept, sum((Decimal(book["confirmed"]) for book in orders), Decimal(0))
 
-    async def audited(self, order_ids: Collection[str], product: str) -> Report:
+    async def audited(self, order_ids: Collection[str], product: str) -> AuditReport:
         """Return what the audit says of these orders, which alone have ordered this product, at rest."""
         return await asyncio.to_thread(audit_at_rest, self._databases, Scope(order_ids, [product]))
 
-    async def audited_running(self) -> Report:
+    async def audited_running(self) -> AuditReport:
         """Return what the audit says of everything, while it may be moving."""
         return await asyncio.to_thread(audit, self._databases, settled_for=timedelta(seconds=1))
 

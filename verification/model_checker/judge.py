@@ -1,152 +1,124 @@
-"""What must hold in the world of one order: in every state, and when nothing moves any more."""
+"""Asks the invariants of the states of one order: some in every state, all of them at rest.
 
+Each state becomes the audit's case and books. Added is what only this model shows: the provider's decisions,
+the last events that were published, and the messages in flight.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 
-from inventory_service.reservation import Reservation
-from order_service.order import Order
-from payment_service.payment import Payment
+from verification.invariants import order, world
+from verification.invariants.case import Case
+from verification.invariants.names import Finding, Invariant, Timing
+from verification.invariants.stock import StockBook, StockLevel
 from verification.model_checker.model import OWNED, Ground, State
-from verification.simulation.invariants import ENDS
+from verification.model_checker.services import NOON, ORDER_ID, WAREHOUSE
 
-MANY = 16
-"""More messages in flight than any finite story of one order has."""
+FLIGHT_LIMIT = 16
+"""More messages in flight than any finite course of one order has."""
+AT_REST = Timing(NOON, at_rest=True)
 
 
 class Judge:
-    """Judges the states of one world. What it has judged before, it remembers."""
+    """Judges the states of one model, and remembers what it found for each part of a state."""
 
-    def __init__(self, world: Ground) -> None:
-        self._world = world
-        self._parts: dict[tuple[object, ...], str | None] = {}
-        self._rests: dict[tuple[object, ...], str | None] = {}
+    def __init__(self, model: Ground) -> None:
+        self._model = model
+        self._known: dict[tuple[object, ...], Finding | None] = {}
+        self._cases: dict[tuple[int, int, int], Case] = {}
 
-    def wrong(self, state: State) -> str | None:
-        """Return what is wrong with a state in which things may still be moving."""
-        if len(state.flight) > MANY:
-            return f"messages multiply: more than {MANY} are in flight"
-        parts = state[:6]
-        if parts not in self._parts:
-            self._parts[parts] = self._wrong(state)
-        return self._parts[parts]
+    def wrong(self, state: State) -> Finding | None:
+        """Return what is wrong with a state in which something may still move."""
+        if len(state.flight) > FLIGHT_LIMIT:
+            text = f"multiplies its messages: more than {FLIGHT_LIMIT} are in flight"
+            return Finding(Invariant.COMES_TO_REST, ORDER_ID, text)
+        return self._first(state[:6], lambda: self._moving(state))
 
-    def wrong_at_rest(self, state: State) -> str | None:
+    def wrong_at_rest(self, state: State) -> Finding | None:
         """Return what is wrong with a state in which nothing moves any more."""
-        if state.flight and not self._forgotten(state):
-            return f"never handled: {', '.join(self._world.in_flight(state))}"
-        parts = (*state[:6], *state.left)
-        if parts not in self._rests:
-            self._rests[parts] = self._wrong_at_rest(state)
-        return self._rests[parts]
+        if state.flight and not self._lost_with_its_request(state):
+            text = f"never handles {', '.join(self._model.in_flight(state))}"
+            return Finding(Invariant.COMES_TO_REST, ORDER_ID, text)
+        return self._first((*state[:6], state.left), lambda: self._resting(state))
 
-    def _forgotten(self, state: State) -> bool:
-        """The broker lost the request before the order service saw it, and the hold was gone before the first
-        nudge: what is said of that order ends as a dead letter, and its publisher has to ask again."""
-        return self._world.orders.state(state.order) is None and self._world.struck(state, "wipe")
+    def _first(self, key: tuple[object, ...], check: Callable[[], Iterable[Finding]]) -> Finding | None:
+        if key not in self._known:
+            self._known[key] = next(iter(check()), None)
+        return self._known[key]
 
-    def _wrong(self, state: State) -> str | None:
-        return self._stock(state) or self._charges(state) or self._last_events(state) or self._bodies(state)
-
-    def _stock(self, state: State) -> str | None:
-        reservation = self._world.reservations.state(state.reservation)
-        for owned, level in zip(OWNED, self._world.levels[state.levels], strict=True):
-            product, *units = level
-            if min(units) < 0 or sum(units) != owned[1]:
-                return f"the stock of {product} is {units}, of {owned[1]} in all"
-            lines = reservation.lines if reservation else ()
-            lined = sum(line.quantity for line in lines if line.product_id == product)
-            status = reservation.status if reservation else None
-            expected = [lined if status == kept else 0 for kept in ("held", "allocated")]
-            if units[1:3] != expected:
-                return f"the stock of {product} is {units}, and the reservation is {status} with {lined}"
-        return None
-
-    def _charges(self, state: State) -> str | None:
-        charges = [key for key, word, _ in self._world.providers[state.provider] if word == "approved"]
-        if len(charges) > 1:
-            return f"charged {len(charges)} times: {', '.join(charges)}"
-        if self._kept(state) < 0:
-            return f"paid back more than was charged: {self._kept(state)}"
-        return None
-
-    def _last_events(self, state: State) -> str | None:
-        ended = self._world.ends[state.ended]
-        if len(ended) > 1:
-            return f"more than one last event: {', '.join(self._world.events[one].type for one in ended)}"
-        return None
-
-    def _bodies(self, state: State) -> str | None:
-        bodies: dict[str | None, int] = {}
-        for place, service in enumerate(self._world.services):
-            for _, _, emitted in service.cells[state.cell(place)].journal:
-                for event in emitted:
-                    event_id = self._world.events[event].event_id
-                    if bodies.setdefault(event_id, event) != event:
-                        return f"two events under one id: {self._world.events[event]}"
-        return None
-
-    def _wrong_at_rest(self, state: State) -> str | None:
-        order = self._world.orders.state(state.order)
-        reservation = self._world.reservations.state(state.reservation)
-        payment = self._world.payments.state(state.payment)
-        # What somebody has made over HTTP is his, until a saga asks for it.
-        held = reservation.status if reservation and reservation.saga else None
-        if payment and not payment.saga:
-            payment = None
-        if order is None:
-            if payment or held == "held" or _sold(reservation):
-                return f"nobody knows the order: reservation {held}, payment {payment and payment.status}"
-            return None
-        if held == "held":
-            return f"the order is {order.status}, and its stock is still held"
-        return (
-            self._unfinished(state, order, payment)
-            or _stock_of(order, reservation)
-            or self._money_of(state, order, payment)
+    def _moving(self, state: State) -> Iterator[Finding]:
+        parts: tuple[tuple[tuple[object, ...], Callable[[], Iterable[Finding]]], ...] = (
+            (("stock", state.reservation, state.levels), lambda: self._stock(state)),
+            (("provider", state.provider), lambda: self._charges(state)),
+            (("published", state.order, state.ended), lambda: self._published(state)),
+            (("case", *state[:3]), lambda: order.findings(self._case(state), AT_REST, order.ALWAYS)),
         )
+        yield from (finding for part in parts if (finding := self._first(*part)))
 
-    def _unfinished(self, state: State, order: Order, payment: Payment | None) -> str | None:
-        resting = order.status == "refundPending"
-        if resting and (payment is None or payment.status != "refundFailed"):
-            return f"the order is refundPending, and its payment is {payment and payment.status}"
-        if not order.terminal and not resting:
-            return f"the order is {order.status} for ever, awaiting {order.awaiting}"
-        last = [self._world.events[event].type for event in self._world.ends[state.ended]]
-        if last != ([ENDS[order.status]] if order.terminal else []) and not self._unheard(state):
-            return f"the order is {order.status}, and its last events are {last}"
-        return None
+    def _resting(self, state: State) -> Iterator[Finding]:
+        case = self._case(state)
+        yield from order.findings(case, AT_REST)
+        if case.order is None and not self._model.struck(state, "wipe"):
+            yield from order.lost_orders([ORDER_ID])
+        yield from world.provider_agrees(case, self._kept_by_provider(state))
+        if case.order and not self._lost_with_its_service(state):
+            recorded = order.last_events(case.order.emitted)
+            yield from world.events_are_published(case, recorded, self._published_ids(state))
 
-    def _unheard(self, state: State) -> bool:
-        """A service died before it could publish the last event, and the broker lost the message that would
-        have made it do so: together, and only together, that goes beyond what the nudge mends."""
-        struck = all(self._world.struck(state, fault) for fault in ("crash", "wipe"))
-        return struck and not self._world.ends[state.ended]
+    def _case(self, state: State) -> Case:
+        cells = state.order, state.reservation, state.payment
+        if cells not in self._cases:
+            snapshots = (
+                service.snapshot(cell) for service, cell in zip(self._model.services, cells, strict=True)
+            )
+            self._cases[cells] = Case(ORDER_ID, *snapshots)
+        return self._cases[cells]
 
-    def _money_of(self, state: State, order: Order, payment: Payment | None) -> str | None:
-        # A refund that the provider refuses is a person's to settle, whatever has become of the order.
-        if payment is None or payment.status == "refundFailed":
-            return None if order.status != "confirmed" else "the order is confirmed, and not paid for"
-        kept = self._kept(state)
-        if kept != (order.total_amount if order.status == "confirmed" else 0):
-            return f"the order is {order.status}, and the provider keeps {kept}"
-        return None
+    def _stock(self, state: State) -> Iterator[Finding]:
+        book = StockBook()
+        if reservation := self._model.reservations.state(state.reservation):
+            book.add(reservation)
+        levels = {
+            (WAREHOUSE, product): StockLevel(available, reserved, allocated, owned[1] - sold, 1)
+            for owned, (product, available, reserved, allocated, sold) in zip(
+                OWNED, self._model.levels[state.levels], strict=True
+            )
+        }
+        yield from book.findings(levels, {*levels, *book.keys})
 
-    def _kept(self, state: State) -> Decimal:
+    def _charges(self, state: State) -> Iterator[Finding]:
+        decisions = self._model.providers[state.provider]
+        charges = [key for key, word, _ in decisions if word == "approved"]
+        if len(charges) > 1:
+            text = f"is charged {len(charges)} times by the provider: {', '.join(charges)}"
+            yield Finding(Invariant.ONE_CHARGE, ORDER_ID, text)
+        if (keeps := self._kept_by_provider(state)) < 0:
+            yield Finding(Invariant.ONE_CHARGE, ORDER_ID, f"has {-keeps} refunded that were never charged")
+
+    def _published(self, state: State) -> Iterator[Finding]:
+        yield from world.recorded_before_published(self._case(state), self._published_ids(state))
+
+    def _published_ids(self, state: State) -> set[str]:
+        return {str(self._model.events[event].event_id) for event in self._model.ends[state.ended]}
+
+    def _kept_by_provider(self, state: State) -> Decimal:
         signs = {"approved": 1, "refunded": -1}
-        verdicts = self._world.providers[state.provider]
-        return sum((signs.get(word, 0) * amount for _, word, amount in verdicts), Decimal(0))
+        decisions = self._model.providers[state.provider]
+        return sum((signs.get(word, 0) * amount for _, word, amount in decisions), Decimal(0))
 
+    def _lost_with_its_request(self, state: State) -> bool:
+        """Return whether the broker lost the request before the order service saw it.
 
-def _stock_of(order: Order, reservation: Reservation | None) -> str | None:
-    sold = _sold(reservation)
-    if sold != (order.status == "confirmed"):
-        return f"the order is {order.status}, and its stock is {reservation and reservation.status}"
-    if sold and reservation:
-        units = {line.product_id: line.quantity for line in reservation.lines}
-        if units != {item.product_id: item.quantity for item in order.items}:
-            return f"the order is confirmed with {units}"
-    return None
+        If the hold ends before the first nudge, the messages about that order end as dead letters, and its
+        publisher has to publish the request again.
+        """
+        return self._model.orders.state(state.order) is None and self._model.struck(state, "wipe")
 
+    def _lost_with_its_service(self, state: State) -> bool:
+        """Return whether nothing is left that would have the last event published.
 
-def _sold(reservation: Reservation | None) -> bool:
-    # What was allocated over HTTP is not the saga's, which was told that it holds nothing.
-    return bool(reservation and reservation.status == "allocated" and reservation.confirmation_record)
+        A service crashed before it could publish it, and the broker lost the message that would have been
+        redelivered. Only both together are more than a nudge repairs.
+        """
+        struck = all(self._model.struck(state, fault) for fault in ("crash", "wipe"))
+        return struck and not self._model.ends[state.ended]

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from time import monotonic
 
+from verification.invariants.names import Finding, Invariant
 from verification.model_checker.judge import Judge
 from verification.model_checker.model import Services, State
 from verification.model_checker.moves import SingleOrderModel
 from verification.model_checker.paths import longest_path
-from verification.model_checker.services import BrokenReaction
+from verification.model_checker.services import ORDER_ID, BrokenReaction
 
 NONE = "none"
 """The name of a search without faults."""
@@ -34,7 +35,7 @@ class Found:
     """Moves of the longest path. None: what happens may go in circles, or the search is not complete."""
     seconds: float
     complete: bool
-    violation: str | None = None
+    violation: Finding | None = None
     story: list[str] = field(default_factory=list)
 
     @property
@@ -83,7 +84,7 @@ class Search:
             story=self._story(violation[0]) if violation else [],
         )
 
-    def _explore(self) -> tuple[int, str] | None:
+    def _explore(self) -> tuple[int, Finding] | None:
         """Visit state after state; return the first that is wrong, and why."""
         self._visit(self._world.start(), -1)
         number = 0
@@ -91,13 +92,13 @@ class Search:
             try:
                 wrong = self._expand(number)
             except BrokenReaction as error:
-                wrong = number, str(error)
+                wrong = number, Finding(Invariant.NO_CRASH, ORDER_ID, str(error))
             if wrong:
                 return wrong
             number += 1
         return None
 
-    def _expand(self, number: int) -> tuple[int, str] | None:
+    def _expand(self, number: int) -> tuple[int, Finding] | None:
         """Make every move from a state; return the first state that is wrong, and why."""
         at_rest = True
         for move in self._world.moves(self._states[number]):
@@ -124,7 +125,7 @@ class Search:
             self._parents.append(parent)
         return number, new
 
-    def _without_exit(self) -> tuple[int, str] | None:
+    def _without_exit(self) -> tuple[int, Finding] | None:
         """Return the first state from which what happens by itself never leads to rest."""
         ends = bytearray(len(self._states))
         for number in self._quiescent:
@@ -140,7 +141,9 @@ class Search:
                         ends[number] = 1
                         changed = True
         stuck = ends.find(0)
-        return None if stuck < 0 else (stuck, "what happens from here never comes to rest")
+        if stuck < 0:
+            return None
+        return stuck, Finding(Invariant.COMES_TO_REST, ORDER_ID, "never comes to rest from here")
 
     def _path(self, number: int) -> list[int]:
         path = [number]

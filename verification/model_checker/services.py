@@ -21,6 +21,7 @@ from saga.reactions.engine import Engine
 from saga.reactions.step import JournalEntry, LoadedAggregate, Step
 from saga.reactions.store import UnitOfWork
 from saga.timers.nudge import unanswered
+from verification.invariants.case import Snapshot
 from verification.model_checker.interner import Interner
 from verification.simulation.world import WAREHOUSES
 
@@ -111,10 +112,21 @@ class MemoizedService(Generic[A]):
         self._known: dict[tuple[int, Hashable, int], Effect] = {}
         self._unanswered: dict[int, tuple[int, ...]] = {}
         self._jsons: dict[int, dict[str, Any]] = {}
+        self._snapshots: dict[int, Snapshot[A]] = {}
 
     def state(self, cell: int) -> A | None:
         """Return the aggregate in a cell."""
         return self.cells[cell].state
+
+    def snapshot(self, cell: int) -> Snapshot[A] | None:
+        """Return what an audit reads of a cell."""
+        stored = self.cells[cell]
+        if stored.state is None:
+            return None
+        if cell not in self._snapshots:
+            emitted = [self._json(event) for _, _, events in stored.journal for event in events]
+            self._snapshots[cell] = Snapshot(stored.state, NOON, emitted)
+        return self._snapshots[cell]
 
     def handle(self, cell: int, event: int, levels: int = 0) -> Effect:
         """Return what an event does."""

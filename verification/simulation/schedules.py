@@ -42,4 +42,4 @@ def _play_and_tidy_up(seed: int) -> Result:
 def story(result: Result) -> str:
     """Tell what a schedule violated, step by step, and how to see it again."""
     again = play(result.seed, trace=True)
-    return "\n".join([again.timeline, "", *again.violations, "", f"Again: {result.command}"])
+    return "\n".join([again.timeline, "", *map(str, again.violations), "", f"Again: {result.command}"])

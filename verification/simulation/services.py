@@ -24,6 +24,7 @@ from saga.messaging.topology import Topology
 from saga.reactions.application import Application, HandOver
 from saga.timers.nudge import Nudge
 from saga.timers.relay import Relay
+from verification.invariants.names import Finding, Invariant
 from verification.simulation.adversary import Adversary, Process
 from verification.simulation.broker import PREFETCH, Connection, MemoryBroker
 from verification.simulation.clock import Sleep, utc_clock
@@ -72,8 +73,8 @@ class Environment:
     """What must end in a dead-letter queue: the queue, and what the body contains."""
     may_be_put_away: set[tuple[str, bytes]] = field(default_factory=set)
     """What may have been lost on its way there, or is there still, since the broker has lost everything."""
-    crashes: list[str] = field(default_factory=list)
-    """What a process should never have died of."""
+    crashes: list[Finding] = field(default_factory=list)
+    """Processes that ended with an exception."""
 
     def stored(self, service: str) -> set[str]:
         """Return the orders of whose sagas a service has stored more than that their request was turned away.
@@ -294,4 +295,4 @@ class Replica:
 
     def _ended(self, task: "asyncio.Future[tuple[None, None, None]]") -> None:
         if not task.cancelled() and (error := task.exception()):
-            self._outside.crashes.append(f"{self.name} died of {error!r}")
+            self._outside.crashes.append(Finding(Invariant.NO_CRASH, self.name, f"died of {error!r}"))

@@ -42,6 +42,11 @@ class Row:
     nudge_at: datetime | None = None
     nudges: int = 0
 
+    @property
+    def emitted(self) -> list[dict[str, Any]]:
+        """Every event in the journal."""
+        return [event for record in self.journal.values() for event in _read(record).emitted]
+
 
 Table = dict[str, Row]
 NUDGE_AFTER = timedelta(minutes=1)

@@ -14,12 +14,13 @@ from events.values import Location
 from inventory_service.stock import Warehouse
 from operations.registry import TOPOLOGIES
 from payment_service.providers.base import Charge, Refund
+from verification.invariants.names import Finding, Invariant
 from verification.simulation.adversary import Adversary
 from verification.simulation.broker import MemoryBroker
-from verification.simulation.clock import VirtualLoop
-from verification.simulation.hands import ManualOperations
-from verification.simulation.invariants import violations
-from verification.simulation.people import PRODUCTS, Clients
+from verification.simulation.clients import PRODUCTS, Clients
+from verification.simulation.clock import VirtualLoop, utc_clock
+from verification.simulation.findings import findings
+from verification.simulation.manual_operations import ManualOperations
 from verification.simulation.provider import Ledger
 from verification.simulation.services import Environment, RateLimit, Replica
 from verification.simulation.trace import Trace, described
@@ -43,7 +44,7 @@ class Result:
     """What came of one schedule."""
 
     seed: int
-    violations: list[str]
+    violations: list[Finding]
     ends: dict[str, int] = field(default_factory=dict)
     faults: dict[str, int] = field(default_factory=dict)
     timeline: str = ""
@@ -111,11 +112,23 @@ class World:
         self._note("no more faults")
         await self._until_all_have_done()
         quiet = await self._until_quiet()
-        found = [] if quiet else [f"not quiet {LONGEST_CALM:g} s after the last fault: {self._restless()}"]
+        restless = [] if quiet else [self._not_at_rest()]
         await self._until_all_have_done()
-        wrong = [repr(error) for actor in self._actors if (error := actor.exception())]
-        found += violations(self._outside, people.promised) + self._loop.errors + wrong
+        found = [
+            *restless,
+            *findings(self._outside, people.promised, utc_clock(self._loop)()),
+            *(Finding(Invariant.NO_CRASH, "the loop", error) for error in self._loop.errors),
+            *(
+                Finding(Invariant.NO_CRASH, "a client", f"failed with {error!r}")
+                for actor in self._actors
+                if (error := actor.exception())
+            ),
+        ]
         return Result(self._seed, found, self._ends(), dict(self._adversary.struck), self.trace.text())
+
+    def _not_at_rest(self) -> Finding:
+        text = f"is not at rest {LONGEST_CALM:g} s after the last fault: {', '.join(self._restless())}"
+        return Finding(Invariant.COMES_TO_REST, "the system", text)
 
     def _play(self, act: Coroutine[Any, Any, None]) -> None:
         self._actors.append(asyncio.create_task(act))

@@ -13,14 +13,14 @@ from cli.demo.report import DemoReport
 from operations import endpoints
 from operations.timeline import timeline
 from tests.support.command_line import UNREACHABLE, requested, runner, seen
-from verification.audit.judge import Report
-from verification.invariants.rules import Finding
+from verification.audit.report import AuditReport
+from verification.invariants.names import Finding, Invariant
 from verification.scenarios.load_test import LoadTest
 from verification.scenarios.scenario import ScenarioResult
 from verification.scenarios.table import SCENARIOS
 
 
-def report(problems: list[str], audit: Report | None = None) -> DemoReport:
+def report(problems: list[str], audit: AuditReport | None = None) -> DemoReport:
     result = ScenarioResult(SCENARIOS[0], "o-1", "confirmed", "", timeline(seen(requested())), problems)
     return DemoReport(endpoints.DEFAULTS, [result], LoadTest(0, Counter(), 0.5, [], []), audit)
 
@@ -44,9 +44,9 @@ def test_exit_code_says_whether_all_was_as_expected(
 
 
 def test_audit_findings_are_problems() -> None:
-    audit = Report()
+    audit = AuditReport()
     assert report([], audit).problems == []
-    audit.accuse("o-1", [Finding("order ends", "o-1", "is still paid")], [])
+    audit.add("o-1", [Finding(Invariant.ORDER_ENDS, "o-1", "is still paid")], [])
     assert report([], audit).problems == ["audit: o-1 is still paid"]
 
 

@@ -16,7 +16,7 @@ from saga.errors import OutOfOrder, Refused, Unavailable
 from saga.messaging.message import Message
 from saga.messaging.topology import exchange_of
 from verification.simulation.adversary import LONG
-from verification.simulation.people import LONG_HOLDS, TRIES, Clients
+from verification.simulation.clients import LONG_HOLDS, TRIES, Clients
 from verification.simulation.services import Environment, Replica
 
 POISON = (

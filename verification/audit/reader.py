@@ -1,8 +1,8 @@
 """Reads the three services' databases, in the order of the order ids, without ever holding all of it.
 
-Nothing is written. Whole documents are read, with plain `find`: a large part of them is the journal, which is
-needed, and neither projections nor aggregations make it cheaper for the embedded server, which runs them
-in the same thread as everybody's writes.
+Nothing is written. Whole documents are read, with plain `find`: most of a document is its journal, which is
+needed, and neither projections nor aggregations make reading cheaper for the embedded server, which runs them
+in the same thread as all writes.
 """
 
 import gc
@@ -23,21 +23,22 @@ from order_service.order import TERMINAL, Order, OrderStatus
 from payment_service.payment import Payment
 from saga.mongodb.client import connect, database
 from saga.reactions.store import Document
-from verification.invariants.books import StockBook, StockLevel
-from verification.invariants.case import Case, Kept, Unreadable, kept
-from verification.invariants.rules import Finding
+from verification.audit.documents import Unreadable, snapshot
+from verification.invariants.case import Case, Snapshot
+from verification.invariants.names import Finding, Invariant
+from verification.invariants.stock import StockBook, StockLevel
 
 BATCH = 2000
 UNFINISHED = [status for status in get_args(OrderStatus) if status not in (*TERMINAL, "refundPending")]
 GARBAGE = 200_000
-"""Objects that may gather before it is looked for garbage among them."""
+"""Objects that may be allocated before the garbage collector runs."""
 ANSWER_SECONDS = 60.0
-"""How long the database may take to find where to begin."""
+"""Seconds that the database may take to answer the first read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Databases:
-    """Where the databases are, and how they are called."""
+    """Where the databases are, and their names."""
 
     url: str
     order: str = ORDER
@@ -47,7 +48,7 @@ class Databases:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Some orders, and the products that nobody but them has ordered."""
+    """Some orders, and the products that only they have ordered."""
 
     order_ids: Collection[str]
     products: Collection[str]
@@ -66,7 +67,7 @@ class Reader:
 
     def __init__(self, databases: Databases, pool: Executor, client: Any) -> None:
         self._pool = pool
-        # The driver behind Motor, without its event loop: a thread or two are all that is needed here.
+        # The driver behind Motor, without its event loop: a few threads are enough here.
         self._orders, self._inventory, self._payments = (
             database(client, name).delegate
             for name in (databases.order, databases.inventory, databases.payment)
@@ -87,7 +88,7 @@ class Reader:
         for order in orders.find({"state.status": {"$in": UNFINISHED}}, {"state.status": 1}):
             found[f"orders {order['state']['status']}"] += 1
         some_day = datetime.now(UTC) + timedelta(days=1)
-        found["payments under way"] = _length(payments.find({"dueAt": {"$lt": some_day}}, {"_id": 1}))
+        found["payments in progress"] = _length(payments.find({"dueAt": {"$lt": some_day}}, {"_id": 1}))
         for collection in self._collections:
             waiting = collection.find({"outbox.at": {"$lt": some_day}}, {"_id": 1})
             found[f"{collection.name} with unpublished events"] = _length(waiting)
@@ -112,8 +113,8 @@ class Reader:
             ]
             yield from (_row(key, *(documents.get(key) for documents in found)) for key in batch)
 
-    def shelves(self, products: Collection[str] | None = None) -> dict[StockKey, StockLevel]:
-        """Return the stock, of these products or of all."""
+    def levels(self, products: Collection[str] | None = None) -> dict[StockKey, StockLevel]:
+        """Return the stock levels, of these products or of all."""
         chosen = {} if products is None else {"productId": {"$in": list(products)}}
         return {
             (one["warehouseId"], one["productId"]): StockLevel(
@@ -123,20 +124,20 @@ class Reader:
         }
 
     def stock_book(self, products: Collection[str]) -> StockBook:
-        """Add up the reservations of these products anew."""
+        """Add up the reservations of these products."""
         book = StockBook()
         chosen = {
             "state.status": {"$in": ["held", "allocated"]},
             "state.lines.productId": {"$in": list(products)},
         }
         for document in self._inventory["reservations"].find(chosen):
-            with suppress(Unreadable):  # which is a finding of its own
-                book.add(kept(document, Reservation).state)
+            with suppress(Unreadable):  # reported by its case
+                book.add(snapshot(document, Reservation).state)
         return book
 
     def _stream(self, collection: Any) -> Iterator[Document]:
-        """Return every document by id; the next batch is fetched while this one is looked at."""
-        # MongoDB walks this index anyway. The embedded server sorts documents, slowly, unless it is told to.
+        """Return every document by id; the next batch is fetched while this one is judged."""
+        # MongoDB walks this index anyway. Without the hint the embedded server sorts the documents, slowly.
         with collection.find().sort("_id", 1).hint("_id_").batch_size(BATCH) as cursor:
             batch = self._pool.submit(_take, cursor)
             while documents := batch.result():
@@ -146,18 +147,18 @@ class Reader:
 
 @contextmanager
 def reading(databases: Databases) -> Iterator[Reader]:
-    """Open the databases for reading, as long as the block lasts."""
+    """Open the databases for reading while the block runs."""
     client = connect(databases.url, ANSWER_SECONDS)
     try:
-        with ThreadPoolExecutor(3, thread_name_prefix="audit") as pool, _few_collections():
+        with ThreadPoolExecutor(3, thread_name_prefix="audit") as pool, _rare_garbage_collection():
             yield Reader(databases, pool, client)
     finally:
         client.close()
 
 
 @contextmanager
-def _few_collections() -> Iterator[None]:
-    """Look for garbage rarely: documents are many objects, none of which refer back to each other."""
+def _rare_garbage_collection() -> Iterator[None]:
+    """Collect garbage rarely: documents are many objects without reference cycles."""
     before = gc.get_threshold()
     gc.set_threshold(GARBAGE)
     try:
@@ -169,7 +170,7 @@ def _few_collections() -> Iterator[None]:
 def side_by_side(
     streams: Sequence[Iterable[Document]],
 ) -> Iterator[tuple[str, list[Document | None]]]:
-    """Merge streams of documents, each in the order of its ids; return what all of them have under each."""
+    """Merge streams of documents, each sorted by id; return, for each id, what every stream has under it."""
     iterators = [iter(stream) for stream in streams]
     heads = [next(iterator, None) for iterator in iterators]
     while any(head is not None for head in heads):
@@ -183,7 +184,7 @@ def side_by_side(
 
 
 def _rank(key: object) -> tuple[int, str]:
-    # MongoDB sorts numbers before strings before everything else; only strings are ids of ours.
+    # MongoDB sorts numbers before strings before everything else; the services write only strings.
     if isinstance(key, str):
         return 1, key
     return (0 if isinstance(key, int | float) else 2), ""
@@ -200,13 +201,13 @@ def _take(cursor: Iterable[Document]) -> list[Document]:
 def _row(key: str, order: Document | None, reservation: Document | None, payment: Document | None) -> Row:
     row = Row(Case(key))
 
-    def read(document: Document | None, model: Any) -> Kept[Any] | None:
+    def read(document: Document | None, model: Any) -> Snapshot[Any] | None:
         if document is None:
             return None
         try:
-            return kept(document, model)
+            return snapshot(document, model)
         except Unreadable as error:
-            row.unreadable.append(Finding("readable", key, str(error)))
+            row.unreadable.append(Finding(Invariant.DOCUMENT_IS_READABLE, key, str(error)))
             return None
 
     row.case = Case(key, read(order, Order), read(reservation, Reservation), read(payment, Payment))

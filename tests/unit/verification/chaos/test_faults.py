@@ -8,11 +8,11 @@ import pytest
 from cli.chaos_report import Outcome, to_json
 from operations.client import Services
 from operations.endpoints import DEFAULTS
-from verification.audit.judge import Report
+from verification.audit.report import AuditReport
 from verification.chaos.faults import BROKER, BROKER_PAUSE, BROKER_SPARED, KINDS, PARTS, Fault, plan
 from verification.chaos.load import WAYS, Workload
 from verification.chaos.victim import InjectedFault
-from verification.invariants.rules import Finding
+from verification.invariants.names import Finding, Invariant
 
 LONG = plan(7, 3000, 500)
 
@@ -57,11 +57,15 @@ class TestOutcome:
     )
 
     def outcome(
-        self, report: Report | None = None, letters: int = 0, planned: int = 2, problems: tuple[str, ...] = ()
+        self,
+        report: AuditReport | None = None,
+        letters: int = 0,
+        planned: int = 2,
+        problems: tuple[str, ...] = (),
     ) -> Outcome:
         found = {"order_service": letters} if letters else {}
         ways = {"plain": Counter(confirmed=3)}
-        return Outcome(3, ways, self.strikes, planned, report or Report(), found, problems, 1.0, 60.0)
+        return Outcome(3, ways, self.strikes, planned, report or AuditReport(), found, problems, 1.0, 60.0)
 
     def test_sound(self) -> None:
         outcome = self.outcome()
@@ -71,8 +75,8 @@ class TestOutcome:
         assert (told["ok"], told["orders"], told["slowestRecovery"]) == (True, {"plain": {"confirmed": 3}}, 7)
 
     def test_whatever_is_wrong_is_told(self) -> None:
-        broken = Report()
-        broken.accuse("o-1", [Finding("order ends", "o-1", "is still paid")], [])
+        broken = AuditReport()
+        broken.add("o-1", [Finding(Invariant.ORDER_ENDS, "o-1", "is still paid")], [])
         assert not self.outcome(broken).ok
         for outcome, text in (
             (self.outcome(letters=2), "2 dead letters of order_service"),

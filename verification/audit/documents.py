@@ -1,0 +1,46 @@
+"""Reads a stored document as its service does."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from saga.reactions.aggregate import Aggregate
+from saga.reactions.store import Document
+from verification.invariants.case import Json, Snapshot
+
+M = TypeVar("M", bound=Aggregate)
+
+
+class Unreadable(ValueError):
+    """A document is not what its service writes; the text names the service and the error."""
+
+
+def snapshot(document: Document, model: type[M]) -> Snapshot[M]:
+    """Return what a document says.
+
+    Raises:
+        Unreadable: its service could not read it either.
+    """
+    try:
+        state = model.model_validate(document["state"])
+        if state.order_id != document["_id"]:
+            raise ValueError(f"the state is that of {state.order_id}")
+        return Snapshot(
+            state=state,
+            updated_at=document["updatedAt"],
+            emitted=[
+                event for record in document["journal"].values() for event in _identified(record["emitted"])
+            ],
+            unpublished_since=min((item["at"] for item in document["outbox"]), default=None),
+        )
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise Unreadable(f"{model.__name__.lower()}: {type(error).__name__}: {_short(error)}") from error
+
+
+def _identified(events: Sequence[Json]) -> Sequence[Json]:
+    for event in events:
+        _ = event["eventId"], event["type"], event["orderId"]
+    return events
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
