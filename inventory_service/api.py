@@ -16,8 +16,10 @@ from inventory_service.reactions import Hold, InsufficientStock
 from inventory_service.reservation import Reservation, ReservationStatus
 from inventory_service.stock import Level, Warehouse
 from saga.errors import OutOfOrder, Refused
-from saga.http.app import FieldProblem, Problem, create_app, needs
+from saga.http.app import create_app
+from saga.http.problems import FieldProblem, Problem
 from saga.http.requests import IdempotencyKeyHeader, PathId, RequestBody
+from saga.http.security import needs
 
 MAX_UNITS = 10**12
 

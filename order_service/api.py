@@ -12,9 +12,11 @@ from order_service.application import OrderApplication, order_id_for
 from order_service.order import Order, OrderStatus
 from order_service.ports import OrderQueries
 from saga.errors import Refused
-from saga.http.app import Problem, create_app, needs
+from saga.http.app import create_app
+from saga.http.problems import Problem
 from saga.http.rate_limit import RateLimit
 from saga.http.requests import IdempotencyKeyHeader, PathId, RequestBody
+from saga.http.security import needs
 from saga.timers.nudge import Nudge
 
 MAX_WAIT = 60.0

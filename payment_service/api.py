@@ -14,8 +14,10 @@ from payment_service.payment import Payment, PaymentStatus
 from payment_service.ports import PaymentQueries
 from payment_service.providers.base import Action
 from saga.errors import OutOfOrder, Refused
-from saga.http.app import Problem, create_app, needs
+from saga.http.app import create_app
+from saga.http.problems import Problem
 from saga.http.requests import PathId, RequestBody
+from saga.http.security import needs
 
 
 class MakePayment(RequestBody):

@@ -1,1 +1,1 @@
-"""The HTTP frame of every service: problem details, tokens, limits, health."""
+"""The HTTP frame of every service: tokens, limits, exact JSON, problem details, health."""

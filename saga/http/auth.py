@@ -1,55 +1,60 @@
-"""Who may call what over HTTP: bearer tokens, each with the scopes it opens."""
+"""Bearer tokens, each with the scopes that it opens."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from hmac import compare_digest
 from ipaddress import ip_address
-from typing import Literal, get_args
+from typing import Literal
 
 Scope = Literal["orders", "stock", "payments", "operate"]
-SCOPES: tuple[Scope, ...] = get_args(Scope)
-"""Customers' orders; stock, warehouses, reservations; payments, refunds; books, nudges, metrics."""
+SCOPES: Mapping[Scope, str] = {
+    "orders": "place, read and cancel orders",
+    "stock": "read and change stock, warehouses and reservations",
+    "payments": "read, charge and refund payments",
+    "operate": "read books and metrics, publish unanswered requests again",
+}
+"""What each scope opens."""
 
 _ENTRY = re.compile(r"(?P<scopes>[a-z,]+):(?P<token>[A-Za-z0-9._~+/=-]{24,256})")
 _FORM = (
-    "scope[,scope...]:token, apart by white space, with the scopes "
+    "scope[,scope...]:token, separated by white space, with the scopes "
     f"{', '.join(SCOPES)} and tokens of 24 to 256 letters, digits and -._~+/="
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who shows a token: what it opens. The token itself is not kept."""
+    """The holder of a token, with the scopes that it opens. The token itself is not kept."""
 
     digest: bytes
     scopes: frozenset[str]
 
 
-ANYBODY = Caller(b"", frozenset(SCOPES))
-"""Who calls a service without tokens, which serves this machine alone."""
+ANONYMOUS = Caller(b"", frozenset(SCOPES))
+"""The caller of an open route, or of a service without tokens, which listens on localhost only."""
 
 
 class Access:
-    """The tokens of a service; without any, everybody may do everything."""
+    """The tokens of a service; without any, every caller may do everything."""
 
     def __init__(self, callers: Sequence[Caller] = ()) -> None:
         self._callers = tuple(callers)
 
     @property
     def open(self) -> bool:
-        """Nobody has to show a token."""
+        """No token is needed."""
         return not self._callers
 
     def caller(self, token: str) -> Caller | None:
-        """Return who shows this token.
+        """Return the holder of this token.
 
-        Takes as long for every token: each known one is compared, whole and by its digest, so that nobody can
-        find one out bit by bit.
+        The time taken does not depend on the token: all known ones are compared, by their digests, so that no
+        token can be guessed piece by piece.
         """
-        shown = sha256(token.encode()).digest()
-        found = [caller for caller in self._callers if compare_digest(caller.digest, shown)]
+        digest = sha256(token.encode()).digest()
+        found = [caller for caller in self._callers if compare_digest(caller.digest, digest)]
         return found[0] if found else None
 
 
@@ -57,7 +62,7 @@ def parse(text: str) -> Access:
     """Read tokens: `orders:TOKEN stock,operate:TOKEN`, on one line or many; `#` begins a comment.
 
     Raises:
-        ValueError: one is malformed or there twice; says which, without showing it.
+        ValueError: one is malformed or a duplicate; says which, without showing it.
     """
     callers: list[Caller] = []
     words = [word for line in text.splitlines() for word in line.partition("#")[0].split()]
@@ -68,13 +73,13 @@ def parse(text: str) -> Access:
             raise ValueError(f"token {number} is malformed: must be {_FORM}")
         caller = Caller(sha256(entry["token"].encode()).digest(), scopes)
         if caller.digest in [other.digest for other in callers]:
-            raise ValueError(f"token {number} is there twice: name all its scopes at once")
+            raise ValueError(f"token {number} is a duplicate: name all its scopes in one entry")
         callers.append(caller)
     return Access(callers)
 
 
 def is_local(host: str) -> bool:
-    """Tell whether what listens at an address can be reached from this machine alone."""
+    """Return whether an address can be reached from this machine only."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

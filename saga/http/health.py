@@ -1,17 +1,19 @@
-"""Whether a service lives, and whether it can work."""
+"""Liveness, readiness and metrics of a service."""
 
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from saga.errors import Unavailable
-from saga.http.app import HEALTH, OPEN, Problem, needs, problem_response
+from saga.http.app import HEALTH
+from saga.http.problems import Problem, problem_response
+from saga.http.security import OPEN, needs
 from saga.rabbitmq.client import BrokerClient
 from saga.reactions.store import Outbox
 
 
 class Health:
-    """What stands between a service and its work; `draining` is set at its stop."""
+    """What a service lacks to be ready; `draining` is set when it stops."""
 
     def __init__(self, rabbit: BrokerClient, outbox: Outbox) -> None:
         self._rabbit = rabbit
@@ -19,7 +21,7 @@ class Health:
         self.draining = False
 
     async def problems(self) -> list[str]:
-        """Name what is missing; empty: the service is ready."""
+        """Return what is missing; nothing if the service is ready."""
         problems = ["the service is stopping"] if self.draining else []
         if not self._rabbit.reading:
             problems.append(f"broker: waiting for {', '.join(self._rabbit.waits_for) or 'its queues'}")

@@ -1,4 +1,4 @@
-"""How often each caller may do something."""
+"""How many requests each caller may send."""
 
 from collections.abc import Callable
 from math import ceil
@@ -6,14 +6,15 @@ from time import monotonic
 
 from fastapi import Request
 
-from saga.http.app import Problem, caller_of
 from saga.http.auth import Caller
+from saga.http.problems import Problem
+from saga.http.security import caller_of
 
 
 class RateLimit:
-    """So many requests a second for each caller of one process, and up to `burst` at once after a silence.
+    """A token bucket for each caller of this process: `rate` requests a second, up to `burst` at once.
 
-    A dependency of a route: who is too fast is told by 429 when to come again.
+    A dependency of a route: beyond the limit, it answers 429 with the seconds to wait.
     """
 
     def __init__(self, rate: float, burst: int, clock: Callable[[], float] = monotonic) -> None:
@@ -21,23 +22,23 @@ class RateLimit:
         self._burst = burst
         self._clock = clock
         self._left: dict[Caller, tuple[float, float]] = {}
-        """For each caller how many requests were left, and when that was; there are as many as tokens."""
+        """How many requests each caller had left, and when; there are no more callers than tokens."""
 
     async def __call__(self, request: Request) -> None:
         """Let the request pass.
 
         Raises:
-            Problem: its caller is too fast.
+            Problem: 429, the caller has sent too many.
         """
         if seconds := self.take(caller_of(request)):
             raise Problem(
                 429,
-                f"more than {self._rate:g} requests a second; come again in {seconds} s",
+                f"more than {self._rate:g} requests a second; try again in {seconds} s",
                 headers={"Retry-After": str(seconds)},
             )
 
     def take(self, caller: Caller) -> int:
-        """Take one request; return 0, or the whole seconds until there is one again."""
+        """Take one request from the bucket; return 0, or the whole seconds until there is one."""
         now = self._clock()
         left, at = self._left.get(caller, (self._burst, now))
         left = min(self._burst, left + (now - at) * self._rate)

@@ -12,7 +12,7 @@ import pytest
 from events.catalogue import INVENTORY, ORDER, PAYMENT, SERVICES
 from local_stack.process import free_port
 from operations.registry import SPECS
-from saga.http.app import MAX_BODY
+from saga.http.body_limit import MAX_BODY
 from tests.support.broker import Broker
 from tests.support.services import Alone, alone, check_problem
 

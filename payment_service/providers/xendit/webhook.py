@@ -12,7 +12,8 @@ from events.codec import InvalidEvent, parse_json
 from events.values import Model
 from payment_service.providers.base import Notification
 from payment_service.providers.xendit.messages import parse_notification
-from saga.http.app import Problem, own_token
+from saga.http.problems import Problem
+from saga.http.security import own_token
 
 
 class WebhookAccepted(Model):

@@ -9,9 +9,12 @@ import pytest
 from fastapi import Depends, FastAPI, Header, Request
 
 from events.values import Model
-from saga.http.app import HEALTH, MAX_BODY, OPEN, Problem, caller_of, create_app, needs, own_token, protect
+from saga.http.app import HEALTH, create_app, protect
 from saga.http.auth import parse
+from saga.http.body_limit import MAX_BODY
+from saga.http.problems import Problem
 from saga.http.rate_limit import RateLimit
+from saga.http.security import OPEN, caller_of, needs, own_token
 from tests.support.services import check_problem
 
 SHOP, WAREHOUSE, STRANGER = ("shop-" * 5, "warehouse-" * 3, "stranger-" * 3)
@@ -131,7 +134,7 @@ def test_a_route_that_does_not_say_who_may_call_it_is_not_served() -> None:
     async def forgotten() -> dict[str, str]:
         return {}
 
-    with pytest.raises(ValueError, match="/forgotten does not say who may call it"):
+    with pytest.raises(ValueError, match="/forgotten does not declare who may call it"):
         protect(app, parse(TOKENS), at_once())
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from saga.http import auth as access
-from saga.http.auth import ANYBODY, SCOPES, Access, Caller, is_local, parse
+from saga.http.auth import ANONYMOUS, SCOPES, Access, Caller, is_local, parse
 from saga.http.rate_limit import RateLimit
 
 ONE, TWO, THREE = (name * 8 for name in ("one", "two", "three"))
@@ -54,7 +54,7 @@ def test_without_tokens_everything_is_open(text: str) -> None:
     ],
 )
 def test_a_malformed_token_is_named_by_its_place_and_not_shown(wrong: str) -> None:
-    with pytest.raises(ValueError, match=r"token 2 is (malformed|there twice)") as raised:
+    with pytest.raises(ValueError, match=r"token 2 is (malformed|a duplicate)") as raised:
         parse(f"orders:{ONE} {wrong}")
     assert ONE not in str(raised.value)
     assert "tooshort" not in str(raised.value)
@@ -125,20 +125,20 @@ SOMEBODY = Caller(b"digest", frozenset(SCOPES))
 
 def test_a_burst_passes_and_what_is_beyond_it_waits(paced: Paced, watch: Watch) -> None:
     pace = paced(0.25, 3)
-    assert [pace.take(ANYBODY) for _ in range(5)] == [0, 0, 0, 4, 4]
+    assert [pace.take(ANONYMOUS) for _ in range(5)] == [0, 0, 0, 4, 4]
     watch.now += 3.5
-    assert pace.take(ANYBODY) == 1
+    assert pace.take(ANONYMOUS) == 1
     watch.now += 0.5
-    assert [pace.take(ANYBODY) for _ in range(2)] == [0, 4]
+    assert [pace.take(ANONYMOUS) for _ in range(2)] == [0, 4]
 
 
 def test_a_silence_earns_no_more_than_a_burst(paced: Paced, watch: Watch) -> None:
     pace = paced(10, 2)
-    pace.take(ANYBODY)
+    pace.take(ANONYMOUS)
     watch.now += 3600
-    assert [pace.take(ANYBODY) for _ in range(3)] == [0, 0, 1]
+    assert [pace.take(ANONYMOUS) for _ in range(3)] == [0, 0, 1]
 
 
 def test_callers_do_not_slow_each_other(paced: Paced) -> None:
     pace = paced(1, 1)
-    assert [pace.take(ANYBODY), pace.take(ANYBODY), pace.take(SOMEBODY)] == [0, 1, 0]
+    assert [pace.take(ANONYMOUS), pace.take(ANONYMOUS), pace.take(SOMEBODY)] == [0, 1, 0]
