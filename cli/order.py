@@ -10,10 +10,11 @@ import typer
 
 from cli.console import run
 from events.codec import InvalidEvent, from_json
-from operations.client import TERMINAL, Json, Services
+from operations.client import Json, Services
 from operations.endpoints import find
 from operations.event_tap import LAST_EVENTS, Seen, tap
 from operations.timeline import lines, timeline
+from order_service.order import TERMINAL
 
 app = typer.Typer(help="Place orders, look at them, cancel them, follow them.", no_args_is_help=True)
 

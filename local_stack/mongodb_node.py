@@ -33,10 +33,12 @@ cache_size = "256M"
 class DatabaseNode:
     """An embedded database server (SecantusDB) with its data below one directory, on 127.0.0.1 only.
 
-    Stop or kill it and start it again: port and data stay. ProcessFailed when it is not installed.
+    After a stop or a kill it can be started again, on the same port and with its data. `passwords` are those
+    of its users, and `databases` the name of each service's database (`operations.access.database_users`);
+    without, no login is needed.
 
-    `passwords` are those of the users that it is to have, and `databases` that of each service
-    (`operations.access.database_users`). Without, everybody may do everything.
+    Raises:
+        ProcessFailed: it is not installed.
     """
 
     def __init__(
@@ -59,11 +61,11 @@ class DatabaseNode:
 
     @property
     def url(self) -> str:
-        """The URL for a MongoDB client that may do everything."""
+        """The URL for a MongoDB client with all rights."""
         return self.url_of(ROOT) if self._passwords else self._url("", "")
 
     def url_of(self, user: str) -> str:
-        """The URL for a client that logs in as one of its users; root's exists once it was started."""
+        """The URL for a client that logs in as one of its users; root's exists after the first start."""
         return self._url(f"{user}:{quote(self._passwords[user], safe='')}@", "authSource=admin&")
 
     @property
@@ -72,15 +74,19 @@ class DatabaseNode:
         return (self._child,)
 
     def start(self) -> None:
-        """Start the process; `wait_ready` says when it can be used."""
+        """Start the process; use the server after `wait_ready`."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._config.write_text(CONFIG)
         if self._passwords:
-            self._know_root()
+            self._load_root()
         self._child.start()
 
     def wait_ready(self) -> None:
-        """Return once the server answers, and has its users; ProcessFailed when it ends or takes too long."""
+        """Return once the server answers, and has its users.
+
+        Raises:
+            ProcessFailed: it has ended, or takes longer than `START_LIMIT`.
+        """
         client: MongoClient[dict[str, Any]]
         with MongoClient(self.url, serverSelectionTimeoutMS=500, connect=False) as client:
             self._wait(client, self._child)
@@ -89,7 +95,7 @@ class DatabaseNode:
                 self._users_made = True
 
     def stop(self) -> None:
-        """Shut the server down in order, with a limit; what was acknowledged is safe either way."""
+        """Shut the server down cleanly, with a limit; acknowledged writes are safe either way."""
         self._child.stop(STOP_LIMIT)
 
     def kill(self) -> None:
@@ -104,10 +110,10 @@ class DatabaseNode:
         # Without retryable writes: they make this server much slower.
         return f"mongodb://{login}127.0.0.1:{self._port}/?{options}directConnection=true&retryWrites=false"
 
-    def _know_root(self) -> None:
-        """Read the password of the user who makes the others; at the first start, make that user.
+    def _load_root(self) -> None:
+        """Read root's password; at the first start, create root.
 
-        Whoever comes first makes it, so for that moment the server listens where nobody looks for it.
+        A server without users lets every client in, so root is created while it listens on a random port.
         """
         file = self._directory / "root-password"
         if not file.exists():

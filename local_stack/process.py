@@ -20,7 +20,7 @@ from pathlib import Path
 from saga.errors import SagaError
 
 POLL_INTERVAL = 0.05
-"""Seconds between two looks at a condition that is waited for."""
+"""Seconds between two checks of an awaited condition."""
 
 TAIL_BYTES = 20_000
 """How much of the end of a log is read to show its last lines."""
@@ -34,14 +34,14 @@ _reservations: list[socket.socket] = []
 
 
 class ProcessFailed(SagaError):
-    """A part of the local stack could not start or has ended; the text says which, why and what to do."""
+    """A part of the local stack could not be started or has ended; says which, why and what to do."""
 
 
 class Child:
-    """A process that lives no longer than this one. It can be started again after it ended.
+    """A process that ends no later than this one, and can be started again after it has ended.
 
     Its output is appended to `log`, or goes to this process's stderr without one. Any thread may start it.
-    One that was not stopped is killed when the interpreter exits, before what `atexit` has registered runs.
+    If it still runs when the interpreter exits, it is killed before the functions of `atexit` run.
     """
 
     def __init__(
@@ -55,7 +55,11 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the process; ProcessFailed when it runs already or its program is missing."""
+        """Start the process.
+
+        Raises:
+            ProcessFailed: it is running already, or its program is missing.
+        """
         if self.alive:
             raise ProcessFailed(f"{self.name} is already running as process {self.pid}: stop it first.")
         try:
@@ -65,7 +69,11 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The id of the process that was started last; RuntimeError before the first start."""
+        """The id of the process that was started last.
+
+        Raises:
+            RuntimeError: none has been started.
+        """
         return self._started().pid
 
     @property
@@ -75,15 +83,15 @@ class Child:
 
     @property
     def exit_code(self) -> int | None:
-        """How the process ended (negative: by that signal), None while it runs."""
+        """The exit code of the process, negative if a signal ended it; None while it runs."""
         return self._started().poll()
 
     def signal(self, number: int) -> None:
-        """Send a signal to the process itself, not to its own children; nothing happens when it has ended."""
+        """Send a signal to the process, not to its children; does nothing after its end."""
         self._started().send_signal(number)
 
     def stop(self, grace: float) -> None:
-        """End the process with SIGTERM; after `grace` seconds, what is left of its group with SIGKILL."""
+        """End the process with SIGTERM, and after at most `grace` seconds its group with SIGKILL."""
         if not self.alive:
             return
         self.signal(signal.SIGTERM)
@@ -92,12 +100,12 @@ class Child:
         self._kill_group()
 
     def kill(self) -> None:
-        """End the process and its group with SIGKILL, now; nothing happens when it has ended."""
+        """End the process and its group with SIGKILL; does nothing after its end."""
         if self.alive:
             self._kill_group()
 
     def log_tail(self, lines: int = 20) -> str:
-        """The last lines that the process wrote since it was started; empty without a log file."""
+        """Return the last lines written since the last start; empty without a log file."""
         if self.log is None or not self.log.exists():
             return ""
         with self.log.open("rb") as log:
@@ -105,7 +113,7 @@ class Child:
             return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
 
     def describe_end(self) -> str:
-        """One message about a process that has ended: its exit code and where and how its log ends."""
+        """Describe the end of the process: its exit code, its log file, the end of its log."""
         text = f"{self.name} ended with exit code {self.exit_code}"
         if self.log is None:
             return f"{text}; its output is above."
@@ -149,10 +157,10 @@ def _die_with_parent() -> list[str]:
 
 
 def free_port(preferred: int | None = None) -> int:
-    """A TCP port of 127.0.0.1 on which nothing listens: the preferred one if it can be had, else any.
+    """Return a TCP port of 127.0.0.1 on which nothing listens: the preferred one if it is free, else any.
 
-    The others lie below the range from which systems draw ports for outgoing connections: a server that is
-    down for a moment will find its port free again. Each is given out once, to one of all processes that ask.
+    Any other lies below the range from which systems draw ports for outgoing connections, so that a server
+    finds its port free again after a restart. No two processes get the same one.
     """
     if preferred is not None and _is_free(preferred):
         return preferred
@@ -163,7 +171,7 @@ def free_port(preferred: int | None = None) -> int:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        # Connections of an earlier server that are still in TIME_WAIT do not count.
+        # Ignores connections of an earlier server that are still in TIME_WAIT.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         return _binds(probe, port)
 
@@ -186,10 +194,13 @@ def _binds(new: socket.socket, port: int) -> bool:
 
 
 def wait_until(condition: Callable[[], bool], timeout: float, what: str, child: Child | None = None) -> None:
-    """Wait until the condition holds.
+    """Wait until a condition holds, at most `timeout` seconds.
 
-    `timeout` is in seconds; `what` names the awaited state for the error, as in "the server answers".
-    ProcessFailed when the time is up, or at once when the child, whose doing it is, has ended.
+    `what` names the condition for the error, as in "the server answers"; `child` is the process that has to
+    make it true.
+
+    Raises:
+        ProcessFailed: the time is up, or the child has ended.
     """
     deadline = time.monotonic() + timeout
     while True:
@@ -203,7 +214,7 @@ def wait_until(condition: Callable[[], bool], timeout: float, what: str, child: 
 
 
 def _timed_out(timeout: float, what: str, child: Child | None) -> str:
-    text = f"Waited {timeout:g} s until {what}, in vain."
+    text = f"Waited {timeout:g} s until {what}: it did not happen."
     if child is None or child.log is None:
         return text
     return f"{text} The log {child.log} of {child.name} ends with:\n{child.log_tail()}"

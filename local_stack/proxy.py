@@ -1,17 +1,17 @@
-"""A TCP proxy on this machine that is made as bad as networks are."""
+"""A TCP proxy on this machine that fails as networks do: it delays, stalls, cuts, refuses."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 CHUNK = 64 * 1024
-"""Bytes that are passed on at once where no window is set."""
+"""Bytes that are passed on at once unless a window is set."""
 
 
 class Proxy:
-    """Passes connections on to a port of 127.0.0.1, and fails as it is told to; see `proxy_to`.
+    """Passes connections on to a port of 127.0.0.1, with the faults that its methods inject; see `proxy_to`.
 
-    What it is told holds until `heal`, where nothing else is said also for connections that come later.
+    A fault lasts until `heal`. It also concerns later connections, unless its method says otherwise.
     """
 
     def __init__(self, target_port: int) -> None:
@@ -28,11 +28,11 @@ class Proxy:
 
     @property
     def port(self) -> int:
-        """Where it listens, the same after `refuse` and `heal`."""
+        """The port it listens on, the same after `refuse` and `heal`."""
         return self._port
 
     async def heal(self) -> None:
-        """Pass everything on as it comes, and accept connections."""
+        """End all faults: pass everything on at once, and accept connections."""
         self._latency, self._window = 0.0, CHUNK
         self._flowing.set()
         for link in self._links:
@@ -42,34 +42,34 @@ class Proxy:
             self._port = int(self._server.sockets[0].getsockname()[1])
 
     def slow(self, latency: float, window: int) -> None:
-        """Let every chunk take `latency` seconds, with at most `window` bytes of a connection under way in
+        """Delay every chunk by `latency` seconds, with at most `window` bytes of a connection in flight in
         each direction: no connection passes on more than `window / latency` bytes a second."""
         self._latency, self._window = latency, window
 
     def cut(self) -> None:
-        """Cut every connection there is."""
+        """Cut every open connection."""
         for link in list(self._links):
             self._cut(link)
 
     def cut_after(self, sent: int) -> None:
-        """Cut each connection there is once its client has sent so many more bytes, in the middle of
-        whatever it is sending; one that has a limit already keeps it."""
+        """Cut each open connection once its client has sent so many more bytes, perhaps in the middle of a
+        message; a connection that has a limit already keeps it."""
         for link in self._links:
             link.left = sent if link.left is None else link.left
 
     def stall(self) -> None:
-        """Pass nothing on and say nothing: connections stay, new ones are accepted and get no answer."""
+        """Pass nothing on: connections stay open, and new ones are accepted without an answer."""
         self._flowing.clear()
 
     async def refuse(self) -> None:
-        """Cut every connection, and refuse new ones."""
+        """Cut every connection and refuse new ones."""
         if self._server is not None:
             self._server.close()
             self._server = None
         self.cut()
 
     async def close(self) -> None:
-        """End everything."""
+        """Cut every connection, stop listening, and return once all connections have ended."""
         self._flowing.set()
         await self.refuse()
         while self._links:
@@ -124,14 +124,14 @@ class _Link:
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def abort(self) -> None:
-        """Close both ends, at once and without what is still in their buffers."""
+        """Close both ends immediately and discard their buffers."""
         for end in self._ends:
             end.transport.abort()
 
 
 @asynccontextmanager
 async def proxy_to(port: int) -> AsyncIterator[Proxy]:
-    """Run a proxy that leads to a port of 127.0.0.1 and does no harm yet."""
+    """Run a proxy that leads to a port of 127.0.0.1, without faults at first."""
     proxy = Proxy(port)
     await proxy.heal()
     try:

@@ -8,14 +8,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from local_stack.process import Child
-from local_stack.rabbitmq_node import (
-    DEFAULT_AMQP_PORT,
-    DEFAULT_MANAGEMENT_PORT,
-    LOAD_DEFINITIONS,
-    STOP_LIMIT,
-    wait_for_broker,
-    write_definitions,
-)
+from local_stack.rabbitmq_node import LOAD_DEFINITIONS, STOP_LIMIT, write_definitions
+from local_stack.rabbitmq_probe import DEFAULT_AMQP_PORT, DEFAULT_MANAGEMENT_PORT, wait_for_broker
 from saga.messaging.users import OPERATOR
 
 IMAGE = "rabbitmq:4.2-management"
@@ -28,16 +22,16 @@ FILES = {
     "definitions.json": "/etc/rabbitmq/definitions.json",
     "load.conf": "/etc/rabbitmq/conf.d/90-definitions.conf",
 }
-"""What is written for it below its directory, and where it looks for it."""
+"""The files below its directory, and where they are mounted in the container."""
 
 DOCKER_LIMIT = 30.0
 """Seconds that Docker may take for a short command."""
 
 
 class BrokerContainer:
-    """The face of `BrokerNode`.
+    """The interface of `BrokerNode` for a container.
 
-    Its queues are gone when it stops; the services ask again for what was in them.
+    A stop removes its queues; the services publish again what was in them.
     """
 
     def __init__(
@@ -53,7 +47,7 @@ class BrokerContainer:
         self._amqp_port = amqp_port
         self._passwords = passwords
         self.management_url = f"http://127.0.0.1:{management_port}"
-        # One name for each directory: what a killed stack left behind is found and removed.
+        # One name for each directory, so that the container of a killed stack is found and removed.
         self._name = f"saga-rabbitmq-{hashlib.sha256(str(directory).encode()).hexdigest()[:8]}"
         ports = {amqp_port: DEFAULT_AMQP_PORT, management_port: DEFAULT_MANAGEMENT_PORT}
         publish = [f"--publish=127.0.0.1:{outside}:{inside}" for outside, inside in ports.items()]
@@ -64,7 +58,7 @@ class BrokerContainer:
 
     @property
     def url(self) -> str:
-        """The AMQP URL, with the operator and his password."""
+        """The AMQP URL with user and password: the operator's."""
         return self.url_of(OPERATOR)
 
     def url_of(self, user: str) -> str:
@@ -77,7 +71,7 @@ class BrokerContainer:
         return (self._server,)
 
     def start(self) -> None:
-        """Start the container, after fetching its image if need be."""
+        """Start the container, after fetching its image if it is missing."""
         self._remove()
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_definitions(self._directory / "definitions.json", self._passwords)
@@ -85,11 +79,11 @@ class BrokerContainer:
         self._server.start()
 
     def wait_ready(self) -> None:
-        """Return once AMQP and the management API answer; ProcessFailed when it ends or takes too long."""
+        """Return once AMQP and the management API answer; see `wait_for_broker`."""
         wait_for_broker(self.url, self.management_url, self._server, START_LIMIT)
 
     def stop(self) -> None:
-        """Shut it down in order, with a limit, and remove it."""
+        """Shut it down cleanly, with a limit, and remove it."""
         self._server.stop(STOP_LIMIT)
         self._remove()
 
@@ -103,7 +97,7 @@ class BrokerContainer:
 
 
 def docker_answers() -> bool:
-    """Whether a Docker engine can be used here."""
+    """Tell whether a Docker engine answers on this machine."""
     try:
         done = subprocess.run(["docker", "version"], capture_output=True, timeout=DOCKER_LIMIT, check=False)
     except (FileNotFoundError, subprocess.TimeoutExpired):

@@ -16,34 +16,34 @@ from events.catalogue import INVENTORY, ORDER, PAYMENT, SERVICES
 from local_stack.mongodb_node import DatabaseNode
 from local_stack.process import Child, ProcessFailed, free_port, wait_until
 from local_stack.rabbitmq_container import BrokerContainer, docker_answers
-from local_stack.rabbitmq_node import (
+from local_stack.rabbitmq_node import BrokerNode
+from local_stack.rabbitmq_probe import (
     DEFAULT_AMQP_PORT,
     DEFAULT_MANAGEMENT_PORT,
-    Broker,
-    BrokerNode,
+    BrokerUrls,
     find_broker,
-    is_installed,
 )
+from local_stack.rabbitmq_programs import is_installed
 from local_stack.state import forget_endpoints, take_lock, write_endpoints
 from operations.access.broker_definitions import users
 from operations.access.database_users import AUDITOR
 from operations.access.passwords import MONGODB, RABBITMQ, named_or_made, url_variable
-from operations.endpoints import Endpoints
+from operations.endpoints import Endpoints, management_url
 from operations.registry import SPECS, TOPOLOGIES
 
 SERVICE_START_LIMIT = 60.0
 SERVICE_STOP_LIMIT = 15.0
-"""Seconds a service may take to become ready, and to finish the work in hand."""
+"""Seconds a service may take to become ready, and to finish its work at a stop."""
 
 SECRET = tuple(f"_{server}_{kind}" for server in (RABBITMQ, MONGODB) for kind in ("URL", "PASSWORD"))
-"""How the variables end that are for one service, or for the command line, and are not handed to all."""
+"""The endings of variables for one service or for the command line, which not every service gets."""
 
 WATCH_INTERVAL = 0.5
-"""Seconds between two looks whether everything still runs."""
+"""Seconds between two checks that every process still runs."""
 
 
 class Node(Protocol):
-    """What `BrokerNode` and `DatabaseNode` have in common."""
+    """The interface that `BrokerNode`, `BrokerContainer` and `DatabaseNode` share."""
 
     @property
     def children(self) -> tuple[Child, ...]: ...
@@ -53,15 +53,15 @@ class Node(Protocol):
 
 
 class Stack:
-    """The services, and a private broker and database where the environment names none.
+    """The services, with a private broker and a private database unless the environment names others.
 
     `env` adds to this process's environment, for the services and for the choices made here: RABBITMQ_URL,
     RABBITMQ_MANAGEMENT_URL, MONGODB_URL, the ports, SAGA_STATE. Nothing happens before `start`. Use it as a
-    context manager, or call `stop` whatever `start` did. It may be used from any thread, one at a time.
+    context manager, or call `stop` even if `start` has failed. Any thread may use it, one at a time.
 
-    Each service logs in as itself at the private broker and database. Where one is named, all use the URL
-    that names it, but for a service that has its own, as in ORDER_RABBITMQ_URL or PAYMENT_MONGODB_URL. No
-    service is told the login of another.
+    At the private broker and database, each service logs in as itself. At a named one, all services use the
+    named URL, except a service with a URL of its own, as in ORDER_RABBITMQ_URL or PAYMENT_MONGODB_URL. No
+    service gets the login of another.
     """
 
     def __init__(
@@ -80,13 +80,17 @@ class Stack:
         self._services: dict[str, Child] = {}
         self._replicas: list[Child] = []
         self.broker: BrokerNode | BrokerContainer | None = None
-        """The private broker, None when another one is used."""
+        """The private broker, None if another one is used."""
         self.database: DatabaseNode | None = None
-        """The private database, None when another one is used."""
+        """The private database, None if another one is used."""
 
     @property
     def endpoints(self) -> Endpoints:
-        """Where everything is; RuntimeError before it was started."""
+        """The URLs of all parts.
+
+        Raises:
+            RuntimeError: the stack has not been started.
+        """
         if self._endpoints is None:
             raise RuntimeError("the stack has not been started")
         return self._endpoints
@@ -103,10 +107,10 @@ class Stack:
         return [*services, *(child for node in self._nodes for child in node.children)]
 
     def start(self, report: Callable[[str], None] = lambda _: None) -> Endpoints:
-        """Start what is missing and return when all of it is ready.
+        """Start what is missing and return once all of it is ready; `report` gets a line for each step.
 
-        `report` is told what is being waited for. ProcessFailed when a part does not come up or the state
-        directory is in use; call `stop` then too.
+        Raises:
+            ProcessFailed: a part could not be started, or the state directory is in use; call `stop` too.
         """
         self._lock = take_lock(self.state_dir)
         forget_endpoints(self.state_dir)
@@ -126,7 +130,7 @@ class Stack:
         return self.endpoints
 
     def stop(self) -> None:
-        """Stop everything: the services first, which finish their work in hand, then broker and database."""
+        """Stop the services, which finish the work they have begun, then the broker and the database."""
         if self._lock is None:
             return
         forget_endpoints(self.state_dir)
@@ -138,7 +142,7 @@ class Stack:
         self._lock = None
 
     def service(self, name: str) -> Child:
-        """The process of a service (`order_service`, ...): to kill it, or to pause it with a signal."""
+        """Return the process of a service (`order_service`, ...), to kill it or to send it a signal."""
         return self._services[name]
 
     def start_service(self, name: str) -> None:
@@ -147,7 +151,7 @@ class Stack:
         self._wait_service(name)
 
     def start_replica(self, name: str) -> str:
-        """Start one more process of a service, which shares its work, and return its URL once it is ready."""
+        """Start another process of a service, which shares its work, and return its URL once it is ready."""
         url = f"http://127.0.0.1:{free_port()}"
         variable = SPECS[name].port_variable
         child = self._service(name, f"{name}-{len(self._replicas) + 2}", {variable: _port(url)})
@@ -157,13 +161,21 @@ class Stack:
         return url
 
     def check(self) -> None:
-        """ProcessFailed, with the end of its log, when a process of the stack has ended."""
+        """Check that every process of the stack still runs.
+
+        Raises:
+            ProcessFailed: one has ended; has the end of its log.
+        """
         for child in self.children:
             if not child.alive:
                 raise ProcessFailed(child.describe_end())
 
     def watch(self) -> None:
-        """Never return; ProcessFailed as soon as a process of the stack has ended."""
+        """Check the processes until one has ended.
+
+        Raises:
+            ProcessFailed: see `check`.
+        """
         while True:
             self.check()
             time.sleep(WATCH_INTERVAL)
@@ -187,9 +199,9 @@ class Stack:
         named = {"RabbitMQ": self.broker, "the database": self.database}
         return [name for name, node in named.items() if node is not None]
 
-    def _choose_broker(self) -> Broker:
+    def _choose_broker(self) -> BrokerUrls:
         if url := self._env.get("RABBITMQ_URL"):
-            return Broker(url, self._env.get("RABBITMQ_MANAGEMENT_URL") or _management_beside(url))
+            return BrokerUrls(url, self._env.get("RABBITMQ_MANAGEMENT_URL") or management_url(url))
         if found := find_broker():
             return found
         kind = BrokerContainer if not is_installed() and docker_answers() else BrokerNode
@@ -201,7 +213,7 @@ class Stack:
             log=self.logs_dir / "rabbitmq.log",
             passwords=passwords,
         )
-        return Broker(self.broker.url, self.broker.management_url)
+        return BrokerUrls(self.broker.url, self.broker.management_url)
 
     def _choose_database(self) -> str:
         if url := self._env.get("MONGODB_URL"):
@@ -216,7 +228,7 @@ class Stack:
         )
         return self.database.url_of(AUDITOR)
 
-    def _plan(self, broker: Broker, mongodb: str) -> Endpoints:
+    def _plan(self, broker: BrokerUrls, mongodb: str) -> Endpoints:
         return Endpoints(
             order=self._service_url(ORDER),
             inventory=self._service_url(INVENTORY),
@@ -231,17 +243,17 @@ class Stack:
         port = self._env.get(spec.port_variable) or free_port(spec.port)
         return f"http://127.0.0.1:{port}"
 
-    def _service(self, name: str, called: str, settings: Mapping[str, str]) -> Child:
-        at = self.endpoints
+    def _service(self, name: str, log_name: str, settings: Mapping[str, str]) -> Child:
+        ports = {spec.port_variable: _port(self.endpoints.of(one)) for one, spec in SPECS.items()}
         others = {key: value for key, value in self._env.items() if not key.endswith(SECRET)}
         env = others | {
             "RABBITMQ_URL": self._broker_url(name),
             "MONGODB_URL": self._database_url(name),
-            **{spec.port_variable: _port(at.of(service)) for service, spec in SPECS.items()},
+            **ports,
             **settings,
         }
-        log = None if self._logs_to_stderr else self.logs_dir / f"{called}.log"
-        return Child(called, [sys.executable, "-m", name], env=env, log=log)
+        log = None if self._logs_to_stderr else self.logs_dir / f"{log_name}.log"
+        return Child(log_name, [sys.executable, "-m", name], env=env, log=log)
 
     def _broker_url(self, name: str) -> str:
         if self.broker is not None:
@@ -261,10 +273,6 @@ def _at_once(actions: Iterable[Callable[[], None]]) -> None:
     with ThreadPoolExecutor() as pool:
         for running in [pool.submit(action) for action in actions]:
             running.result()
-
-
-def _management_beside(amqp_url: str) -> str:
-    return f"http://{urlsplit(amqp_url).hostname or 'localhost'}:{DEFAULT_MANAGEMENT_PORT}"
 
 
 def _port(url: str) -> str:

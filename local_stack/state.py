@@ -1,4 +1,4 @@
-"""The state directory of a local stack: whose it is, and where everything is that runs there."""
+"""The state directory of a local stack: its lock, and the file with the running stack's endpoints."""
 
 import fcntl
 import json
@@ -12,17 +12,21 @@ from operations.endpoints import ENDPOINTS_FILE, LOCK_FILE, Endpoints
 
 
 def write_endpoints(state_dir: Path, endpoints: Endpoints) -> None:
-    """Say where everything is; only the owner can read it, since the URLs hold passwords."""
+    """Write the endpoints, readable by the owner alone, since the URLs hold passwords."""
     _write_private(state_dir / ENDPOINTS_FILE, json.dumps(asdict(endpoints)) + "\n")
 
 
 def forget_endpoints(state_dir: Path) -> None:
-    """Say that nothing runs."""
+    """Remove the endpoints: no stack runs."""
     (state_dir / ENDPOINTS_FILE).unlink(missing_ok=True)
 
 
 def take_lock(state_dir: Path) -> TextIO:
-    """The open lock file, which holds the lock and this process's id; it is free again when it is closed."""
+    """Lock the directory for this process; return the open lock file, which releases the lock when closed.
+
+    Raises:
+        ProcessFailed: another process has locked it; names that process.
+    """
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = (state_dir / LOCK_FILE).open("a+")
     try:
@@ -42,7 +46,7 @@ def take_lock(state_dir: Path) -> TextIO:
 
 
 def _write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, from its first byte on; readers see all of it or nothing."""
+    """Write a file, readable by its owner alone from the first byte on; readers see all of it or nothing."""
     draft = path.with_suffix(".new")
     draft.unlink(missing_ok=True)
     draft.touch(mode=0o600)

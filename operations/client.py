@@ -13,11 +13,11 @@ import httpx
 
 from operations.endpoints import Endpoints
 from operations.errors import CommandFailed
+from order_service.order import TERMINAL
 
 Json = dict[str, Any]
 T = TypeVar("T")
 
-TERMINAL = frozenset({"confirmed", "failed", "cancelled"})
 ANSWER_SECONDS = 15.0
 """How long a service may take to answer, beyond what it was asked to wait."""
 NUDGE_SECONDS = 120.0

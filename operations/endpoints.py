@@ -16,14 +16,14 @@ from operations.registry import SPECS
 from saga.tls import broker_url, check_authorities, database_url
 
 ENDPOINTS_FILE = "endpoints.json"
-"""Where a running stack says how it is reached; nobody else can read it."""
+"""The file with the endpoints of a running stack; only its owner can read it."""
 LOCK_FILE = "lock"
 """Locked for as long as a stack runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Where a stack is: three HTTP APIs, the AMQP URL, the broker's management API, the MongoDB URL."""
+    """The URLs of a stack: three HTTP APIs, AMQP, the broker's management API, MongoDB."""
 
     order: str
     inventory: str
@@ -38,12 +38,12 @@ class Endpoints:
 
 
 def running_endpoints(state_dir: Path) -> Endpoints | None:
-    """The endpoints of the stack that is up in this state directory; None when there is none."""
+    """Return the endpoints of the stack that runs in a state directory, None if none runs."""
     try:
         text = (state_dir / ENDPOINTS_FILE).read_text()
         with (state_dir / LOCK_FILE).open() as lock, suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return None  # nobody holds the lock: the stack was killed and left its file behind
+            return None  # No process holds the lock: the stack was killed and left its file behind.
     except FileNotFoundError:
         return None
     return Endpoints(**json.loads(text))
@@ -73,7 +73,7 @@ DEFAULT_STATE = ".saga"
 
 @dataclass(frozen=True, slots=True)
 class BrokerLogin:
-    """What an AMQP URL says about who logs in, and where to."""
+    """The user, the password and the virtual host of an AMQP URL."""
 
     user: str
     password: str
@@ -90,12 +90,12 @@ def find(environment: Mapping[str, str] = os.environ) -> Endpoints:
     named = {name: environment[key].rstrip("/") for name, key in VARIABLES.items() if environment.get(key)}
     if "rabbitmq" in named:
         named["rabbitmq"] = environment["RABBITMQ_URL"]  # Its last slash belongs to the virtual host.
-        named.setdefault("management", _management_beside(named["rabbitmq"]))
+        named.setdefault("management", management_url(named["rabbitmq"]))
     found = replace(known, **named)
     return replace(
         found,
-        rabbitmq=_vouched(broker_url, found.rabbitmq, "RABBITMQ_CA_FILE", environment),
-        mongodb=_vouched(database_url, found.mongodb, "MONGODB_CA_FILE", environment),
+        rabbitmq=_with_authorities(broker_url, found.rabbitmq, "RABBITMQ_CA_FILE", environment),
+        mongodb=_with_authorities(database_url, found.mongodb, "MONGODB_CA_FILE", environment),
     )
 
 
@@ -121,8 +121,13 @@ def without_password(url: str) -> str:
     return url if "://guest:guest@" in url else re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", url)
 
 
+def management_url(amqp_url: str) -> str:
+    """Return the default URL of the management API of a broker."""
+    return f"http://{urlsplit(amqp_url).hostname or '127.0.0.1'}:{MANAGEMENT_PORT}"
+
+
 def login_hint(amqp_url: str) -> str:
-    """Say as whom to log in at the management UI; of passwords, only the well-known one is told."""
+    """Return the user who can log in at the management UI, and the password only if it is well known."""
     login = broker_login(amqp_url)
     if login.password == "guest":  # noqa: S105
         return "user guest, password guest"
@@ -132,17 +137,13 @@ def login_hint(amqp_url: str) -> str:
     return f"user {login.user}"
 
 
-def _vouched(
+def _with_authorities(
     url_with: Callable[[str, Path | None], str], url: str, variable: str, environment: Mapping[str, str]
 ) -> str:
-    """Return a URL with the file of authorities that a variable names, if it does."""
+    """Return a URL with the CA bundle that a variable names, if it is set."""
     if not (name := environment.get(variable)):
         return url
     try:
         return url_with(url, check_authorities(Path(name)))
     except ValueError as error:
         raise CommandFailed(f"{variable} {error}") from None
-
-
-def _management_beside(amqp_url: str) -> str:
-    return f"http://{urlsplit(amqp_url).hostname or '127.0.0.1'}:{MANAGEMENT_PORT}"

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import settings
 
 from local_stack.mongodb_node import DatabaseNode
-from local_stack.rabbitmq_node import Broker as Named
 from local_stack.rabbitmq_node import BrokerNode
+from local_stack.rabbitmq_probe import BrokerUrls
 from tests.support.broker import Broker, BrokerAddress, virtual_host
 from tests.support.stacks import waiting_tasks
 
@@ -54,7 +54,7 @@ def pytest_runtest_makereport(
 def broker_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerAddress]:
     """A RabbitMQ node that all tests share: TEST_RABBITMQ_URL's (scripts/test-on-rabbitmq), or our own."""
     if url := os.environ.get("TEST_RABBITMQ_URL"):
-        yield Named(url, os.environ["TEST_RABBITMQ_MANAGEMENT_URL"])
+        yield BrokerUrls(url, os.environ["TEST_RABBITMQ_MANAGEMENT_URL"])
         return
     node = BrokerNode(tmp_path_factory.mktemp("rabbitmq"))
     node.start()

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 from events.catalogue import INVENTORY, SERVICES
 from local_stack.mongodb_node import DatabaseNode
 from local_stack.proxy import Proxy
-from local_stack.rabbitmq_node import BrokerNode, find_server
+from local_stack.rabbitmq_node import BrokerNode
+from local_stack.rabbitmq_programs import find_server
 from saga.rabbitmq.connection import connect
 from tests.failures.scenario import FailureScenario
 from tests.support.broker import Client, until

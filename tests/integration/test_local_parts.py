@@ -17,7 +17,7 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from local_stack import rabbitmq_node as broker
+from local_stack import rabbitmq_programs
 from local_stack.mongodb_node import DatabaseNode
 from local_stack.process import Child, ProcessFailed, free_port, wait_until
 from local_stack.rabbitmq_node import BrokerNode
@@ -200,7 +200,7 @@ def test_a_node_that_cannot_start_says_why(tmp_path: Path, run: Callable[..., No
 def test_without_rabbitmq_the_error_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broker, "USUAL_PLACES", ())
+    monkeypatch.setattr(rabbitmq_programs, "USUAL_PLACES", ())
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ProcessFailed, match="scripts/setup --system rabbitmq-server"):
         BrokerNode(tmp_path)

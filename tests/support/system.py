@@ -12,8 +12,9 @@ import httpx
 
 from local_stack.process import free_port
 from local_stack.stack import Stack
-from operations.client import TERMINAL, Services
+from operations.client import Services
 from operations.endpoints import Endpoints, broker_login
+from order_service.order import TERMINAL
 from tests.support.broker import until
 from verification.audit.auditor import audit, audit_at_rest
 from verification.audit.reader import Databases, Scope

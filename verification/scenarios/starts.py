@@ -5,9 +5,10 @@ from urllib.parse import quote
 
 import httpx
 
-from operations.client import TERMINAL, Json, unreachable
+from operations.client import Json, unreachable
 from operations.endpoints import Endpoints, broker_login
 from operations.errors import CommandFailed
+from order_service.order import TERMINAL
 from verification.scenarios.scenario import Scenario, ScenarioRun
 
 REQUEST = "InventoryReservationRequested"
