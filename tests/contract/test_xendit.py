@@ -31,8 +31,8 @@ from tests.support.xendit import KEY, StandIn, XenditError, stand_in
 
 SHOP = MerchantSettings(return_url="https://shop.example/back", display_name="Tea", country="ID")
 TIMEOUT = 20.0
-IMPATIENT = 2.0
-SILENT = XenditError(silent=3 * IMPATIENT)
+IMPATIENT = 0.5
+SILENT = XenditError(silent=TIMEOUT)
 SILENT_AFTER = replace(SILENT, after=True)
 
 
@@ -63,7 +63,8 @@ def clock() -> Clock:
     return Clock()
 
 
-def client(url: str, key: str = KEY, timeout: float = TIMEOUT) -> httpx.AsyncClient:
+def client(url: str, key: str = KEY, read_timeout: float = TIMEOUT) -> httpx.AsyncClient:
+    timeout = httpx.Timeout(TIMEOUT, read=read_timeout)
     return httpx.AsyncClient(base_url=url, auth=(key, ""), timeout=timeout, trust_env=False)
 
 
@@ -76,7 +77,7 @@ async def provider(xendit: StandIn, clock: Clock) -> AsyncIterator[XenditProvide
 @pytest.fixture
 async def impatient(xendit: StandIn, clock: Clock) -> AsyncIterator[XenditProvider]:
     """One who does not wait for long, to be met with silence."""
-    async with client(xendit.url, timeout=IMPATIENT) as http:
+    async with client(xendit.url, read_timeout=IMPATIENT) as http:
         yield XenditProvider(http, SHOP, clock)
 
 

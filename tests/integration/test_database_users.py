@@ -35,7 +35,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseNode]:
                 root[name]["orders"].insert_one({"_id": "o-1"})
         yield node
     finally:
-        node.stop()
+        node.kill()
 
 
 def refused(client: Client, database: str, *, reads: bool) -> None:

@@ -56,7 +56,7 @@ async def test_nobody_comes_in_as_guest_or_with_a_password_of_yesterday(
     node.wait_ready()
     stale = node.url_of(OPERATOR)
     await refused(stale.replace(f"{OPERATOR}:{PASSWORDS[OPERATOR]}", "guest:guest"))
-    node.stop()
+    node.kill()
     again = BrokerNode(tmp_path, passwords={**PASSWORDS, OPERATOR: "another"})
     again.start()
     try:

@@ -49,6 +49,32 @@ QUORUM = {"durable": True, "arguments": {"x-queue-type": "quorum"}}
 Node = BrokerNode | DatabaseNode
 
 
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the two nodes have their files."""
+    return tmp_path_factory.mktemp("nodes")
+
+
+@pytest.fixture(scope="module")
+def two_nodes(directory: Path) -> Iterator[tuple[BrokerNode, BrokerNode]]:
+    """Two RabbitMQ nodes."""
+    nodes = BrokerNode(directory / "one"), BrokerNode(directory / "other two")
+    yield nodes
+    for node in nodes:
+        node.kill()
+
+
+@pytest.fixture
+def pair(two_nodes: tuple[BrokerNode, BrokerNode]) -> tuple[BrokerNode, BrokerNode]:
+    """Two RabbitMQ nodes that run, whatever an earlier test has done to them."""
+    ended = [node for node in two_nodes if not node.children[0].alive]
+    for node in ended:
+        node.start()
+    for node in ended:
+        node.wait_ready()
+    return two_nodes
+
+
 @pytest.fixture
 def run() -> Iterator[Callable[..., None]]:
     """Starts nodes, waits until all are ready, and kills them after the test."""
@@ -145,47 +171,48 @@ def test_a_port_is_given_to_one_process_only() -> None:
         reservation.bind(("127.0.0.1", free_port()))
 
 
-def test_two_private_nodes_run_side_by_side(tmp_path: Path, run: Callable[..., None]) -> None:
-    one, other = BrokerNode(tmp_path / "one"), BrokerNode(tmp_path / "other two")
-    run(one, other)
+def test_two_private_nodes_run_side_by_side(pair: tuple[BrokerNode, BrokerNode]) -> None:
+    one, other = pair
     declare(one, "only-here")
-    assert queues(one) == ["only-here"]
-    assert queues(other) == []
-    for node in (one, other):
+    assert "only-here" in queues(one)
+    assert "only-here" not in queues(other)
+    for node in pair:
         assert "x-consistent-hash" in exchange_types(node)
         assert not listens_elsewhere(node.url)
         assert not listens_elsewhere(node.management_url)
 
 
 def test_a_killed_node_comes_back_on_its_ports_with_its_messages(
-    tmp_path: Path, run: Callable[..., None]
+    directory: Path, pair: tuple[BrokerNode, BrokerNode]
 ) -> None:
-    node = BrokerNode(tmp_path)
-    run(node)
+    node, home = pair[0], directory / "one"
     before = node.url, node.management_url
     declare(node, "kept")
     publish(node, "kept", "still here")
     # RabbitMQ writes the names of new quorum queues to disk only half a second later. Killed before that, it
-    # comes back without the queue's leader, and whoever uses the queue waits for ever (seen with 3.10).
-    wait_until(lambda: "kept" in names_on_disk(tmp_path), LIMIT, "the queue's name is on disk")
-    node.kill()
+    # comes back without the queue's leader, and a client that uses it waits indefinitely (seen with 3.10).
+    wait_until(lambda: "kept" in names_on_disk(home), LIMIT, "the queue's name is on disk")
+    leaves_no_process_behind(node, home, BrokerNode.kill)
     node.start()
     node.wait_ready()
     assert (node.url, node.management_url) == before
     assert take(node, "kept") == "still here"
 
 
-@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes by /proc")
-@pytest.mark.parametrize("end", [BrokerNode.stop, BrokerNode.kill])
-def test_an_ended_node_leaves_no_process_behind(
-    tmp_path: Path, run: Callable[..., None], end: Callable[[BrokerNode], None]
+def test_a_stopped_node_leaves_no_process_behind(
+    directory: Path, pair: tuple[BrokerNode, BrokerNode]
 ) -> None:
-    node = BrokerNode(tmp_path)
-    run(node)
-    assert len(processes_below(tmp_path)) > len(node.children), "Erlang's helpers are found too"
+    leaves_no_process_behind(pair[1], directory / "other two", BrokerNode.stop)
+
+
+def leaves_no_process_behind(node: BrokerNode, home: Path, end: Callable[[BrokerNode], None]) -> None:
+    """End a node, and check that Erlang's helpers end with it, where /proc shows them."""
+    if has_proc := Path("/proc/self/environ").exists():
+        assert len(processes_below(home)) > len(node.children), "Erlang's helpers are found too"
     end(node)
     assert not any(child.alive for child in node.children)
-    wait_until(lambda: not processes_below(tmp_path), LIMIT, "Erlang's helpers are gone")
+    if has_proc:
+        wait_until(lambda: not processes_below(home), LIMIT, "Erlang's helpers are gone")
 
 
 def test_a_node_that_cannot_start_says_why(tmp_path: Path, run: Callable[..., None]) -> None:

@@ -75,7 +75,7 @@ async def test_a_database_that_lets_nobody_in_is_said(broker: Broker, tmp_path: 
                 told = f"the database refuses ({why}"
                 await until(lambda told=told: told in logged(tmp_path, PAYMENT), f"it says {told}")
     finally:
-        node.stop()
+        node.kill()
     assert "guessed" not in logged(tmp_path, PAYMENT)
 
 

@@ -64,8 +64,8 @@ def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encrypted]:
             str(directory / "wrong.pem"),
         )
     finally:
-        broker.stop()
-        database.stop(5)
+        broker.kill()
+        database.kill()
 
 
 def database_at(directory: Path) -> tuple[Child, str]:
