@@ -1,1 +1,1 @@
-"""The inventory service: keeps the stock of several warehouses, and holds, allocates and gives it back."""
+"""The inventory service: keeps the stock of several warehouses, and holds, allocates and releases it."""

@@ -1,4 +1,4 @@
-"""Which warehouse each unit of an order comes from."""
+"""Decides which warehouse each unit of an order comes from."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -12,11 +12,11 @@ from inventory_service.stock import Stock, StockKey
 
 EARTH_RADIUS_KM = 6371.0
 BAND_KM = 100.0
-"""Warehouses whose distance falls into the same band count as equally near."""
+"""Width of a distance band: warehouses in the same band count as equally near."""
 MAX_SETS = 2000
-"""Sets of warehouses that are looked at for one order; beyond that, a good one will do."""
+"""Sets of warehouses that are compared for one order; beyond that, a greedy search chooses."""
 MAX_OFFERS = 100_000
-"""Offers of stock that are looked at for that, in a few hundredths of a second: all else waits meanwhile."""
+"""Offers of stock that are read for that, in some 10 ms, while the event loop waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class NoPlan:
 
 @dataclass(frozen=True, slots=True)
 class OpenDemand:
-    """Units of a product that may come from any of some equally near warehouses, and what each could give."""
+    """Units of a product that any of some equally near warehouses may provide, and how many each offers."""
 
     product_id: str
     units: int
@@ -45,12 +45,14 @@ def plan(
 ) -> tuple[HeldLine, ...] | NoPlan:
     """Return the lines to hold, all of the order or none of it.
 
-    A line that names its warehouse is taken from there. Of all ways to take the others, this is the one with
-    the least `cost`: from as near as can be, then from as few warehouses as can be, then from the fullest
-    stock. Among equals, the names of the warehouses decide. `band_km` is how many kilometres count as equal.
+    A line that names its warehouse is taken from there. For the others, the plan has the least `cost`: as
+    near
+    as possible, then from as few warehouses as possible, then from the fullest stock. The names of the
+    warehouses break ties. `band_km` is the width of a distance band.
 
-    Choosing the fewest warehouses is a set cover, for which no quick way is known: where there are more than
-    MAX_SETS sets to look at, or MAX_LOOKS offers in them, they may be a few more than the fewest.
+    Choosing the fewest warehouses is a set cover problem, for which no fast algorithm is known: with more
+    than
+    MAX_SETS sets to compare, or MAX_OFFERS offers in them, the plan may use a few warehouses more.
     """
     if any(item.warehouse_id and item.warehouse_id not in stock.warehouses for item in items):
         return NoPlan("unknown_warehouse")
@@ -60,7 +62,7 @@ def plan(
     for item in items:
         if item.warehouse_id:
             taken[item.warehouse_id, item.product_id] += item.quantity
-    if any(stock.available.get(place, 0) < units for place, units in taken.items()):
+    if any(stock.available.get(key, 0) < units for key, units in taken.items()):
         return NoPlan("insufficient_stock", _shortages(items, stock))
     demands = []
     for item in items:
@@ -80,11 +82,11 @@ def plan(
 def cost(
     lines: Iterable[HeldLine], near: Location | None, stock: Stock, band_km: float = BAND_KM
 ) -> tuple[int, int, int]:
-    """Return what a plan is judged by, the least first: nearness, then shipments, then load.
+    """Return the cost of a plan, to be compared in this order: distance, shipments, load.
 
-    - Nearness: the sum, over all units, of the distance band their warehouse is in (0 without a place).
-    - Shipments: how many warehouses send something.
-    - Load: minus the sum, over all units, of what their warehouse had of the product before.
+    - Distance: the sum, over all units, of the distance band of their warehouse (0 without a location).
+    - Shipments: the number of warehouses.
+    - Load: minus the sum, over all units, of the units their warehouse had available.
     """
     lines = list(lines)
     return (
@@ -110,7 +112,7 @@ def _band(warehouse_id: str, near: Location | None, stock: Stock, band_km: float
 def _take_nearest_bands(
     item: Item, near: Location | None, stock: Stock, taken: Counter[StockKey], band_km: float
 ) -> OpenDemand | None:
-    """Take every band that is needed whole; return what is left to choose from the next one.
+    """Take whole bands, the nearest first; return the rest, to be chosen from the next band.
 
     None: there is not enough.
     """
@@ -119,49 +121,49 @@ def _take_nearest_bands(
         left = units - taken[warehouse, product]
         if product == item.product_id and left > 0:
             bands.setdefault(_band(warehouse, near, stock, band_km), {})[warehouse] = left
-    wanted = item.quantity
+    remaining = item.quantity
     for band in sorted(bands):
         offers = bands[band]
-        if sum(offers.values()) >= wanted:
-            return OpenDemand(item.product_id, wanted, offers)
+        if sum(offers.values()) >= remaining:
+            return OpenDemand(item.product_id, remaining, offers)
         for warehouse, units in sorted(offers.items()):
             taken[warehouse, item.product_id] += units
-            wanted -= units
+            remaining -= units
     return None
 
 
 def _smallest_cover(demands: Sequence[OpenDemand], used: Collection[str], stock: Stock) -> set[str]:
-    """Return the fewest warehouses that fill the openings together with those used anyway."""
+    """Return the fewest warehouses that, with those in use, cover the demands."""
     others = sorted({warehouse for demand in demands for warehouse in demand.offers} - set(used))
-    looked_at, most = 0, min(MAX_SETS, MAX_OFFERS // max(1, sum(len(demand.offers) for demand in demands)))
+    compared, limit = 0, min(MAX_SETS, MAX_OFFERS // max(1, sum(len(demand.offers) for demand in demands)))
     for count in range(len(others) + 1):
-        sets = islice(combinations(others, count), most - looked_at)
-        able: list[set[str]] = []
+        sets = islice(combinations(others, count), limit - compared)
+        covering: list[set[str]] = []
         for extra in sets:
-            looked_at += 1
+            compared += 1
             chosen = {*used, *extra}
             if not any(_shortfall(demand, chosen) for demand in demands):
-                able.append(chosen)
-        if able:
-            return max(able, key=lambda chosen: _fullness(demands, chosen, stock))
-        if looked_at >= most:
+                covering.append(chosen)
+        if covering:
+            return max(covering, key=lambda chosen: _fullness(demands, chosen, stock))
+        if compared >= limit:
             break
     return _greedy_cover(demands, used, others)
 
 
 def _greedy_cover(demands: Sequence[OpenDemand], used: Collection[str], others: Sequence[str]) -> set[str]:
-    """Add, again and again, the warehouse that fills the most of what is lacking."""
+    """Add the warehouse that covers most of the shortfall, until nothing is missing."""
     chosen, left = set(used), list(others)
-    lacking = [(_shortfall(demand, chosen), demand.offers) for demand in demands]
+    missing = [(_shortfall(demand, chosen), demand.offers) for demand in demands]
 
-    def filled(warehouse: str) -> int:
-        return sum(min(units, offers.get(warehouse, 0)) for units, offers in lacking)
+    def covered(warehouse: str) -> int:
+        return sum(min(units, offers.get(warehouse, 0)) for units, offers in missing)
 
-    while lacking := [(units, offers) for units, offers in lacking if units > 0]:
-        best = max(left, key=filled)
+    while missing := [(units, offers) for units, offers in missing if units > 0]:
+        best = max(left, key=covered)
         left.remove(best)
         chosen.add(best)
-        lacking = [(units - offers.get(best, 0), offers) for units, offers in lacking]
+        missing = [(units - offers.get(best, 0), offers) for units, offers in missing]
     return chosen
 
 
@@ -171,31 +173,31 @@ def _shortfall(demand: OpenDemand, chosen: Collection[str]) -> int:
 
 
 def _fullness(demands: Sequence[OpenDemand], chosen: Collection[str], stock: Stock) -> int:
-    return sum(units * stock.available[place] for place, units in _fill(demands, chosen, stock).items())
+    return sum(units * stock.available[key] for key, units in _fill(demands, chosen, stock).items())
 
 
 def _fill(demands: Sequence[OpenDemand], chosen: Collection[str], stock: Stock) -> dict[StockKey, int]:
-    """Draw on the fullest of the chosen warehouses first."""
+    """Take units from the chosen warehouses, the fullest first."""
     return {
         (warehouse, demand.product_id): units
         for demand in demands
-        for warehouse, units in _drawn(demand, chosen, stock)
+        for warehouse, units in _taken(demand, chosen, stock)
     }
 
 
-def _drawn(demand: OpenDemand, chosen: Collection[str], stock: Stock) -> Iterator[tuple[str, int]]:
-    wanted = demand.units
+def _taken(demand: OpenDemand, chosen: Collection[str], stock: Stock) -> Iterator[tuple[str, int]]:
+    remaining = demand.units
     fullest_first = sorted(
         set(demand.offers) & set(chosen), key=lambda name: (-stock.available[name, demand.product_id], name)
     )
     for warehouse in fullest_first:
-        if units := min(wanted, demand.offers[warehouse]):
+        if units := min(remaining, demand.offers[warehouse]):
             yield warehouse, units
-        wanted -= units
+        remaining -= units
 
 
 def _shortages(items: Sequence[Item], stock: Stock) -> tuple[Shortage, ...]:
-    """Name each product there is not enough of, where the order may take it from."""
+    """Return each product that is short at the warehouses that the order may take it from."""
     short = []
     for item in items:
         available = sum(

@@ -12,8 +12,8 @@ from events.types import ID_PATTERN, Count, Currency, HoldSeconds, Id, Money, Pa
 from events.values import HeldLine, Item, Items, Location, Model
 from inventory_service.application import InventoryApplication
 from inventory_service.ports import StockStore
-from inventory_service.reactions import Hold, InsufficientStock
-from inventory_service.reservation import Reservation, ReservationStatus
+from inventory_service.reactions import InsufficientStock
+from inventory_service.reservation import Hold, Reservation, ReservationStatus
 from inventory_service.stock import Level, Warehouse
 from saga.errors import OutOfOrder, Refused
 from saga.http.app import create_app
@@ -178,7 +178,7 @@ def _hold(body: MakeReservation, idempotency_key: str | None) -> Hold:
         order_id=order_id,
         user_id=body.user_id,
         items=body.items,
-        near=body.user_location,
+        user_location=body.user_location,
         total_amount=body.total_amount,
         currency=body.currency,
         expires_in=body.expires_in,
@@ -194,8 +194,8 @@ def _id_for(idempotency_key: str | None) -> str:
 
 def _matches(reservation: Reservation, hold: Hold) -> bool:
     """Return whether a reservation matches a hold; a saga that took it over has set its own price."""
-    requested = (hold.items, hold.user_id, hold.near)
-    if (reservation.items, reservation.user_id, reservation.near) != requested:
+    requested = (hold.items, hold.user_id, hold.user_location)
+    if (reservation.items, reservation.user_id, reservation.user_location) != requested:
         return False
     taken_over = reservation.saga and hold.total_amount is None
     return taken_over or (reservation.total_amount, reservation.currency, reservation.payment_method) == (

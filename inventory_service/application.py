@@ -1,4 +1,4 @@
-"""Runs the reactions of the inventory service: for events, for HTTP requests, and for the clock."""
+"""Runs the reactions of the inventory service: for events, HTTP requests and the expiry of holds."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -13,7 +13,7 @@ DUE_LIMIT = 200
 
 
 class InventoryApplication(Application[Reservation, ReservationContext]):
-    """The inventory service without its doors."""
+    """The inventory service without HTTP API and broker."""
 
     def __init__(
         self,
@@ -29,5 +29,5 @@ class InventoryApplication(Application[Reservation, ReservationContext]):
         return (self.expire_due,)
 
     async def expire_due(self) -> None:
-        """Give back the holds whose time is up."""
+        """Release the stock of the holds that have expired."""
         await self.transit_all("expired", await self.store.due(DUE_LIMIT))

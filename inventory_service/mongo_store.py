@@ -10,16 +10,16 @@ import structlog
 from pymongo import UpdateOne
 from pymongo.errors import PyMongoError
 
-from events.catalogue import InventoryReservationRequested
 from inventory_service.allocation import BAND_KM
-from inventory_service.reactions import Hold, ReservationContext, StockReaction
+from inventory_service.reactions import ReservationContext
 from inventory_service.reservation import Reservation
 from inventory_service.stock import Level, Stock, Warehouse
+from inventory_service.unit_of_work import ReservationUnitOfWork, products_of
 from saga.errors import SagaError, Unavailable
 from saga.mongodb.aggregates import NUDGE_AFTER, Aggregates
 from saga.mongodb.client import Client, Database, Session
 from saga.mongodb.errors import translate_driver_errors
-from saga.reactions.step import Reaction, Step
+from saga.reactions.step import Step
 from saga.reactions.store import UnitOfWork
 
 log = structlog.get_logger()
@@ -32,20 +32,10 @@ class LostRace(SagaError):
     """Another writer changed the same documents first; nothing was written."""
 
 
-class ReservationUnitOfWork(UnitOfWork[Reservation, ReservationContext]):
-    """What a batch works on: reservations and the stock they are made from."""
-
-    def accept(self, reaction: Reaction[Reservation]) -> None:
-        """Let the next reaction of the batch see the stock as this one leaves it."""
-        if isinstance(reaction, StockReaction):
-            self.context.stock.apply(reaction.moves)
-
-
 class InventoryStore(Aggregates[Reservation]):
-    """See `saga.reactions.store.Store`; the context of a unit is the `ReservationContext` its reactions look
-    at.
+    """See `saga.reactions.store.Store`.
 
-    `replica` is a name that a process has again after a restart, to end the transaction that it died in.
+    `replica` is a name that a process keeps across restarts, to end the transaction that it died in.
     """
 
     def __init__(
@@ -75,9 +65,6 @@ class InventoryStore(Aggregates[Reservation]):
         with translate_driver_errors():
             await self._levels.create_index("productId")
             await self._warehouses.create_index("name", sparse=True)
-            # Levels that were set before anybody counted what there is in all.
-            parts = {"$add": ["$available", "$reserved", "$allocated"]}
-            await self._levels.update_many({"owned": {"$exists": False}}, [{"$set": {"owned": parts}}])
             await self._open_session()
 
     async def load(
@@ -85,17 +72,9 @@ class InventoryStore(Aggregates[Reservation]):
     ) -> UnitOfWork[Reservation, ReservationContext]:
         """Load the reservations that the steps touch, and every level they may draw on."""
         entries = await self.fetch({step.key for step in steps})
-        products = {
-            item.product_id
-            for step in steps
-            if isinstance(step.about, InventoryReservationRequested | Hold)
-            for item in step.about.items
-        }
-        for entry in entries.values():
-            if entry.state:
-                products |= {item.product_id for item in entry.state.items}
+        products = products_of(steps, entries.values())
         stock = Stock(
-            available={level.place: level.available for level in await self.levels(product_ids=products)},
+            available={level.key: level.available for level in await self.levels(product_ids=products)},
             warehouses={warehouse.warehouse_id: warehouse for warehouse in await self.warehouses()},
         )
         return ReservationUnitOfWork(
@@ -103,23 +82,23 @@ class InventoryStore(Aggregates[Reservation]):
         )
 
     async def save(self, unit: UnitOfWork[Reservation, ReservationContext]) -> Collection[str]:
-        """Write reservations and stock together, all or nothing; return the keys to react for anew."""
+        """Write reservations and stock together, all or nothing; return the keys of the steps to repeat."""
         if not unit.context.stock.moved:
             return await self.write(unit.entries.values())
-        # Moves that cancel each other out write no stock, but are all or nothing like any others.
-        moved = {place: total for place, total in unit.context.stock.moved.items() if any(total.values())}
+        # Moves that cancel each other out write no stock, but are written in a transaction like any others.
+        moved = {key: total for key, total in unit.context.stock.moved.items() if any(total.values())}
         stock_writes = [
             UpdateOne(
                 {
-                    "_id": level_id(*place),
+                    "_id": level_id(*key),
                     **{name: {"$gte": -units} for name, units in total.items() if units < 0},
                 },
                 {"$inc": {**total, "version": 1}},
             )
-            for place, total in moved.items()
+            for key, total in moved.items()
         ]
-        # Whoever asked may be cancelled, but a transaction that has begun goes on to its end: the driver's
-        # thread would, and the next one would find the session in use.
+        # The caller may be cancelled, but a transaction that has begun runs to its end: the driver's thread
+        # would continue, and the next transaction would find the session in use.
         transaction = asyncio.ensure_future(self._transact_serially(unit, stock_writes))
         transaction.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
@@ -134,7 +113,7 @@ class InventoryStore(Aggregates[Reservation]):
     async def levels(
         self, product_ids: Collection[str] | None = None, warehouse_id: str | None = None
     ) -> list[Level]:
-        """Return the levels of these products (None: of all), at one warehouse or at all."""
+        """Return the levels of these products (None: all), at one warehouse or at all."""
         chosen: dict[str, Any] = {} if product_ids is None else {"productId": {"$in": list(product_ids)}}
         if warehouse_id:
             chosen["warehouseId"] = warehouse_id
@@ -145,7 +124,7 @@ class InventoryStore(Aggregates[Reservation]):
     async def set_level(
         self, warehouse_id: str, product_id: str, units: int, version: int | None
     ) -> Level | None:
-        """Set what is available; with a version, only if it is still that one, else return None."""
+        """Set the available units; with a version, only if the level still has it, else return None."""
         key = level_id(warehouse_id, product_id)
         chosen = {"_id": key} if version is None else {"_id": key, "version": version}
         before = {name: {"$ifNull": [f"${name}", 0]} for name in LEVEL_NUMBERS}
@@ -169,7 +148,7 @@ class InventoryStore(Aggregates[Reservation]):
             return [Warehouse.model_validate(row) async for row in self._warehouses.find().sort("_id", 1)]
 
     async def set_warehouses(self, warehouses: Sequence[Warehouse]) -> None:
-        """Add these warehouses, or change them."""
+        """Add or change these warehouses."""
         writes = [
             UpdateOne(
                 {"_id": warehouse.warehouse_id}, {"$set": warehouse.model_dump(by_alias=True)}, upsert=True
@@ -181,10 +160,10 @@ class InventoryStore(Aggregates[Reservation]):
                 await self._warehouses.bulk_write(writes, ordered=False)
 
     async def _open_session(self) -> Session:
-        """Open the session for this replica's transactions, and end the one before.
+        """Open the session for this replica's transactions, and end the previous one.
 
-        A process that dies in a transaction leaves it open, and its documents out of reach until the database
-        ends it, by default after 60 s. Whoever takes the place of that process ends it at once.
+        A process that dies in a transaction leaves it open, and its documents locked until the database ends
+        it, by default after 60 s. Its successor ends it at once.
         """
         self._session = await self._client.start_session()
         session_id = self._session.session_id
@@ -228,7 +207,7 @@ class InventoryStore(Aggregates[Reservation]):
             raise
 
     async def _commit(self, session: Session) -> None:
-        # When nobody knows whether the commit was done, only the commit may be repeated.
+        # While it is unknown whether the commit was done, only the commit may be repeated.
         for _ in range(COMMIT_TRIES):
             try:
                 return await session.commit_transaction()
@@ -236,7 +215,7 @@ class InventoryStore(Aggregates[Reservation]):
                 if not error.has_error_label("UnknownTransactionCommitResult"):
                     raise
                 log.warning("commit_in_doubt", error=str(error))
-        raise Unavailable("the database does not say whether a transaction was committed")
+        raise Unavailable("it is unknown whether a transaction was committed")
 
 
 def level_id(warehouse_id: str, product_id: str) -> str:
@@ -247,5 +226,5 @@ def level_id(warehouse_id: str, product_id: str) -> str:
 async def _abort(session: Session) -> None:
     try:
         await session.abort_transaction()
-    except PyMongoError as error:  # it has ended already, or the server ends it by itself
+    except PyMongoError as error:  # it has ended, or the server will end it
         log.debug("abort_failed", error=str(error))

@@ -1,14 +1,12 @@
-"""The whole business of the inventory service: what it does on which event.
+"""The business of the inventory service: what it does on which event.
 
-Each reaction is a pure function of the reservation (None: not heard of), the event and the world around it:
-the stock, the time. It returns the reservation as it is from now on, the events to publish and the stock to
-move.
+Each reaction is a pure function of the reservation (None: unknown), the event and the context: the stock and
+the time. It returns the new state of the reservation, the events to publish and the stock to move.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 from events.catalogue import (
@@ -25,10 +23,9 @@ from events.catalogue import (
     InventoryReserved,
     ReservationFailure,
 )
-from events.types import PaymentMethod
-from events.values import HeldLine, Item, Location, Shortage
+from events.values import HeldLine, Shortage
 from inventory_service.allocation import BAND_KM, NoPlan, plan
-from inventory_service.reservation import Reservation
+from inventory_service.reservation import Hold, Reservation
 from inventory_service.stock import Stock, StockMove
 from saga.errors import OutOfOrder, Refused
 from saga.reactions.step import Reaction, Rule
@@ -36,7 +33,7 @@ from saga.reactions.step import Reaction, Rule
 
 @dataclass(frozen=True, slots=True)
 class ReservationContext:
-    """What a reaction may look at beside the reservation."""
+    """What a reaction reads in addition to the reservation."""
 
     stock: Stock
     now: datetime
@@ -51,23 +48,8 @@ class StockReaction(Reaction[Reservation]):
     moves: Sequence[StockMove] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """A hold asked for over HTTP; with a price, it starts a saga."""
-
-    order_id: str
-    user_id: str
-    items: tuple[Item, ...]
-    near: Location | None
-    total_amount: Decimal | None
-    currency: str
-    expires_in: int | None
-    payment_method: PaymentMethod | None
-    recorded_under: str
-
-
 class InsufficientStock(Refused):
-    """There is not enough stock."""
+    """There is less stock than requested."""
 
     def __init__(self, why: NoPlan) -> None:
         super().__init__(why.reason)
@@ -77,7 +59,7 @@ class InsufficientStock(Refused):
 def reserve(
     reservation: Reservation | None, request: InventoryReservationRequested, context: ReservationContext
 ) -> Reaction[Reservation]:
-    """Hold every line or none; a request that was answered before gets the first answer again."""
+    """Hold every line or none; a repeated request gets the first answer again."""
     if reservation is None:
         return _hold(request, context)
     if reservation.request_record:
@@ -88,9 +70,9 @@ def reserve(
 def confirm(
     reservation: Reservation | None, event: InventoryConfirmationRequested, context: ReservationContext
 ) -> Reaction[Reservation]:
-    """Make the hold an allocation; if it has expired, take the stock again where there is some."""
+    """Allocate the held stock; after the hold has expired, allocate available stock, if there is enough."""
     if reservation is None:
-        raise OutOfOrder("confirmation of a reservation that nobody has asked for")
+        raise OutOfOrder("confirmation of an unknown reservation")
     if reservation.status == "allocated" and reservation.confirmation_record:
         return Reaction(reservation, again=reservation.confirmation_record)
     joined = reservation.model_copy(update={"saga": True, "confirmation_record": event.event_id})
@@ -111,7 +93,7 @@ def confirm(
 def release(
     reservation: Reservation | None, event: InventoryReleaseRequested, context: ReservationContext
 ) -> Reaction[Reservation]:
-    """Give the stock back. A release that comes before its request leaves a tombstone."""
+    """Release the stock. A release that comes before its request leaves a tombstone."""
     if reservation is None:
         reservation = Reservation(
             order_id=event.order_id, correlation_id=str(event.correlation_id), status="rejected"
@@ -139,7 +121,7 @@ REACTIONS: dict[type[Event], Rule] = {
 
 
 def expire(reservation: Reservation | None, context: ReservationContext) -> Reaction[Reservation]:
-    """Give back what nobody has confirmed in time."""
+    """Release the stock of a hold that was not confirmed in time."""
     if (
         reservation is None
         or reservation.status != "held"
@@ -160,14 +142,14 @@ def expire(reservation: Reservation | None, context: ReservationContext) -> Reac
 def hold_directly(
     reservation: Reservation | None, hold: Hold, context: ReservationContext
 ) -> Reaction[Reservation]:
-    """Hold stock for somebody who asks over HTTP.
+    """Hold stock for a client of the HTTP API.
 
     Raises:
-        Short: there is not enough; nothing is remembered of it.
+        InsufficientStock: there is not enough; the reservation is not stored.
     """
     if reservation is not None:
         return Reaction(reservation)
-    lines = plan(hold.order_id, hold.items, hold.near, context.stock, context.band_km)
+    lines = plan(hold.order_id, hold.items, hold.user_location, context.stock, context.band_km)
     if isinstance(lines, NoPlan):
         raise InsufficientStock(lines)
     held = Reservation(
@@ -177,7 +159,7 @@ def hold_directly(
         saga=hold.total_amount is not None,
         user_id=hold.user_id,
         items=hold.items,
-        near=hold.near,
+        user_location=hold.user_location,
         total_amount=hold.total_amount,
         currency=hold.currency,
         payment_method=hold.payment_method,
@@ -195,7 +177,7 @@ def confirm_directly(reservation: Reservation | None, context: ReservationContex
 
     Raises:
         OutOfOrder: there is no such reservation.
-        Refused: it belongs to a saga, or is gone.
+        Refused: it belongs to a saga, or is no longer held.
     """
     reservation = _require_direct(reservation)
     if reservation.status == "allocated":
@@ -207,7 +189,7 @@ def confirm_directly(reservation: Reservation | None, context: ReservationContex
 
 
 def release_directly(reservation: Reservation | None, context: ReservationContext) -> Reaction[Reservation]:
-    """Give back a hold that belongs to no saga.
+    """Release a hold that belongs to no saga.
 
     Raises:
         OutOfOrder: there is no such reservation.
@@ -239,7 +221,7 @@ def _hold(request: InventoryReservationRequested, context: ReservationContext) -
         status="rejected",
         user_id=request.user_id,
         items=request.items,
-        near=request.user_location,
+        user_location=request.user_location,
         total_amount=request.total_amount,
         currency=request.currency,
         payment_method=request.payment_method,
@@ -258,9 +240,9 @@ def _hold(request: InventoryReservationRequested, context: ReservationContext) -
 
 
 def _join_saga(reservation: Reservation, request: InventoryReservationRequested) -> Reaction[Reservation]:
-    """Answer the first request for what is there already: a tombstone, or a hold made by hand.
+    """Answer the first request for a reservation that exists: a tombstone, or a direct hold.
 
-    A saga takes over what is held by hand: it is told what that is, and judges by itself.
+    The saga takes a direct hold over; the answer says what is held, and the saga decides whether it fits.
     """
     joined = reservation.model_copy(
         update={
@@ -278,21 +260,23 @@ def _join_saga(reservation: Reservation, request: InventoryReservationRequested)
 
 
 def _keep_allocated(reservation: Reservation, event: InventoryReleaseRequested) -> Reaction[Reservation]:
-    """What a saga has paid for stays; what was allocated by hand is not the saga's, which holds nothing."""
+    """Keep what the saga has paid for, and what was allocated directly, of which the saga holds nothing."""
     if reservation.confirmation_record:
         return Reaction(reservation)
-    told = reservation.model_copy(update={"saga": True, "release_record": event.event_id})
-    return Reaction(told, [InventoryReleased(order_id=event.order_id)])
+    joined = reservation.model_copy(update={"saga": True, "release_record": event.event_id})
+    return Reaction(joined, [InventoryReleased(order_id=event.order_id)])
 
 
 def _reallocate(
     reservation: Reservation, event: InventoryConfirmationRequested, context: ReservationContext
 ) -> Reaction[Reservation]:
-    lines = plan(reservation.order_id, reservation.items, reservation.near, context.stock, context.band_km)
+    lines = plan(
+        reservation.order_id, reservation.items, reservation.user_location, context.stock, context.band_km
+    )
     if isinstance(lines, NoPlan):
-        gone = reservation.model_copy(update={"status": "rejected", "confirmation_record": None})
+        rejected = reservation.model_copy(update={"status": "rejected", "confirmation_record": None})
         return Reaction(
-            gone, [InventoryConfirmationFailed(order_id=event.order_id, reason="reservation_expired")]
+            rejected, [InventoryConfirmationFailed(order_id=event.order_id, reason="reservation_expired")]
         )
     allocated = reservation.model_copy(update={"status": "allocated", "lines": lines})
     return StockReaction(
@@ -306,7 +290,7 @@ def _require_direct(reservation: Reservation | None) -> Reservation:
     if reservation is None:
         raise OutOfOrder("no such reservation")
     if reservation.saga:
-        raise Refused("the reservation belongs to a saga, which alone decides about it")
+        raise Refused("the reservation belongs to a saga, and only the saga may change it")
     return reservation
 
 

@@ -23,10 +23,11 @@ class Warehouse(Model):
 
 
 class Level(Model):
-    """The units of one product at one warehouse: free, held for orders that may still fail, and sold.
+    """The units of one product at one warehouse: available, reserved for orders that may still fail, and
+    allocated to orders that are paid.
 
-    `owned` are all that there are. It changes only when somebody sets the level, and is what the other three
-    are checked against.
+    `owned` is the sum of the three. It changes only when a client sets the level, so that the others can be
+    checked against it.
     """
 
     warehouse_id: Id
@@ -38,15 +39,16 @@ class Level(Model):
     version: Count = 0
 
     @property
-    def place(self) -> StockKey:
+    def key(self) -> StockKey:
+        """The warehouse and the product."""
         return self.warehouse_id, self.product_id
 
 
 @dataclass(frozen=True, slots=True)
 class StockMove:
-    """A change of one level; the three numbers add up to zero unless stock enters or leaves."""
+    """A change of one level; the three numbers add up to zero."""
 
-    place: StockKey
+    key: StockKey
     available: int = 0
     reserved: int = 0
     allocated: int = 0
@@ -54,7 +56,7 @@ class StockMove:
 
 @dataclass
 class Stock:
-    """The levels a batch may touch, with what the batch has moved so far."""
+    """The levels a batch may touch, with what it has moved so far."""
 
     available: dict[StockKey, int] = field(default_factory=dict)
     warehouses: Mapping[str, Warehouse] = field(default_factory=dict)
@@ -65,10 +67,10 @@ class Stock:
         return any(product == product_id for _, product in self.available)
 
     def apply(self, moves: Iterable[StockMove]) -> None:
-        """Take the moves into account for whoever looks next."""
+        """Apply moves, so that the next reaction of the batch sees them."""
         for move in moves:
-            self.available[move.place] = self.available.get(move.place, 0) + move.available
-            total = self.moved.setdefault(move.place, Counter())
+            self.available[move.key] = self.available.get(move.key, 0) + move.available
+            total = self.moved.setdefault(move.key, Counter())
             total["available"] += move.available
             total["reserved"] += move.reserved
             total["allocated"] += move.allocated

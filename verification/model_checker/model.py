@@ -23,8 +23,7 @@ from events.catalogue import (
 from events.identity import transition_id, with_defaults
 from events.values import Item
 from inventory_service.application import InventoryApplication
-from inventory_service.reactions import Hold
-from inventory_service.reservation import Reservation
+from inventory_service.reservation import Hold, Reservation
 from order_service.application import OrderApplication
 from order_service.order import Order
 from payment_service.application import PaymentApplication
@@ -267,7 +266,7 @@ def _hold(product: str, quantity: int, price: Decimal | None = None) -> Hold:
         order_id=ORDER_ID,
         user_id="u-1",
         items=(Item(product_id=product, quantity=quantity),),
-        near=None,
+        user_location=None,
         total_amount=price,
         currency="USD",
         expires_in=None,

@@ -11,9 +11,9 @@ from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from events.catalogue import Event
 from events.codec import from_json, to_json
-from inventory_service.mongo_store import ReservationUnitOfWork
 from inventory_service.reactions import ReservationContext
 from inventory_service.stock import Stock, Warehouse
+from inventory_service.unit_of_work import ReservationUnitOfWork
 from saga.errors import OutOfOrder, Refused, SagaError
 from saga.reactions.aggregate import Aggregate
 from saga.reactions.application import Application, HandOver, reaction

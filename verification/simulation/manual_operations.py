@@ -9,7 +9,7 @@ from itertools import count
 from events.catalogue import DEFAULT_CURRENCY, INVENTORY, ORDER, PAYMENT, PaymentRequested
 from events.identity import transition_id
 from events.values import Item
-from inventory_service.reactions import Hold
+from inventory_service.reservation import Hold
 from inventory_service.stock import StockKey
 from payment_service.providers.base import Charge, ChargeAnswer, Notification, Refund
 from saga.errors import OutOfOrder, Refused, Unavailable
@@ -54,7 +54,7 @@ class ManualOperations:
             order_id=order_id,
             user_id="u-1",
             items=(Item(product_id=self._people.wanted[0], quantity=dice.randint(1, 3)),),
-            near=None,
+            user_location=None,
             total_amount=price,
             currency=DEFAULT_CURRENCY,
             expires_in=dice.choice(LONG_HOLDS if self._outside.pace.nudge else (2, 5, 10)),
@@ -158,7 +158,7 @@ class ManualOperations:
         version = None
         if guarded:
             levels = await replica.stock.levels([product])
-            version = next(level.version for level in levels if level.place == place)
+            version = next(level.version for level in levels if level.key == place)
         await replica.stock.set_level(warehouse, product, units, version)
 
     async def _transit(self, name: str, order_id: str, *about: object) -> bool:

@@ -5,11 +5,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from events.catalogue import InventoryReservationRequested
-from inventory_service.mongo_store import ReservationUnitOfWork
-from inventory_service.reactions import Hold, ReservationContext
+from inventory_service.reactions import ReservationContext
 from inventory_service.reservation import Reservation
 from inventory_service.stock import Level, Stock, StockKey, Warehouse
+from inventory_service.unit_of_work import ReservationUnitOfWork, products_of
 from saga.reactions.step import Step
 from saga.reactions.store import UnitOfWork
 from verification.simulation.adversary import Process
@@ -55,18 +54,10 @@ class MemoryInventory(MemoryAggregates[Reservation]):
     ) -> UnitOfWork[Reservation, ReservationContext]:
         """Load the reservations that the steps touch, then every level they may draw on."""
         entries = await self.fetch({step.key for step in steps})
-        products = {
-            item.product_id
-            for step in steps
-            if isinstance(step.about, InventoryReservationRequested | Hold)
-            for item in step.about.items
-        }
-        for entry in entries.values():
-            if entry.state:
-                products |= {item.product_id for item in entry.state.items}
+        products = products_of(steps, entries.values())
         levels = await self.levels(products)
         stock = Stock(
-            available={level.place: level.available for level in levels},
+            available={level.key: level.available for level in levels},
             warehouses=dict(self._shelves.warehouses),
         )
         return ReservationUnitOfWork(entries, ReservationContext(stock, self._clock(), self._default_hold))

@@ -28,12 +28,11 @@ from events.values import HeldLine, Item, Shortage
 from inventory_service.reactions import (
     REACTIONS,
     TRANSITIONS,
-    Hold,
     InsufficientStock,
     ReservationContext,
     StockReaction,
 )
-from inventory_service.reservation import Reservation
+from inventory_service.reservation import Hold, Reservation
 from inventory_service.stock import StockMove
 from saga.errors import OutOfOrder, Refused
 from saga.reactions.step import Reaction
@@ -102,7 +101,7 @@ def hold(**changes: Any) -> Hold:
         order_id="o-1",
         user_id="u-1",
         items=ITEMS,
-        near=None,
+        user_location=None,
         total_amount=None,
         currency="USD",
         expires_in=None,
@@ -137,7 +136,7 @@ class TestRequest:
         assert after(reaction).expires_at == NOW + timedelta(seconds=30)
 
     def test_the_place_of_the_user_is_kept_for_a_second_attempt(self) -> None:
-        assert after(react(None, InventoryReservationRequested, user_location=BERLIN)).near == BERLIN
+        assert after(react(None, InventoryReservationRequested, user_location=BERLIN)).user_location == BERLIN
 
     @pytest.mark.parametrize(
         ("item", "reason", "shortages"),
