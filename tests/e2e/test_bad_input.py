@@ -1,4 +1,4 @@
-"""Bad input at scale: some eight hundred messages that nobody should send, and good ones in between."""
+"""Bad input at scale: some eight hundred invalid messages, and valid ones in between."""
 
 import asyncio
 import os
@@ -60,11 +60,11 @@ async def test_the_system_stays_up_and_puts_each_bad_message_away_once(
     async with broker.connected() as client:
         await check(fuzzed, client, messages)
     stack.check()
-    assert unforeseen(fuzzed) == []
+    assert unexpected_errors(fuzzed) == []
     assert readings(fuzzed) == begun
     grown = {name: peak - at_rest[name] for name, peak in memory(fuzzed, "VmHWM").items()}
-    told = {name: f"{peak / 2**20:.0f} MiB" for name, peak in grown.items()}
-    sys.stdout.write(f"{len(messages)} messages; memory beyond that at rest: {told}\n")
+    shown = {name: f"{peak / 2**20:.0f} MiB" for name, peak in grown.items()}
+    sys.stdout.write(f"{len(messages)} messages; memory beyond that at rest: {shown}\n")
     assert {name: peak for name, peak in grown.items() if peak > MEMORY} == {}
 
 
@@ -122,7 +122,7 @@ async def drained(client: Client, queue: str) -> Counter[bytes]:
     found: Counter[bytes] = Counter()
     source = await client.channel.get_queue(queue, ensure=False)
     while message := await source.get(no_ack=True, fail=False):
-        # What is too long is put away by the broker itself.
+        # What is too long is dead-lettered by the broker itself.
         assert message.headers.get("x-saga-reason") or len(message.body) > MAX_BYTES
         found[digest(message.body)] += 1
     return found
@@ -142,8 +142,8 @@ def memory(system: System, name: str) -> dict[str, int]:
     return found
 
 
-def unforeseen(system: System) -> list[str]:
-    """Return what the services have logged of errors that nobody foresaw."""
+def unexpected_errors(system: System) -> list[str]:
+    """Return the unexpected errors that the services have logged."""
     logs = "".join((system.stack.logs_dir / f"{name}.log").read_text() for name in SERVICES)
     return [line[:500] for line in logs.splitlines() if '_failed"' in line and "dead_lettered" not in line]
 

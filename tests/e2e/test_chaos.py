@@ -17,7 +17,7 @@ SEED = 6
 
 
 @pytest.mark.timeout(900)
-async def test_a_short_storm_breaks_no_promise(tmp_path: Path) -> None:
+async def test_a_short_chaos_run_breaks_no_promise(tmp_path: Path) -> None:
     arguments = [f"--orders={ORDERS}", "--minutes=0.75", f"--faults={FAULTS}", f"--seed={SEED}", "--json"]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "cli.main", "chaos", *arguments),
@@ -33,14 +33,14 @@ async def test_a_short_storm_breaks_no_promise(tmp_path: Path) -> None:
             process.terminate()
             async with asyncio.timeout(50):
                 await process.wait()
-    told = json.loads(out or b"{}")
-    assert process.returncode == 0, f"{told} {err.decode()}"
-    assert told["ok"]
-    assert told["accepted"] == told["audit"]["judged"] == ORDERS
-    assert sum(sum(ends.values()) for ends in told["orders"].values()) == ORDERS
-    assert len(told["faults"]) == FAULTS
-    assert {fault["part"] for fault in told["faults"]} == PARTS.keys()
-    assert {fault["kind"] for fault in told["faults"]} == KINDS.keys()
-    assert told["deadLetters"] == {}
+    result = json.loads(out or b"{}")
+    assert process.returncode == 0, f"{result} {err.decode()}"
+    assert result["ok"]
+    assert result["accepted"] == result["audit"]["judged"] == ORDERS
+    assert sum(sum(ends.values()) for ends in result["orders"].values()) == ORDERS
+    assert len(result["faults"]) == FAULTS
+    assert {fault["part"] for fault in result["faults"]} == PARTS.keys()
+    assert {fault["kind"] for fault in result["faults"]} == KINDS.keys()
+    assert result["deadLetters"] == {}
     left = await asyncio.to_thread(os.listdir, tmp_path)
     assert left == [], "what went well leaves nothing behind"

@@ -6,21 +6,21 @@ import json
 import pytest
 
 from tests.support.containers import CONTAINERS, ContainerStack, documented
-from tests.support.system import System, check_all_confirmed, place_many, under_way
+from tests.support.system import System, check_all_confirmed, in_progress, place_many
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 
 MANY = 40
 
 
-async def test_the_demo_does_the_main_job_against_the_containers(
+async def test_the_demo_runs_against_the_containers(
     system_of_containers: System, containers: ContainerStack
 ) -> None:
     printed = await asyncio.to_thread(containers.saga, "demo", "--json", "--orders", "20", "--timeout", "150")
     assert json.loads(printed)["problems"] == []
 
 
-async def test_an_order_is_placed_and_shown_with_the_saga_command(
+async def test_the_saga_command_places_and_shows_an_order(
     system_of_containers: System, containers: ContainerStack
 ) -> None:
     product = await system_of_containers.stock(north=2)
@@ -29,18 +29,18 @@ async def test_an_order_is_placed_and_shown_with_the_saga_command(
     assert json.loads(printed)["status"] == "confirmed"
 
 
-async def test_down_and_up_again_goes_on_with_unfinished_sagas(
+async def test_unfinished_sagas_go_on_after_down_and_up(
     system_of_containers: System, containers: ContainerStack
 ) -> None:
     product = await system_of_containers.stock(north=MANY)
     order_ids = await place_many(system_of_containers, product, MANY)
-    await under_way(system_of_containers, product, MANY)
+    await in_progress(system_of_containers, product, MANY)
     await asyncio.to_thread(containers.down)
     await asyncio.to_thread(containers.start)
     await check_all_confirmed(system_of_containers, product, order_ids, MANY)
 
 
-def test_only_the_order_api_and_the_management_ui_are_published_and_only_here() -> None:
+def test_only_order_api_and_management_ui_are_published_locally() -> None:
     parts = documented()["services"]
     published = {name: part["ports"] for name, part in parts.items() if "ports" in part}
     assert set(published) == {"order", "rabbitmq"}
@@ -49,7 +49,7 @@ def test_only_the_order_api_and_the_management_ui_are_published_and_only_here() 
 
 
 @pytest.mark.parametrize("service", CONTAINERS)
-async def test_a_service_can_change_nothing_in_its_container_and_gain_no_rights(
+async def test_a_service_container_is_read_only_and_unprivileged(
     system_of_containers: System, containers: ContainerStack, service: str
 ) -> None:
     container = containers.service(service)

@@ -11,7 +11,7 @@ from itertools import product
 import pytest
 
 from tests.support.containers import Container, ContainerStack
-from tests.support.system import System, check_all_confirmed, place_many, under_way
+from tests.support.system import System, check_all_confirmed, in_progress, place_many
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 
@@ -73,7 +73,7 @@ async def test_when_a_container_fails_all_orders_end_and_books_balance(
     letters = await system.dead_letters()
     product = await system.stock(north=MANY, south=MANY)
     order_ids = await place_many(system, product, MANY)
-    await under_way(system, product, MANY)
+    await in_progress(system, product, MANY)
     container = containers.part(part)
     await failure(container)
     await asyncio.to_thread(container.wait_ready)

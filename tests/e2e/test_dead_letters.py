@@ -1,4 +1,4 @@
-"""A saga that stands still for a dead letter, and ends once the cause is mended and the letter replayed."""
+"""A saga that a dead letter holds up ends once the cause is fixed and the letter replayed."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from tests.support.dead_letters import Commands
 from tests.support.system import fresh_settings, running
 
 
-async def test_after_its_cause_is_mended_a_replay_ends_the_saga(
+async def test_a_replay_ends_the_saga_once_its_cause_is_fixed(
     broker_node: BrokerNode, mongodb_url: str, tmp_path: Path
 ) -> None:
     settings = {**fresh_settings(), "INVENTORY_RETRY_DELAYS": "0.1,0.2"}
@@ -36,10 +36,10 @@ async def test_after_its_cause_is_mended_a_replay_ends_the_saga(
             set_status(mongodb_url, settings["INVENTORY_DATABASE"], order_id, "nonsense")
             os.kill(payment, signal.SIGCONT)
 
-            async def put_away() -> bool:
+            async def dead_lettered() -> bool:
                 return bool(await saga.ids("--order", order_id))
 
-            await until(put_away, "the confirmation is put away", 60)
+            await until(dead_lettered, "the confirmation is dead-lettered", 60)
             (verdict,) = await saga.forecasts("inventory")
             assert verdict == ("fails", None, None, [])
             shown = (await saga("show", "--service", "inventory")).stdout
@@ -57,7 +57,7 @@ async def test_after_its_cause_is_mended_a_replay_ends_the_saga(
 
 
 def set_status(mongodb_url: str, database: str, order_id: str, status: str) -> None:
-    """Write the status of a reservation, as a person might by mistake, and to mend it."""
+    """Write the status of a reservation: to break it, as an operator might by mistake, and to repair it."""
     client: MongoClient[dict[str, Any]]
     with MongoClient(mongodb_url) as client:
         written = client[database].reservations.update_one(

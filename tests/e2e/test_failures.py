@@ -8,7 +8,7 @@ import asyncio
 
 import pytest
 
-from tests.support.system import System, check_all_confirmed, ended_all, place_many, under_way
+from tests.support.system import System, check_all_confirmed, ended_all, in_progress, place_many
 
 MANY = 200
 
@@ -21,7 +21,7 @@ async def test_when_a_service_is_killed_in_the_middle_of_many_orders(
     letters = await system.dead_letters()
     product = await system.stock(north=MANY, south=MANY)
     order_ids = await place_many(system, product, MANY)
-    await under_way(system, product, MANY)
+    await in_progress(system, product, MANY)
     await asyncio.to_thread(system.whole.service(service).kill)
     await asyncio.to_thread(system.whole.start_service, service)
     ending = asyncio.create_task(ended_all(system, order_ids))

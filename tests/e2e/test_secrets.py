@@ -122,16 +122,16 @@ async def test_what_cannot_be_reached_is_named_without_its_password(
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {**secrets(tmp_path / "tokens"), "LOG_LEVEL": "debug"}.items():
             patch.setenv(name, value)
-        with alone(service, broker, mongodb_url if away == "broker" else database, tmp_path) as lonely:
-            await until(lambda: f'"event": "{said}"' in log.read_text(), f"{service} says that it is away")
-            answer = lonely.http.get("/readyz")
+        with alone(service, broker, mongodb_url if away == "broker" else database, tmp_path) as process:
+            await until(lambda: f'"event": "{said}"' in log.read_text(), f"{service} reports it unavailable")
+            answer = process.http.get("/readyz")
     assert answer.status_code == 503
     assert away in answer.text
     assert findings(answer.text + log.read_text()) == []
 
 
 def findings(text: str) -> list[str]:
-    """Return the lines with what nobody should see."""
+    """Return the lines that show a secret."""
     return [line[:500] for line in text.splitlines() if SECRET in line or CARD in line or "4111 1111" in line]
 
 
@@ -139,13 +139,13 @@ async def refused_calls(system: System, product: str) -> None:
     """Call with wrong tokens, card numbers and bodies that are no JSON."""
     async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
         url = f"{system.at.order}/orders"
-        wrong = {"Authorization": f"Bearer {SECRET}-of-nobody-{uuid4().hex}"}
+        wrong = {"Authorization": f"Bearer {SECRET}-unknown-{uuid4().hex}"}
         assert (await http.post(url, json={}, headers=wrong)).status_code == 401
         known = {"Authorization": f"Bearer {TOKEN}"}
         for field in ("paymentMethod", "userId", "currency", "cardNumber"):
             for card in (CARD, "4111 1111 1111 1111"):
                 if (field, card) == ("userId", CARD):
-                    continue  # Sixteen digits may well be somebody's id.
+                    continue  # Sixteen digits may be a valid id.
                 answer = await http.post(url, json=order(product, 1, {field: card}), headers=known)
                 assert answer.status_code == 422, answer.text
                 assert findings(answer.text) == []

@@ -1,4 +1,4 @@
-"""The systems that failures are provoked in."""
+"""Running systems for the tests to break."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,14 +20,14 @@ IMPATIENT = {
     for service in ("ORDER", "INVENTORY", "PAYMENT")
     for name, value in {"PUBLISH_TIMEOUT": "3", "PREFETCH": "25"}.items()
 }
-"""Settings with which an outage is noticed soon, and a backlog is larger than what a service may hold."""
+"""Settings that make services notice an outage soon, and a backlog larger than their prefetch."""
 
 NO_NUDGES = {"ORDER_NUDGE_AFTER": "3600", "INVENTORY_NUDGE_AFTER": "3600"}
-"""Settings with which nothing heals what redelivery and relay have to bring to its end by themselves."""
+"""Settings without nudges: redelivery and relay alone must bring every order to its end."""
 
 
 @pytest.fixture(scope="package")
-async def scene(
+async def scenario(
     broker_node: BrokerNode, mongodb_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[FailureScenario]:
     """A system on the tests' broker and database, shared by the tests of this directory."""
@@ -40,22 +40,22 @@ async def scene(
             **NO_NUDGES,
         }
         stack = Stack(tmp_path_factory.mktemp("failures"), env=env)
-        told = DurableTap(broker.url)
+        tap = DurableTap(broker.url)
         async with running(stack, broker.vhost, env) as system:
-            await told.declare()
-            yield FailureScenario(system, env, told)
+            await tap.declare()
+            yield FailureScenario(system, env, tap)
 
 
 @pytest.fixture
-async def outage(frail: Outage) -> AsyncIterator[Outage]:
-    """A system whose broker, database and network may fail."""
-    yield frail
-    await frail.restore()
+async def outage(outage_system: Outage) -> AsyncIterator[Outage]:
+    """A running system whose broker, database and network a test may fail."""
+    yield outage_system
+    await outage_system.restore()
 
 
 @pytest.fixture(scope="package")
-async def frail(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Outage]:
-    """The system that the outages share."""
+async def outage_system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Outage]:
+    """The system that the tests of outages share."""
     directory = tmp_path_factory.mktemp("outages")
     broker, database = BrokerNode(directory / "rabbitmq"), DatabaseNode(directory / "mongodb")
     broker.start()
@@ -72,11 +72,11 @@ async def frail(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Outag
                 **IMPATIENT,
                 **NO_NUDGES,
             }
-            told = DurableTap(broker.url)
+            tap = DurableTap(broker.url)
             async with running(Stack(directory / "state", env=env), "%2F", env) as system:
-                await told.declare()
-                scene = FailureScenario(system, env, told)
-                yield Outage(scene, broker, database, network, directory / "rabbitmq")
+                await tap.declare()
+                scenario = FailureScenario(system, env, tap)
+                yield Outage(scenario, broker, database, network, directory / "rabbitmq")
     finally:
         broker.kill()
         database.kill()

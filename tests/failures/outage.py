@@ -26,41 +26,41 @@ DELAYED = "sim:delay:2"
 
 
 class Outage:
-    """A scene with everything it stands on, and what can be done to that."""
+    """A scenario with its broker, database and network, each of which a test can fail."""
 
     def __init__(
         self,
-        scene: FailureScenario,
+        scenario: FailureScenario,
         broker: BrokerNode,
         database: DatabaseNode,
         network: Proxy,
         directory: Path,
     ) -> None:
-        self.scene = scene
-        self.system = scene.system
+        self.scenario = scenario
+        self.system = scenario.system
         self.broker = broker
         self.database = database
         self.network = network
         """What the services reach the broker through."""
         self._directory = directory
 
-    async def under_way(self, product: str, count: int) -> list[str]:
+    async def in_progress(self, product: str, count: int) -> list[str]:
         """Place orders, every second one with a slow payment; return their ids while some wait for theirs."""
         methods = [DELAYED, "sim:approve"] * (count // 2)
         order_ids = list(
             await asyncio.gather(
-                *(self.system.place_surely(product, paymentMethod=method) for method in methods)
+                *(self.system.place_with_retries(product, paymentMethod=method) for method in methods)
             )
         )
-        await self.scene.under_way(order_ids)
+        await self.scenario.in_progress(order_ids)
         return order_ids
 
     @asynccontextmanager
     async def placing(self, product: str, count: int) -> AsyncIterator[list[str]]:
-        """Let customers place orders as soon as somebody takes them; the list is full after the block."""
+        """Let customers place orders, with retries until accepted; the list is complete after the block."""
         order_ids: list[str] = []
         async with asyncio.TaskGroup() as customers:
-            placed = [customers.create_task(self.system.place_surely(product)) for _ in range(count)]
+            placed = [customers.create_task(self.system.place_with_retries(product)) for _ in range(count)]
             yield order_ids
         order_ids += [task.result() for task in placed]
 
@@ -80,7 +80,7 @@ class Outage:
             await self.stopped_working(service)
 
     async def restore(self) -> None:
-        """Bring everything back that a test has left in pieces."""
+        """Start and heal everything that a test has left broken."""
         await self.network.heal()
         for node in (self.broker, self.database):
             for child in node.children:
@@ -90,21 +90,23 @@ class Outage:
                 await asyncio.to_thread(node.start)
                 await asyncio.to_thread(node.wait_ready)
 
-    async def broker_back(self) -> None:
+    async def start_broker(self) -> None:
         """Start the broker, and wait until it can be used."""
         await asyncio.to_thread(self.broker.start)
         await asyncio.to_thread(self.broker.wait_ready)
 
-    async def database_back(self) -> None:
+    async def start_database(self) -> None:
         """Start the database, and wait until it can be used."""
         await asyncio.to_thread(self.database.start)
         await asyncio.to_thread(self.database.wait_ready)
 
     async def lose_requests(self, product: str, count: int) -> list[str]:
-        """Place orders that inventory does not hear of, and take the broker's disk away with their requests;
-        return their ids when broker and services are back."""
+        """Place orders, and wipe the broker's disk before inventory reads their requests.
+
+        Return their ids once broker and services are ready.
+        """
         self.system.stack.service(INVENTORY).kill()
-        order_ids = [await self.system.place_surely(product) for _ in range(count)]
+        order_ids = [await self.system.place_with_retries(product) for _ in range(count)]
         async with self.broker_client() as client:
 
             async def all_there() -> bool:
@@ -113,23 +115,23 @@ class Outage:
             await until(all_there, "the requests wait for inventory", limit=60)
         self.broker.kill()
         shutil.rmtree(self._directory / "data")
-        await self.broker_back()
-        await self.scene.back(INVENTORY)
+        await self.start_broker()
+        await self.scenario.bring_back(INVENTORY)
         for service in SERVICES:
-            await self.scene.ready(service)
-        await self.scene.told.declare()
+            await self.scenario.ready(service)
+        await self.scenario.tap.declare()
         return order_ids
 
     async def nudge(self) -> set[str]:
-        """Run `saga nudge`; return the ids of the orders that asked again."""
+        """Run `saga nudge`; return the ids of the orders whose requests were published again."""
         saga = Path(sys.executable).with_name("saga")
         env = {**os.environ, "ORDER_URL": self.system.at.order}
         command = [str(saga), "nudge", "--json"]
-        told = await asyncio.to_thread(
+        result = await asyncio.to_thread(
             subprocess.run, command, env=env, check=False, capture_output=True, text=True, timeout=60
         )
-        assert told.returncode == 0, told.stderr
-        return {question["orderId"] for question in json.loads(told.stdout)}
+        assert result.returncode == 0, result.stderr
+        return {question["orderId"] for question in json.loads(result.stdout)}
 
     async def set_memory_limit(self, limit: str) -> None:
         """Set how much memory the broker may use before it blocks publishers, as in `1GB`."""
@@ -155,12 +157,14 @@ class Outage:
         pids = [self.system.stack.service(name).pid for name in SERVICES]
         return sum(_resident(pid) for pid in pids)
 
-    async def all_over(self, order_ids: Sequence[str], product: str, *, told: bool = True) -> None:
-        """Everything is as it has to be after an outage: nothing lost, nothing doubled, everybody at work."""
-        await self.scene.all_work()
-        await self.scene.all_confirmed(order_ids, product)
-        if told:
-            await self.scene.told_once(order_ids)
+    async def check_recovered(
+        self, order_ids: Sequence[str], product: str, *, tap_is_complete: bool = True
+    ) -> None:
+        """Check that the system has recovered: nothing lost, nothing doubled, every service at work."""
+        await self.scenario.check_all_work()
+        await self.scenario.check_all_confirmed(order_ids, product)
+        if tap_is_complete:
+            await self.scenario.published_once(order_ids)
 
 
 def port_of(url: str) -> int:

@@ -32,13 +32,13 @@ CONFIRMED = (
 class FailureScenario:
     """A running system, the environment that its services were started with, and a tap on its events."""
 
-    def __init__(self, system: System, env: Mapping[str, str], told: DurableTap) -> None:
+    def __init__(self, system: System, env: Mapping[str, str], tap: DurableTap) -> None:
         self.system = system
-        self.told = told
+        self.tap = tap
         self._env = env
 
     @asynccontextmanager
-    async def rigged(self, service: str, **env: str) -> AsyncIterator[Child]:
+    async def with_failpoint(self, service: str, **env: str) -> AsyncIterator[Child]:
         """Run a process with failpoints (see `tests.support.failpoints`) in place of a service, and in the
         end the service itself again."""
         self.system.stack.service(service).kill()
@@ -49,11 +49,11 @@ class FailureScenario:
             yield stand_in
         finally:
             stand_in.kill()
-            await self.back(service)
+            await self.bring_back(service)
 
     @asynccontextmanager
-    async def second(self, service: str) -> AsyncIterator[Child]:
-        """Have a second replica of a service beside the first; it need not be ready yet."""
+    async def replica(self, service: str) -> AsyncIterator[Child]:
+        """Run a second replica of a service next to the first; it need not be ready yet."""
         replica = self._child(service, service, **{SPECS[service].port_variable: str(free_port())})
         replica.start()
         try:
@@ -61,15 +61,15 @@ class FailureScenario:
         finally:
             replica.stop(SERVICE_STOP_LIMIT)
 
-    async def back(self, service: str) -> None:
-        """Start a service that is gone, and wait until it can work."""
+    async def bring_back(self, service: str) -> None:
+        """Start a service that has ended, and wait until it is ready."""
         child = self.system.stack.service(service)
         if not child.alive:
             child.start()
         await self.ready(service, child)
 
     async def ready(self, service: str, child: Child | None = None, limit: float = 60) -> None:
-        """Wait until a service says that it can work: its queues are read, what follows can be published."""
+        """Wait until a service reports that it is ready: it reads its queues and can publish."""
         url = self.system.at.of(service) + "/readyz"
 
         async def says_so() -> bool:
@@ -78,7 +78,7 @@ class FailureScenario:
 
         await until(says_so, f"{service} is ready", limit)
 
-    async def under_way(self, order_ids: Sequence[str]) -> None:
+    async def in_progress(self, order_ids: Sequence[str]) -> None:
         """Wait until the stock of all these orders is held, while some still wait for their payment."""
 
         async def held() -> bool:
@@ -89,29 +89,29 @@ class FailureScenario:
 
         await until(held, "the orders are under way", limit=60)
 
-    async def all_work(self) -> None:
-        """Every service is ready, reads its queues, and a new order ends."""
+    async def check_all_work(self) -> None:
+        """Check that every service is ready, reads its queues, and that a new order ends."""
         for service in SERVICES:
             await self.ready(service)
         product = await self.system.stock(north=1)
-        order = await self.system.ended(await self.system.place_surely(product))
+        order = await self.system.ended(await self.system.place_with_retries(product))
         assert order["status"] == "confirmed", order
 
-    async def all_confirmed(self, order_ids: Sequence[str], product: str, limit: float = 120) -> None:
-        """Every order is confirmed, in one piece each, and the books balance."""
+    async def check_all_confirmed(self, order_ids: Sequence[str], product: str, limit: float = 120) -> None:
+        """Check that every order is confirmed, from one warehouse each, and that the books balance."""
         orders = await ended_all(self.system, order_ids, limit)
         assert [order["status"] for order in orders] == ["confirmed"] * len(order_ids)
         levels = (await self.system.levels(product)).values()
         assert sum(allocated for _, _, allocated in levels) == len(order_ids)
-        await self.books_balance(order_ids, product)
+        await self.check_books(order_ids, product)
         statement = self._statement()
         assert {key: statement.charges(key) for key in order_ids} == {
             key: {f"order-{key}"} for key in order_ids
         }
 
-    async def books_balance(self, order_ids: Sequence[str], product: str) -> None:
+    async def check_books(self, order_ids: Sequence[str], product: str) -> None:
         """The audit finds nothing wrong with these orders, which alone have ordered this product; the money
-        kept is what was sold, the provider has moved none of it twice, and nothing was put away."""
+        kept is what was sold, the provider has moved none of it twice, and no message was dead-lettered."""
         report = await self.system.audited(order_ids, product)
         assert report.broken == {}, report.violations
         assert report.judged == len(order_ids)
@@ -123,21 +123,20 @@ class FailureScenario:
             assert len(statement.refunds(order_id)) <= 1, statement.refunds(order_id)
         assert await self.system.dead_letters() == {}
 
-    async def told_once(self, order_ids: Sequence[str], events: Sequence[str] = CONFIRMED) -> None:
-        """The tap has seen exactly these events of each order; one that it saw twice was the same both
-        times."""
+    async def published_once(self, order_ids: Sequence[str], events: Sequence[str] = CONFIRMED) -> None:
+        """Check that the tap has seen exactly these events of each order; copies of an event are equal."""
         for order_id in order_ids:
-            story = await self.told.story(order_id)
-            once = {event.event_id: event for event in story}
-            assert sorted(event.type for event in once.values()) == sorted(events), _names(story)
-            assert all(event == once[event.event_id] for event in story), _names(story)
+            events_of = await self.tap.events_of(order_id)
+            once = {event.event_id: event for event in events_of}
+            assert sorted(event.type for event in once.values()) == sorted(events), _names(events_of)
+            assert all(event == once[event.event_id] for event in events_of), _names(events_of)
 
-    async def ended_once(self, order_ids: Sequence[str]) -> None:
-        """The tap has seen one end of each order."""
+    async def check_ended_once(self, order_ids: Sequence[str]) -> None:
+        """Check that the tap has seen one end of each order."""
         for order_id in order_ids:
-            story = await self.told.story(order_id)
-            ends = {event.event_id for event in story if event.type in LAST_EVENTS}
-            assert len(ends) == 1, _names(story)
+            events_of = await self.tap.events_of(order_id)
+            ends = {event.event_id for event in events_of if event.type in LAST_EVENTS}
+            assert len(ends) == 1, _names(events_of)
 
     def _statement(self) -> Statement:
         return Statement((self.system.stack.logs_dir / f"{PAYMENT}.log").read_text())
@@ -151,5 +150,5 @@ class FailureScenario:
         )
 
 
-def _names(story: Sequence[Event]) -> list[tuple[str, str | None]]:
-    return [(event.type, event.event_id) for event in story]
+def _names(events_of: Sequence[Event]) -> list[tuple[str, str | None]]:
+    return [(event.type, event.event_id) for event in events_of]

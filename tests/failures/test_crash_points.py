@@ -1,7 +1,7 @@
 """A service's process dies at a chosen point, with orders under way, and is started again.
 
-Whatever the point, every order ends as if nothing had happened: each event is told once in effect, the books
-of stock and money balance, and nothing is put away as a dead letter.
+At every point, every order ends as if nothing had happened: each event is published once in effect, the books
+of stock and money balance, and there are no dead letters.
 """
 
 import asyncio
@@ -28,138 +28,135 @@ async def died(child: Child, point: str) -> None:
     assert f'"point": "{point}"' in child.log_tail(1), child.describe_end()
 
 
-async def survived(
-    scene: FailureScenario, service: str, point: str, nth: int = 1, limit: float = 120
+async def check_survived(
+    scenario: FailureScenario, service: str, point: str, nth: int = 1, limit: float = 120
 ) -> None:
-    """Have a service die at a point while orders are placed; all of them are confirmed, told once each."""
-    product = await scene.system.stock(north=MANY, south=MANY)
+    """Let a service die at a point while orders are placed; check that all are confirmed, once each."""
+    product = await scenario.system.stock(north=MANY, south=MANY)
     async with (
         asyncio.TaskGroup() as customers,
-        scene.rigged(service, **{FAILPOINT: f"{point}:{nth}"}) as doomed,
+        scenario.with_failpoint(service, **{FAILPOINT: f"{point}:{nth}"}) as doomed,
     ):
-        placed = [customers.create_task(scene.system.place_surely(product)) for _ in range(MANY)]
+        placed = [customers.create_task(scenario.system.place_with_retries(product)) for _ in range(MANY)]
         await died(doomed, point)
     order_ids = [task.result() for task in placed]
-    await scene.all_confirmed(order_ids, product, limit)
-    await scene.told_once(order_ids)
+    await scenario.check_all_confirmed(order_ids, product, limit)
+    await scenario.published_once(order_ids)
 
 
 @pytest.mark.parametrize("service", ["order_service", "inventory_service"])
-async def test_when_the_process_dies_after_saving_before_publishing(
-    scene: FailureScenario, service: str
-) -> None:
-    await survived(scene, service, "saved")
+async def test_when_the_process_dies_saved_but_not_published(scenario: FailureScenario, service: str) -> None:
+    await check_survived(scenario, service, "saved")
 
 
 @pytest.mark.parametrize("service", ["order_service", "inventory_service"])
-async def test_when_the_process_dies_after_publishing_before_acknowledging(
-    scene: FailureScenario, service: str
+async def test_when_the_process_dies_published_but_not_acknowledged(
+    scenario: FailureScenario, service: str
 ) -> None:
-    await survived(scene, service, "published", nth=2)
+    await check_survived(scenario, service, "published", nth=2)
 
 
-async def test_when_the_process_dies_with_a_payment_made_and_its_request_not_acknowledged(
-    scene: FailureScenario,
+async def test_when_the_process_dies_paid_but_not_acknowledged(
+    scenario: FailureScenario,
 ) -> None:
-    await survived(scene, "payment_service", "acking", nth=3)
+    await check_survived(scenario, "payment_service", "acking", nth=3)
 
 
-async def test_when_the_process_dies_while_charging_before_the_provider_has_decided(
-    scene: FailureScenario,
+async def test_when_the_process_dies_before_the_provider_has_charged(
+    scenario: FailureScenario,
 ) -> None:
-    await survived(scene, "payment_service", "charging", nth=5)
+    await check_survived(scenario, "payment_service", "charging", nth=5)
 
 
-async def test_when_the_process_dies_while_charging_after_the_provider_has_decided(
-    scene: FailureScenario,
+async def test_when_the_process_dies_after_the_provider_has_charged(
+    scenario: FailureScenario,
 ) -> None:
-    await survived(scene, "payment_service", "charged", nth=5)
+    await check_survived(scenario, "payment_service", "charged", nth=5)
 
 
-async def test_when_the_process_dies_while_payments_are_pending(scene: FailureScenario) -> None:
-    # Who is to hear the provider's notice dies, too: every second order is never given notice of.
-    product = await scene.system.stock(north=MANY)
+async def test_when_the_process_dies_while_payments_are_pending(scenario: FailureScenario) -> None:
+    # The provider's notifications go to the process that dies; for every second order there are none at all.
+    product = await scenario.system.stock(north=MANY)
     methods = ["sim:pending:8", "sim:pending:8:no-notification"] * (MANY // 2)
-    order_ids = [await scene.system.place_surely(product, paymentMethod=method) for method in methods]
+    order_ids = [
+        await scenario.system.place_with_retries(product, paymentMethod=method) for method in methods
+    ]
 
     async def all_pending() -> bool:
-        return all([(await scene.system.payment(order_id)).get("actions") for order_id in order_ids])
+        return all([(await scenario.system.payment(order_id)).get("actions") for order_id in order_ids])
 
     await until(all_pending, "every customer can pay", limit=60)
-    scene.system.stack.service("payment_service").kill()
-    await scene.back("payment_service")
-    await scene.all_confirmed(order_ids, product)
-    await scene.told_once(order_ids)
+    scenario.system.stack.service("payment_service").kill()
+    await scenario.bring_back("payment_service")
+    await scenario.check_all_confirmed(order_ids, product)
+    await scenario.published_once(order_ids)
 
 
-async def test_when_the_process_dies_in_the_inventory_transaction(scene: FailureScenario) -> None:
-    # The database would end the transaction by itself after 60 s; the service's next process does at once.
-    await survived(scene, "inventory_service", "committing", nth=2, limit=45)
-
-
-@pytest.mark.parametrize("service", ["order_service", "payment_service"])
-async def test_when_the_process_dies_while_the_relay_publishes_before_it_has_sent(
-    scene: FailureScenario, service: str
-) -> None:
-    await survived(scene, service, "relaying")
+async def test_when_the_process_dies_in_the_inventory_transaction(scenario: FailureScenario) -> None:
+    # The database would end the transaction after 60 s; the next process of the service ends it at once.
+    await check_survived(scenario, "inventory_service", "committing", nth=2, limit=45)
 
 
 @pytest.mark.parametrize("service", ["order_service", "payment_service"])
-async def test_when_the_process_dies_while_the_relay_publishes_before_it_has_forgotten(
-    scene: FailureScenario, service: str
-) -> None:
-    await survived(scene, service, "relayed")
+async def test_when_the_process_dies_before_relaying(scenario: FailureScenario, service: str) -> None:
+    await check_survived(scenario, service, "relaying")
+
+
+@pytest.mark.parametrize("service", ["order_service", "payment_service"])
+async def test_when_the_process_dies_after_relaying(scenario: FailureScenario, service: str) -> None:
+    await check_survived(scenario, service, "relayed")
 
 
 @pytest.mark.parametrize("service", ["order_service", "inventory_service"])
-async def test_when_the_process_is_killed_during_a_drain_with_a_batch_in_hand(
-    scene: FailureScenario, service: str
+async def test_when_a_draining_process_is_killed_with_a_batch_in_hand(
+    scenario: FailureScenario, service: str
 ) -> None:
-    await survived(scene, service, "draining")
+    await check_survived(scenario, service, "draining")
 
 
-async def test_when_the_process_is_killed_during_a_drain_while_charging(scene: FailureScenario) -> None:
-    product = await scene.system.stock(north=MANY)
+async def test_when_a_draining_process_is_killed_while_charging(scenario: FailureScenario) -> None:
+    product = await scenario.system.stock(north=MANY)
     async with asyncio.TaskGroup() as customers:
         slow = [
-            customers.create_task(scene.system.place_surely(product, paymentMethod="sim:delay:3"))
+            customers.create_task(scenario.system.place_with_retries(product, paymentMethod="sim:delay:3"))
             for _ in range(MANY)
         ]
     order_ids = [task.result() for task in slow]
-    await scene.under_way(order_ids)
-    payment = scene.system.stack.service("payment_service")
+    await scenario.in_progress(order_ids)
+    payment = scenario.system.stack.service("payment_service")
     payment.signal(signal.SIGTERM)
     await until(lambda: '"draining"' in payment.log_tail(), "payment_service drains")
     payment.kill()
     assert payment.exit_code == -signal.SIGKILL, payment.describe_end()
-    await scene.back("payment_service")
-    await scene.all_confirmed(order_ids, product)
-    await scene.told_once(order_ids)
+    await scenario.bring_back("payment_service")
+    await scenario.check_all_confirmed(order_ids, product)
+    await scenario.published_once(order_ids)
 
 
-async def test_when_the_process_dies_while_the_relay_publishes_an_expiry(scene: FailureScenario) -> None:
-    product = await scene.system.stock(north=MANY)
-    scene.system.stack.service("payment_service").kill()
-    async with scene.rigged("inventory_service", **{FAILPOINT: "relaying"}) as doomed:
+async def test_when_the_process_dies_before_relaying_an_expiry(scenario: FailureScenario) -> None:
+    product = await scenario.system.stock(north=MANY)
+    scenario.system.stack.service("payment_service").kill()
+    async with scenario.with_failpoint("inventory_service", **{FAILPOINT: "relaying"}) as doomed:
         async with asyncio.TaskGroup() as customers:
             placed = [
-                customers.create_task(scene.system.place_surely(product, expiresIn=1)) for _ in range(MANY)
+                customers.create_task(scenario.system.place_with_retries(product, expiresIn=1))
+                for _ in range(MANY)
             ]
         await died(doomed, "relaying")
     order_ids = [task.result() for task in placed]
     for order_id in order_ids:
-        await scene.system.until_status(order_id, "compensating", limit=60)
-    await scene.back("payment_service")
-    orders = await ended_all(scene.system, order_ids)
+        await scenario.system.until_status(order_id, "compensating", limit=60)
+    await scenario.bring_back("payment_service")
+    orders = await ended_all(scenario.system, order_ids)
     assert {(order["status"], order["reason"]) for order in orders} == {("failed", "reservation_expired")}
-    assert await scene.system.levels(product) == {"north": (MANY, 0, 0)}
-    await scene.books_balance(order_ids, product)
+    assert await scenario.system.levels(product) == {"north": (MANY, 0, 0)}
+    await scenario.check_books(order_ids, product)
     refunded = ["InventoryReservationExpired", "PaymentRefundRequested", "PaymentRefunded", "OrderFailed"]
-    await scene.told_once(order_ids, [*CONFIRMED[:4], *refunded])
+    await scenario.published_once(order_ids, [*CONFIRMED[:4], *refunded])
 
 
 @pytest.mark.parametrize("failpoint", ["nowhere", "saved:often", "saved:0"])
-def test_a_failpoint_that_does_not_exist_ends_the_process_before_it_begins(failpoint: str) -> None:
+def test_an_unknown_failpoint_is_rejected_at_start(failpoint: str) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "tests.support.failpoints", "order_service"],
         env={**os.environ, FAILPOINT: failpoint},

@@ -31,10 +31,10 @@ from tests.support.broker import Broker, Client, Neighbour
 from tests.support.dead_letters import (
     NOWHERE,
     Commands,
+    dead_letter,
+    dead_letter_message,
+    fields_of,
     one_line,
-    put_away,
-    put_message_away,
-    told,
     until_dead,
 )
 from tests.support.services import TOPOLOGIES, Alone, alone, stand_in_for_others
@@ -85,9 +85,9 @@ class MerchantSettings:
         await self.order.receive_a(InventoryReserved, asked.order_id)
         return asked.order_id
 
-    async def put_away(self, event: Event, reason: str = "out of attempts: for a test") -> str:
+    async def dead_letter(self, event: Event, reason: str = "out of attempts: for a test") -> str:
         """Put an event away as the service does; return its message id."""
-        return await put_away(self.client, SERVICE, event, reason)
+        return await dead_letter(self.client, SERVICE, event, reason)
 
     async def dead(self, count: int) -> None:
         """Wait until the service has so many dead letters."""
@@ -156,7 +156,7 @@ async def test_a_message_out_of_attempts_is_listed_and_shown(shop: MerchantSetti
 async def test_looking_leaves_every_letter_in_its_place_however_often(
     shop: MerchantSettings, saga: Commands
 ) -> None:
-    ids = [await shop.put_away(confirmation(uuid4().hex)) for _ in range(8)]
+    ids = [await shop.dead_letter(confirmation(uuid4().hex)) for _ in range(8)]
     for _ in range(60):  # more often than the delivery limit of any other queue, or the broker's default
         async with opened(saga.env["RABBITMQ_URL"], SERVICE) as queue:
             assert queue.total == 8
@@ -170,7 +170,7 @@ async def test_looking_leaves_every_letter_in_its_place_however_often(
 async def test_a_command_that_is_cut_off_has_given_back_what_it_held(
     shop: MerchantSettings, saga: Commands, module_broker: Broker
 ) -> None:
-    ids = [await shop.put_away(confirmation(uuid4().hex)) for _ in range(4)]
+    ids = [await shop.dead_letter(confirmation(uuid4().hex)) for _ in range(4)]
 
     async def look_and_be_cut_off() -> None:
         async with opened(saga.env["RABBITMQ_URL"], SERVICE) as queue:
@@ -215,11 +215,11 @@ async def test_a_dry_run_says_what_a_replay_then_does(shop: MerchantSettings, sa
     garbage = Delivery(1, "order.events", KEY, b'{"type":"InventoryConfirmationRequested"}', "garbage")
     confirm = confirmation(order_id)
     release = complete(InventoryReleaseRequested(order_id=order_id, reason="declined"))
-    await shop.put_away(confirm)
-    await shop.put_away(confirm)
-    await shop.put_away(release)
-    await shop.put_away(confirmation(unknown))
-    await put_message_away(shop.client, SERVICE, garbage, "orderId: Field required")
+    await shop.dead_letter(confirm)
+    await shop.dead_letter(confirm)
+    await shop.dead_letter(release)
+    await shop.dead_letter(confirmation(unknown))
+    await dead_letter_message(shop.client, SERVICE, garbage, "orderId: Field required")
     assert await saga.forecasts("inventory") == [
         ("runs", "held", "allocated", ["InventoryConfirmed"]),
         ("repeats", "allocated", "allocated", ["InventoryConfirmed"]),
@@ -247,7 +247,7 @@ async def test_a_dry_run_says_what_a_replay_then_does(shop: MerchantSettings, sa
     assert shop.level(tea) == (4, 0, 1)
     assert await shop.client.depth(ORDER) == 0
     listed = await saga.document("list", "--service", "inventory")
-    assert set(told(listed, "orderId", "attempts", "reason")) == {
+    assert set(fields_of(listed, "orderId", "attempts", "reason")) == {
         (None, 0, "orderId: Field required"),
         (unknown, 2, "out of attempts: OutOfOrder: confirmation of a reservation that nobody has asked for"),
     }
@@ -305,7 +305,7 @@ async def test_a_crash_between_publishing_and_taking_away_only_doubles_a_message
 ) -> None:
     tea = shop.shelve(3)
     order_id = await shop.hold(tea)
-    await shop.put_away(confirmation(order_id))
+    await shop.dead_letter(confirmation(order_id))
     with monkeypatch.context() as patched:
         patched.setattr(DeadLetterQueue, "drop", crash)
         assert "killed; 0 were replayed before" in one_line(
@@ -320,7 +320,7 @@ async def test_a_crash_between_publishing_and_taking_away_only_doubles_a_message
 
 
 async def test_what_no_queue_takes_stays_a_dead_letter(shop: MerchantSettings, saga: Commands) -> None:
-    ids = [await shop.put_away(confirmation(uuid4().hex)) for _ in range(3)]
+    ids = [await shop.dead_letter(confirmation(uuid4().hex)) for _ in range(3)]
     queue = await shop.client.channel.get_queue(INVENTORY, ensure=False)
     await queue.unbind(SERVICE.return_exchange, "")
     try:
@@ -335,7 +335,7 @@ async def test_what_no_queue_takes_stays_a_dead_letter(shop: MerchantSettings, s
 async def test_a_replay_takes_only_what_was_asked_for(shop: MerchantSettings, saga: Commands) -> None:
     tea = shop.shelve(9)
     orders = [await shop.hold(tea) for _ in range(3)]
-    ids = [await shop.put_away(confirmation(order_id)) for order_id in orders]
+    ids = [await shop.dead_letter(confirmation(order_id)) for order_id in orders]
     await saga("replay", "--service", "inventory", "--order", orders[1])
     await shop.order.receive_a(InventoryConfirmed, orders[1])
     assert await saga.ids() == [ids[0], ids[2]]
@@ -351,7 +351,7 @@ async def test_a_drop_takes_just_what_matches_and_leaves_the_others_in_order(
     shop: MerchantSettings, saga: Commands
 ) -> None:
     reasons = ["not JSON: a", "out of attempts", "not JSON: b", "died", "out of attempts"]
-    ids = [await shop.put_away(confirmation(uuid4().hex), reason) for reason in reasons]
+    ids = [await shop.dead_letter(confirmation(uuid4().hex), reason) for reason in reasons]
     result = await saga("drop", "--service", "inventory", "--reason", "NOT json", "--yes")
     assert "inventory_service: 2 of 5 dead letters dropped" in result.stdout
     assert [ids[number] in result.stdout for number in range(5)] == [True, False, True, False, False]
@@ -361,7 +361,7 @@ async def test_a_drop_takes_just_what_matches_and_leaves_the_others_in_order(
 async def test_a_drop_asks_first_and_does_nothing_without_a_yes(
     shop: MerchantSettings, saga: Commands
 ) -> None:
-    (message_id,) = [await shop.put_away(confirmation(uuid4().hex))]
+    (message_id,) = [await shop.dead_letter(confirmation(uuid4().hex))]
     refused = await saga("drop", "--service", "inventory", answer="n\n", code=1)
     assert "Drop inventory_service: 1 dead letter for good?" in refused.stderr
     await saga("drop", "--service", "inventory", answer="", code=1)
@@ -373,7 +373,7 @@ async def test_a_drop_asks_first_and_does_nothing_without_a_yes(
 async def test_a_letter_is_printed_before_it_is_dropped(
     shop: MerchantSettings, saga: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    message_id = await shop.put_away(confirmation(uuid4().hex))
+    message_id = await shop.dead_letter(confirmation(uuid4().hex))
     with monkeypatch.context() as patched:
         patched.setattr(DeadLetterQueue, "drop", crash)
         result = await saga("drop", "--service", "inventory", "--yes", "--json", code=1)
@@ -388,7 +388,7 @@ async def test_what_was_dropped_can_be_published_again_through_the_management_ap
     tea = shop.shelve(2)
     order_id = await shop.hold(tea)
     asked = confirmation(order_id)
-    await shop.put_away(asked)
+    await shop.dead_letter(asked)
     result = await saga("drop", "--service", "inventory", "--yes", "--json")
     (line,) = result.stdout.splitlines()
     dropped = json.loads(line)
@@ -408,7 +408,7 @@ async def test_no_dead_letters_are_nothing_to_do(shop: MerchantSettings, saga: C
         assert (
             await saga(command, "--service", "inventory")
         ).stdout == "inventory_service: no dead letters\n"
-    await shop.put_away(confirmation(uuid4().hex))
+    await shop.dead_letter(confirmation(uuid4().hex))
     for arguments in (["replay"], ["replay", "--dry-run"], ["drop", "--yes"]):
         result = await saga(*arguments, "--service", "inventory", "--id", "another")
         assert result.stdout.startswith("inventory_service: none of 1 dead letter")
@@ -427,7 +427,7 @@ async def test_a_broker_without_the_queue_is_told_of_in_a_line(
 async def test_a_dry_run_without_the_database_is_told_of_in_a_line(
     shop: MerchantSettings, saga: Commands
 ) -> None:
-    await shop.put_away(confirmation(uuid4().hex))
+    await shop.dead_letter(confirmation(uuid4().hex))
     saga.env["MONGODB_URL"] = "mongodb://someone:s3cret@127.0.0.1:1/?serverSelectionTimeoutMS=100"
     line = one_line(await saga("replay", "--service", "inventory", "--dry-run", code=1))
     assert "the database is away" in line

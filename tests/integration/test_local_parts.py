@@ -134,7 +134,7 @@ def test_a_running_child_is_not_started_twice(child: Callable[[list[str]], Child
         running.start()
 
 
-def test_children_die_with_a_killed_parent_but_not_with_the_thread_that_started_them(tmp_path: Path) -> None:
+def test_children_outlive_the_starting_thread_not_their_parent(tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path / "log")], stdout=subprocess.PIPE)
     assert parent.stdout is not None
     with parent.stdout:
@@ -145,7 +145,7 @@ def test_children_die_with_a_killed_parent_but_not_with_the_thread_that_started_
     wait_until(lambda: not is_running(pid), LIMIT, "the child is gone")
 
 
-def test_waiting_ends_at_once_with_the_log_when_the_child_has_ended(tmp_path: Path) -> None:
+def test_waiting_ends_with_the_log_when_the_child_has_ended(tmp_path: Path) -> None:
     failing = Child("the child", ["sh", "-c", "echo no such disk >&2; exit 3"], log=tmp_path / "log")
     failing.start()
     with pytest.raises(

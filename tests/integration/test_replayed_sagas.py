@@ -22,7 +22,7 @@ from events.catalogue import (
 from events.identity import with_defaults
 from saga.clock import utc_now
 from tests.support.broker import Broker, until
-from tests.support.dead_letters import Commands, put_away, until_dead
+from tests.support.dead_letters import Commands, dead_letter, until_dead
 from tests.support.services import TOPOLOGIES, alone, stand_in_for_others
 
 MONEY: dict[str, Any] = {"amount": Decimal("25.00"), "currency": "USD"}
@@ -60,7 +60,7 @@ async def test_replayed_in_order_the_events_of_an_order_end_its_saga(
             await client.tell(paid)
             await until_dead(client, topology, 1)
             for event in (reserved(order_id), paid):
-                await put_away(client, topology, event)
+                await dead_letter(client, topology, event)
             assert await saga.forecasts("order") == [
                 ("waits", None, None, []),
                 ("runs", None, "reserved", ["PaymentRequested"]),
@@ -90,7 +90,7 @@ async def test_a_replayed_payment_is_carried_out_once(
 
             async def put_all_away(events: Sequence[Event]) -> None:
                 for event in events:
-                    await put_away(client, topology, event)
+                    await dead_letter(client, topology, event)
 
             await put_all_away([asked])
             assert await saga.forecasts("payment") == [("runs", None, "charging", [])]

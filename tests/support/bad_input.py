@@ -1,4 +1,4 @@
-"""Messages of every kind that nobody should send, drawn from a seed."""
+"""Invalid messages of every kind, drawn from a seed."""
 
 import gzip
 import json
@@ -283,12 +283,12 @@ class Forge:
             for attempts in (None, 1, 2**62):
                 fields = {
                     "type": kind,
-                    "orderId": f"nobodys-{self._dice.getrandbits(96):x}",
+                    "orderId": f"unknown-{self._dice.getrandbits(96):x}",
                     "reason": "none",
                 }
                 headers = {} if attempts is None else {"x-saga-attempts": attempts}
                 yield Sent(
-                    f"{kind} of nobody's order",
+                    f"{kind} of an unknown order",
                     json.dumps(fields).encode(),
                     (ORDER,),
                     exchange=exchange,

@@ -158,7 +158,7 @@ class Client:
         await self.publish(home_exchange(event.type), event.type, json.dumps(fields).encode())
 
     async def depth(self, queue: str) -> int:
-        """Return how many messages wait in a queue, those not counted that somebody holds."""
+        """Return how many messages wait in a queue, without the unacknowledged ones."""
         declared = await self.channel.declare_queue(queue, passive=True)
         return int(declared.declaration_result.message_count or 0)
 

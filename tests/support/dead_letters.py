@@ -1,4 +1,4 @@
-"""`saga dead-letters` for tests, and messages put away as a service does it."""
+"""`saga dead-letters` for tests, and messages dead-lettered as a service does it."""
 
 import asyncio
 import json
@@ -52,12 +52,12 @@ class Commands:
         return [letter["id"] for letter in document["deadLetters"]]
 
     async def forecasts(self, service: str) -> list[tuple[Any, ...]]:
-        """Return verdict, statuses before and after, and events of each, as a dry run of all tells them."""
+        """Return verdict, statuses before and after, and events of each, as a dry run of all shows them."""
         document = await self.document("replay", "--service", service, "--dry-run")
-        return told(document, "verdict", "before", "after", "publishes")
+        return fields_of(document, "verdict", "before", "after", "publishes")
 
 
-def told(document: dict[str, Any], *names: str) -> list[tuple[Any, ...]]:
+def fields_of(document: dict[str, Any], *names: str) -> list[tuple[Any, ...]]:
     """Return these fields of every letter in a document."""
     return [tuple(letter[name] for name in names) for letter in document["deadLetters"]]
 
@@ -68,18 +68,18 @@ def one_line(result: Result) -> str:
     return str(line)
 
 
-async def put_away(
+async def dead_letter(
     client: Client, topology: Topology, event: Event, reason: str = "out of attempts: for a test"
 ) -> str:
-    """Put an event away as its service does; return its message id."""
+    """Dead-letter an event as its service does; return its message id."""
     message = to_message(event)
     delivery = Delivery(1, message.exchange, message.routing_key, message.body, message.message_id)
-    await put_message_away(client, topology, delivery, reason)
+    await dead_letter_message(client, topology, delivery, reason)
     return str(message.message_id)
 
 
-async def put_message_away(client: Client, topology: Topology, delivery: Delivery, reason: str) -> None:
-    """Put any message away as its service does."""
+async def dead_letter_message(client: Client, topology: Topology, delivery: Delivery, reason: str) -> None:
+    """Dead-letter any message as its service does."""
     letter = dead(delivery, topology, reason, utc_now())
     properties = {"message_id": letter.message_id, "headers": dict(letter.headers)}
     await client.publish(letter.exchange, letter.routing_key, letter.body, **properties)

@@ -1,6 +1,6 @@
-"""A service's own program, rigged by a test: it kills itself at a named point, or its clock goes ahead.
+"""A service's own program with failpoints: it kills itself at a named point, or its clock runs ahead.
 
-    python -m tests.support.rigged order_service
+    python -m tests.support.failpoints order_service
 
 The program is the one of `python -m order_service`, with the methods below wrapped before it starts, so that
 the product knows nothing of it. From the environment:

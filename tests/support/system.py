@@ -89,8 +89,10 @@ class System:
         assert answer.status_code == 202, answer.text
         return str(answer.json()["orderId"])
 
-    async def place_surely(self, product: str, quantity: int = 1, limit: float = 60, **fields: Any) -> str:
-        """Place an order as a patient customer does: again, with the same key, until somebody takes it."""
+    async def place_with_retries(
+        self, product: str, quantity: int = 1, limit: float = 60, **fields: Any
+    ) -> str:
+        """Place an order, and retry with the same idempotency key until the order service accepts it."""
         body = order(product, quantity, fields)
         headers = {"Idempotency-Key": uuid4().hex}
         async with asyncio.timeout(limit):
@@ -185,7 +187,7 @@ class System:
         return await self._http.post(url, json=body, headers=named)
 
     async def get(self, url: str) -> dict[str, Any]:
-        """Return what a URL answers, an empty object while its service is away."""
+        """Return what a URL answers, an empty object while its service is down."""
         try:
             answer = await self._http.get(url)
         except httpx.TransportError:
@@ -249,7 +251,7 @@ async def place_many(system: System, product: str, orders: int) -> list[str]:
     return list(await asyncio.gather(*placing))
 
 
-async def under_way(system: System, product: str, orders: int) -> None:
+async def in_progress(system: System, product: str, orders: int) -> None:
     """Wait until some of the orders, of one unit of the product each, are confirmed, and some are not."""
 
     async def some_but_not_all() -> bool:

@@ -19,18 +19,18 @@ class DurableTap:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._told: defaultdict[str, list[Event]] = defaultdict(list)
+        self._events: defaultdict[str, list[Event]] = defaultdict(list)
 
     async def declare(self) -> None:
-        """Begin to listen; the services' exchanges have to be there."""
+        """Bind the queue; the services' exchanges must exist."""
         async with await connect(self._url, "test tap") as connection:
             channel = await connection.channel()
             queue = await channel.declare_queue(QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
             for service in SERVICES:
                 await queue.bind(exchange_of(service), "#")
 
-    async def story(self, order_id: str) -> list[Event]:
-        """Return every event of an order; wait until the one that ends it has come."""
+    async def events_of(self, order_id: str) -> list[Event]:
+        """Return every event of an order; wait for the one that ends it."""
 
         async def ended() -> bool:
             if not self._ended(order_id):
@@ -38,10 +38,10 @@ class DurableTap:
             return self._ended(order_id)
 
         await until(ended, f"the last event of the order {order_id} has come")
-        return self._told[order_id]
+        return self._events[order_id]
 
     def _ended(self, order_id: str) -> bool:
-        return any(event.type in LAST_EVENTS for event in self._told[order_id])
+        return any(event.type in LAST_EVENTS for event in self._events[order_id])
 
     async def _take(self) -> None:
         async with await connect(self._url, "test tap") as connection:
@@ -51,4 +51,4 @@ class DurableTap:
         queue = await channel.get_queue(QUEUE, ensure=False)
         while message := await queue.get(no_ack=True, fail=False):
             event = decode(message.body)
-            self._told[event.order_id].append(event)
+            self._events[event.order_id].append(event)
