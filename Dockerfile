@@ -1,7 +1,7 @@
-# One image for every service and for the `saga` command; what runs is named by the command.
+# One image for every service and for the `saga` command; the container's command says which one runs.
 ARG PYTHON_IMAGE=python:3.13-slim
 
-# The dependencies in a layer of their own: they are installed again only when they themselves change.
+# The dependencies have their own layer: they are installed again only when they change.
 FROM ${PYTHON_IMAGE} AS requirements
 COPY pyproject.toml ./
 RUN python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" >requirements.txt
