@@ -99,7 +99,7 @@ class Order(Aggregate):
 
     @property
     def due_at(self) -> datetime | None:
-        """Its deadline, as long as nobody has decided how it ends."""
+        """Its deadline, while the order is undecided."""
         return self.deadline if self.status in ("pending", "reserved") else None
 
     @property
