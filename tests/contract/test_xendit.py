@@ -138,15 +138,13 @@ class TestCharge:
             (charge(amount="1.005", currency="PHP"), "amount_not_payable"),
         ],
     )
-    async def test_what_cannot_be_asked_for_is_declined_and_not_asked_for(
+    async def test_an_impossible_charge_is_declined_without_a_call(
         self, asked: Charge, reason: str, provider: XenditProvider, xendit: StandIn
     ) -> None:
         assert await provider.charge(asked) == Declined(reason)
         assert xendit.calls == []
 
-    async def test_a_currency_of_no_country_is_declined_where_the_settings_name_none(
-        self, xendit: StandIn, clock: Clock
-    ) -> None:
+    async def test_a_currency_without_a_country_is_declined(self, xendit: StandIn, clock: Clock) -> None:
         async with client(xendit.url) as http:
             provider = XenditProvider(http, MerchantSettings(), clock)
             assert await provider.charge(charge(currency="USD")) == Declined("currency_not_supported")
@@ -170,9 +168,7 @@ class TestCharge:
         assert datetime.fromisoformat(properties["expires_at"]) == until
         assert properties["display_name"] == "Tea"
 
-    async def test_a_wallet_is_not_told_when_to_expire(
-        self, provider: XenditProvider, xendit: StandIn
-    ) -> None:
+    async def test_a_wallet_gets_no_time_of_expiry(self, provider: XenditProvider, xendit: StandIn) -> None:
         asked = charge("GCASH", expires_at=datetime.now(UTC) + timedelta(hours=1))
         assert isinstance(await provider.charge(asked), Pending)
         assert xendit.only()["channel_properties"] == {
@@ -210,7 +206,7 @@ class TestPending:
         xendit.pay(put_off.reference)
         assert await provider.cancel(charge("GCASH"), put_off.reference) == Approved(put_off.reference)
 
-    async def test_asked_for_again_it_is_the_first_answer_and_the_truth_is_fetched(
+    async def test_a_repeated_charge_gets_the_first_answer(
         self, provider: XenditProvider, xendit: StandIn
     ) -> None:
         put_off = await pending(provider)
@@ -239,7 +235,7 @@ class TestTrouble:
         await charged(provider)
         assert (len(xendit.calls), len(xendit.requests)) == (3, 1)
 
-    async def test_5xx_without_end_is_no_answer_and_then_xendit_gets_a_rest(
+    async def test_repeated_5xx_is_no_answer_and_opens_the_circuit(
         self, provider: XenditProvider, xendit: StandIn, clock: Clock
     ) -> None:
         for _ in range(OPEN_AFTER):
@@ -288,7 +284,7 @@ class TestTrouble:
         assert await charged(provider) == xendit.only()["payment_request_id"]
         assert len(xendit.requests) == 1
 
-    async def test_without_idempotency_keys_the_notice_says_what_a_lost_charge_has_come_to(
+    async def test_a_notification_resolves_a_charge_without_answer(
         self, impatient: XenditProvider, provider: XenditProvider, xendit: StandIn
     ) -> None:
         xendit.idempotent = False
@@ -308,7 +304,7 @@ class TestTrouble:
             await impatient.charge(charge())
         assert xendit.requests == {}
 
-    async def test_nobody_there_is_down(self, clock: Clock) -> None:
+    async def test_an_unreachable_provider_is_down(self, clock: Clock) -> None:
         async with client(f"http://127.0.0.1:{free_port()}") as http:
             provider = XenditProvider(http, SHOP, clock)
             with pytest.raises(ProviderDown):
@@ -316,7 +312,7 @@ class TestTrouble:
             with pytest.raises(ProviderDown, match="cannot be reached"):
                 await provider.check()
 
-    async def test_a_wrong_key_declines_nobody_and_is_not_told(
+    async def test_a_wrong_key_declines_no_charge_and_is_not_shown(
         self, xendit: StandIn, clock: Clock, capsys: pytest.CaptureFixture[str]
     ) -> None:
         async with client(xendit.url, key="xnd_wrong-s3cret") as http:
@@ -328,7 +324,9 @@ class TestTrouble:
         said = capsys.readouterr()
         assert "s3cret" not in f"{said.out}{said.err}{error.value}"
 
-    async def test_what_is_no_json_is_no_answer(self, provider: XenditProvider, xendit: StandIn) -> None:
+    async def test_a_body_that_is_not_json_is_no_answer(
+        self, provider: XenditProvider, xendit: StandIn
+    ) -> None:
         xendit.trouble = [XenditError(200)] * TRIES
         with pytest.raises(NoAnswer):
             await provider.charge(charge())
@@ -456,5 +454,5 @@ class TestNotices:
         ],
         ids=str,
     )
-    def test_what_is_none(self, event: object) -> None:
+    def test_other_webhooks_are_no_notification(self, event: object) -> None:
         assert parse_notification(event) is None

@@ -17,7 +17,7 @@ UNITS = 100
 
 
 @pytest.mark.timeout(400)
-async def test_the_last_hundred_units_are_sold_once_each_by_three_replicas(
+async def test_three_replicas_sell_the_last_hundred_units_once_each(
     broker_node: BrokerAddress, mongodb_url: str, tmp_path: Path
 ) -> None:
     product = f"hot-{uuid4().hex[:12]}"

@@ -66,7 +66,7 @@ async def test_its_hold_runs_out_like_any_other(system_of_processes: System) -> 
     assert kept == sold
 
 
-async def test_a_hold_without_a_price_waits_for_a_saga_that_takes_it_over(
+async def test_a_saga_takes_over_a_hold_without_a_price(
     system_of_processes: System,
 ) -> None:
     system = system_of_processes

@@ -28,7 +28,7 @@ async def saga(system: System, *arguments: str) -> tuple[int, dict[str, Any]]:
     return done.returncode, json.loads(done.stdout)
 
 
-async def test_it_shows_what_the_customer_has_to_do(system_of_processes: System) -> None:
+async def test_a_pending_payment_shows_the_customers_action(system_of_processes: System) -> None:
     system = system_of_processes
     product = await system.stock(north=1)
     order_id = await system.place(product, 1, paymentMethod="sim:pending:3600")

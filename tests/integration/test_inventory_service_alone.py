@@ -188,7 +188,7 @@ async def test_an_order_says_how_long_its_hold_lasts(shop: MerchantSettings) -> 
     assert before <= held.expires_at - timedelta(seconds=3600) <= utc_now()
 
 
-async def test_without_enough_stock_nothing_is_held_and_the_shortages_are_named(
+async def test_without_enough_stock_the_shortages_are_named(
     shop: MerchantSettings,
 ) -> None:
     tea, cup = shop.shelve(berlin=10), shop.shelve(berlin=1, lisbon=1)
@@ -222,7 +222,7 @@ async def test_an_unknown_warehouse_is_refused(shop: MerchantSettings) -> None:
     assert shop.level(tea) == (10, 0, 0)
 
 
-async def test_a_line_that_names_its_warehouse_is_taken_from_there_only(shop: MerchantSettings) -> None:
+async def test_a_line_with_a_warehouse_is_taken_from_there_only(shop: MerchantSettings) -> None:
     tea = shop.shelve(berlin=10, lisbon=2)
     asked = request(Item(product_id=tea, quantity=2, warehouse_id="lisbon"), user_location=NEAR_BERLIN)
     await shop.tell(asked)
@@ -235,7 +235,7 @@ async def test_a_line_that_names_its_warehouse_is_taken_from_there_only(shop: Me
     assert shop.level(tea) == (10, 0, 0)
 
 
-async def test_an_order_that_no_warehouse_can_fill_alone_is_held_at_two(shop: MerchantSettings) -> None:
+async def test_an_order_too_large_for_one_warehouse_is_held_at_two(shop: MerchantSettings) -> None:
     tea = shop.shelve(berlin=4, lisbon=3)
     asked = request(Item(product_id=tea, quantity=6))
     await shop.tell(asked)
@@ -285,7 +285,7 @@ async def test_a_release_gives_the_stock_back(shop: MerchantSettings) -> None:
     assert shop.level(tea) == (10, 0, 0)
 
 
-async def test_a_release_that_comes_before_its_request_leaves_a_tombstone(shop: MerchantSettings) -> None:
+async def test_a_release_before_its_request_leaves_a_tombstone(shop: MerchantSettings) -> None:
     tea = shop.shelve(berlin=10)
     order_id = uuid4().hex
     await shop.tell(release(order_id))
@@ -349,7 +349,7 @@ async def test_a_hold_that_runs_out_gives_the_stock_back(shop: MerchantSettings)
     assert shop.level(tea) == (10, 0, 0)
 
 
-async def test_a_confirmation_after_the_hold_ran_out_takes_the_stock_again_if_it_is_there(
+async def test_confirming_an_expired_hold_takes_available_stock(
     shop: MerchantSettings,
 ) -> None:
     tea, cup = shop.shelve(berlin=2, lisbon=2), shop.shelve(berlin=2)
@@ -377,7 +377,7 @@ async def test_a_confirmation_after_the_hold_ran_out_takes_the_stock_again_if_it
 # Repetitions
 
 
-async def test_a_request_published_twice_by_hand_is_answered_with_the_same_event(
+async def test_a_request_published_manually_twice_gets_one_answer(
     shop: MerchantSettings, module_broker: Broker
 ) -> None:
     tea = shop.shelve(berlin=10)
@@ -400,7 +400,7 @@ async def test_a_request_published_twice_by_hand_is_answered_with_the_same_event
     assert shop.level(tea) == (8, 2, 0)
 
 
-async def test_a_request_with_another_id_or_other_content_gets_the_first_answer(
+async def test_a_request_with_another_id_gets_the_first_answer(
     shop: MerchantSettings,
 ) -> None:
     tea = shop.shelve(berlin=10)
@@ -427,7 +427,7 @@ async def test_a_rejected_request_stays_rejected(shop: MerchantSettings) -> None
 
 
 @pytest.mark.parametrize(("ask", "kind"), [(confirmation, InventoryConfirmed), (release, InventoryReleased)])
-async def test_what_was_asked_twice_is_done_once_and_answered_twice(
+async def test_a_repeated_request_is_done_once_and_answered_twice(
     shop: MerchantSettings, ask: Callable[[str, str], Event], kind: type[Event]
 ) -> None:
     tea = shop.shelve(berlin=10)
@@ -451,7 +451,7 @@ async def test_a_hot_product_is_sold_once(shop: MerchantSettings) -> None:
     assert (shop.level(tea, "berlin"), shop.level(tea, "lisbon")) == ((0, 4, 0), (0, 3, 0))
 
 
-async def test_a_bad_message_is_put_away_and_the_service_goes_on(shop: MerchantSettings) -> None:
+async def test_a_bad_message_is_dead_lettered_and_the_service_goes_on(shop: MerchantSettings) -> None:
     bad = (
         b'{"type":"InventoryReservationRequested","orderId":"o-1","userId":"u-1","items":[],"totalAmount":1}'
     )
@@ -551,7 +551,7 @@ async def test_a_hold_made_over_http_with_a_price_starts_a_saga(shop: MerchantSe
     assert shop.level(tea, "lisbon") == (8, 0, 2)
 
 
-async def test_what_belongs_to_a_saga_is_not_changed_over_http(shop: MerchantSettings) -> None:
+async def test_a_sagas_reservation_cannot_be_changed_over_http(shop: MerchantSettings) -> None:
     tea = shop.shelve(berlin=10)
     by_event = await shop.hold(tea, 2)
     by_price = shop.http.post("/reservations", json=body(tea, 1, totalAmount=1)).json()["orderId"]
@@ -610,7 +610,7 @@ async def test_a_hold_that_a_saga_took_over_is_still_the_same_hold(shop: Merchan
     assert shop.level(tea) == (8, 2, 0)
 
 
-async def test_what_was_refused_to_a_saga_is_not_called_a_hold(shop: MerchantSettings) -> None:
+async def test_a_reservation_rejected_for_a_saga_is_no_hold(shop: MerchantSettings) -> None:
     tea = shop.shelve(berlin=1)
     asked = request(Item(product_id=tea, quantity=2))
     await shop.tell(asked)
@@ -620,7 +620,7 @@ async def test_what_was_refused_to_a_saga_is_not_called_a_hold(shop: MerchantSet
     assert shop.level(tea) == (1, 0, 0)
 
 
-async def test_a_hold_with_a_price_made_while_the_broker_is_away_starts_its_saga_afterwards(
+async def test_a_priced_hold_without_the_broker_starts_its_saga_later(
     broker: Broker, mongodb_url: str, tmp_path: Path
 ) -> None:
     database = f"inventory_{uuid4().hex[:12]}"
@@ -716,7 +716,7 @@ async def test_no_warehouses_at_all_change_nothing(shop: MerchantSettings) -> No
         ("GET", "/nowhere"),
     ],
 )
-def test_what_does_not_exist_is_not_found(service: Alone, method: str, path: str) -> None:
+def test_an_unknown_id_is_not_found(service: Alone, method: str, path: str) -> None:
     content = {"available": 1} if method == "PUT" else None
     check_problem(service.http.request(method, path, json=content), 404)
 
@@ -764,7 +764,7 @@ INVALID_PUTS: dict[str, tuple[str, object, str]] = {
 
 
 @pytest.mark.parametrize("case", INVALID_PUTS)
-def test_an_invalid_level_or_warehouse_is_refused_and_the_field_named(service: Alone, case: str) -> None:
+def test_an_invalid_level_or_warehouse_is_rejected_by_field(service: Alone, case: str) -> None:
     path, content, field = INVALID_PUTS[case]
     check_problem(service.http.put(path, json=content), 422, field)
 
@@ -798,7 +798,7 @@ def test_the_api_describes_itself(service: Alone) -> None:
 # The database goes away
 
 
-async def test_while_the_database_is_away_nothing_is_half_done_and_afterwards_all_is_done(
+async def test_without_the_database_nothing_is_half_done(
     shop: MerchantSettings, service: Alone, database: DatabaseNode
 ) -> None:
     tea, cup = shop.shelve(berlin=10), shop.shelve(berlin=4, lisbon=3)

@@ -200,9 +200,7 @@ async def test_a_payment_that_comes_after_the_hold_expired_is_refunded(
     assert (await until_it_is(service, order_id, "failed"))["reason"] == "reservation_expired"
 
 
-async def test_a_paid_order_whose_stock_is_gone_is_refunded_when_a_person_settles_it(
-    service: Alone, others: Others
-) -> None:
+async def test_a_paid_order_without_stock_is_refunded_by_an_operator(service: Alone, others: Others) -> None:
     order_id = await place_and_pay(service, others)
     await others.tell(InventoryConfirmationFailed(order_id=order_id, reason="reservation_expired"))
     await others.payment.receive_a(PaymentRefundRequested, order_id)
@@ -214,7 +212,7 @@ async def test_a_paid_order_whose_stock_is_gone_is_refunded_when_a_person_settle
     await until_it_is(service, order_id, "failed")
 
 
-async def test_an_order_is_adopted_from_a_request_published_by_hand(
+async def test_an_order_is_adopted_from_a_request_published_manually(
     service: Alone, others: Others, module_broker: Broker
 ) -> None:
     payload = (
@@ -235,9 +233,7 @@ async def test_an_order_is_adopted_from_inventorys_answer(service: Alone, others
     await until_it_is(service, "unheard-of", "reserved")
 
 
-async def test_an_answer_to_another_request_for_the_same_order_is_undone(
-    service: Alone, others: Others
-) -> None:
+async def test_stock_held_for_another_request_is_released(service: Alone, others: Others) -> None:
     order_id = await place(service, others)
     await others.reserve(order_id, amount="1.00")
     await others.inventory.receive_a(InventoryReleaseRequested, order_id)
@@ -260,7 +256,7 @@ def _retries(service: Alone) -> str:
     return "\n".join(line for line in lines if line.startswith("saga_retries_total"))
 
 
-async def test_a_bad_message_is_put_away_and_the_service_goes_on(service: Alone, others: Others) -> None:
+async def test_a_bad_message_is_dead_lettered_and_the_service_goes_on(service: Alone, others: Others) -> None:
     bad = b'{"type":"InventoryConfirmed","orderId":"no spaces allowed"}'
     await others.publish("inventory.events", "InventoryConfirmed", bad)
     dead = await others.get("order_service.dead")
@@ -291,9 +287,7 @@ async def test_the_same_order_placed_many_times_at_once_is_one(service: Alone, o
     await others.inventory.receive_a(InventoryReservationRequested, order_id)
 
 
-async def test_an_order_is_cancelled_once_however_often_that_is_asked_for(
-    service: Alone, others: Others
-) -> None:
+async def test_repeated_cancels_cancel_an_order_once(service: Alone, others: Others) -> None:
     order_id = await place(service, others)
     answers = await asyncio.gather(
         *(asyncio.to_thread(service.http.post, f"/orders/{order_id}/cancel") for _ in range(4))
@@ -346,7 +340,7 @@ def test_a_body_that_is_no_json_is_refused(service: Alone) -> None:
 
 
 @pytest.mark.parametrize("path", ["/orders/nobody-has-this", "/nowhere"])
-def test_what_does_not_exist_is_not_found(service: Alone, path: str) -> None:
+def test_an_unknown_id_is_not_found(service: Alone, path: str) -> None:
     answer = service.http.get(path)
     assert answer.status_code == 404
     assert answer.json()["title"] == "Not Found"
@@ -369,7 +363,7 @@ def test_the_api_describes_itself(service: Alone) -> None:
     assert "saga_events_total" in service.http.get("/metrics").text
 
 
-def test_an_order_is_not_taken_while_the_database_is_away(module_broker: Broker, tmp_path: Path) -> None:
+def test_no_order_is_accepted_without_the_database(module_broker: Broker, tmp_path: Path) -> None:
     nowhere = "mongodb://127.0.0.1:9/?directConnection=true&serverSelectionTimeoutMS=200"
     with alone(ORDER, module_broker.url, nowhere, tmp_path) as service:
         answer = service.http.post("/orders", json=ORDER_BODY)
@@ -380,7 +374,7 @@ def test_an_order_is_not_taken_while_the_database_is_away(module_broker: Broker,
         assert any("database" in problem for problem in readiness.json()["problems"])
 
 
-def test_an_order_is_taken_while_only_the_broker_is_away(mongodb_url: str, tmp_path: Path) -> None:
+def test_an_order_is_accepted_without_the_broker(mongodb_url: str, tmp_path: Path) -> None:
     with alone(ORDER, "amqp://guest:guest@127.0.0.1:9/", mongodb_url, tmp_path) as service:
         answer = service.http.post("/orders", json=ORDER_BODY)
         assert answer.status_code == 202
@@ -403,9 +397,7 @@ async def test_a_nudged_order_asks_again_under_the_same_id(service: Alone, other
     assert service.http.post(f"/orders/{order_id}/nudge").json() == {"published": []}
 
 
-async def test_a_nudge_for_everybody_asks_again_for_each_order_that_waits(
-    service: Alone, others: Others
-) -> None:
+async def test_a_nudge_of_all_orders_repeats_each_unanswered_request(service: Alone, others: Others) -> None:
     waiting = {await place(service, others), await place(service, others)}
     published = service.http.post("/nudge").json()["published"]
     assert waiting <= {question["orderId"] for question in published}
@@ -414,7 +406,7 @@ async def test_a_nudge_for_everybody_asks_again_for_each_order_that_waits(
         await asked.receive()
 
 
-def test_nobody_nudges_an_order_that_is_not_there(service: Alone) -> None:
+def test_a_nudge_of_an_unknown_order_is_not_found(service: Alone) -> None:
     assert service.http.post("/orders/nobody-knows-it/nudge").status_code == 404
 
 

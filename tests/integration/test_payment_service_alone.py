@@ -122,7 +122,7 @@ async def test_a_charged_payment_is_refunded(till: PaymentDriver) -> None:
     assert till.books("CHF") == ("25.00", "25.00")
 
 
-async def test_a_refund_that_comes_before_its_request_voids_the_payment(till: PaymentDriver) -> None:
+async def test_a_refund_before_its_request_voids_the_payment(till: PaymentDriver) -> None:
     order_id = uuid4().hex
     await till.tell(refund(order_id, currency="NOK"))
     refunded = await till.order.receive_a(PaymentRefunded, order_id)
@@ -141,7 +141,7 @@ async def test_a_refund_that_comes_before_its_request_voids_the_payment(till: Pa
 # The provider misbehaves
 
 
-async def test_a_slow_provider_holds_up_nobody_and_is_asked_again(till: PaymentDriver) -> None:
+async def test_a_slow_provider_delays_no_other_order(till: PaymentDriver) -> None:
     silent = request("sim:timeout:1")
     slow = request("sim:delay:2", currency="SEK")
     undone = request("sim:delay:2", currency="SEK")
@@ -177,7 +177,7 @@ async def test_a_slow_provider_holds_up_nobody_and_is_asked_again(till: PaymentD
     assert till.books("SEK") == ("50.00", "25.00")
 
 
-async def test_a_refund_asked_for_while_the_charge_is_under_way_is_answered_once_it_is_made(
+async def test_a_refund_request_during_the_charge_is_answered_later(
     till: PaymentDriver,
 ) -> None:
     asked = request("sim:delay:0.2", event_id=uuid4().hex, currency="DKK")
@@ -191,9 +191,7 @@ async def test_a_refund_asked_for_while_the_charge_is_under_way_is_answered_once
     assert till.books("DKK") == ("25.00", "25.00")
 
 
-async def test_during_an_outage_nothing_is_read_and_afterwards_all_is_done(
-    till: PaymentDriver, service: Alone
-) -> None:
+async def test_an_outage_of_the_provider_pauses_reading(till: PaymentDriver, service: Alone) -> None:
     first = request("sim:outage:1")
     await till.tell(first)
     await till.until_it_is(first.order_id, "charging")
@@ -208,7 +206,7 @@ async def test_during_an_outage_nothing_is_read_and_afterwards_all_is_done(
     assert service.ready
 
 
-async def test_a_refund_that_the_provider_refuses_is_tried_again_until_it_does_not(
+async def test_a_refused_refund_is_retried_until_it_succeeds(
     till: PaymentDriver,
 ) -> None:
     order_id = await till.charge(method="sim:refuse-refund:4", currency="PLN")
@@ -226,7 +224,7 @@ async def test_a_refund_that_the_provider_refuses_is_tried_again_until_it_does_n
     assert [await till.order.receive() for _ in range(2)] == [failed, refunded]
 
 
-async def test_a_refund_that_the_provider_refuses_is_settled_by_hand_and_never_twice(
+async def test_an_operator_settles_a_refused_refund_once(
     till: PaymentDriver,
 ) -> None:
     order_id = await till.charge(method="sim:refuse-refund:14")
@@ -301,7 +299,7 @@ async def test_a_provider_that_answers_twice_charges_once(till: PaymentDriver, s
     assert "charged_twice" not in service.log
 
 
-async def test_an_answer_that_cannot_be_published_yet_is_published_later(till: PaymentDriver) -> None:
+async def test_an_answer_is_published_once_the_broker_takes_it(till: PaymentDriver) -> None:
     asked = request("sim:delay:0.2")
     await till.close_order()
     await till.tell(asked)
@@ -310,7 +308,7 @@ async def test_an_answer_that_cannot_be_published_yet_is_published_later(till: P
     await till.order.receive_a(PaymentCompleted, asked.order_id)
 
 
-async def test_a_refund_made_for_another_message_is_published_whatever_becomes_of_that_one(
+async def test_a_refund_made_for_another_message_is_published(
     till: PaymentDriver,
 ) -> None:
     asked = request("sim:delay:0.2", event_id=uuid4().hex)
@@ -356,7 +354,7 @@ async def test_a_payment_requested_twice_at_once_is_charged_once(till: PaymentDr
     assert till.statement.charges(first.order_id) == {f"order-{first.order_id}"}
 
 
-async def test_a_request_published_twice_by_hand_is_charged_once(
+async def test_a_request_published_manually_twice_is_charged_once(
     till: PaymentDriver, module_broker: Broker
 ) -> None:
     order_id = uuid4().hex
@@ -392,7 +390,7 @@ async def test_a_refund_requested_twice_is_made_once(till: PaymentDriver) -> Non
     assert till.statement.refunds(order_id) == {f"refund-{order_id}-1"}
 
 
-async def test_a_bad_message_is_put_away_and_the_service_goes_on(till: PaymentDriver) -> None:
+async def test_a_bad_message_is_dead_lettered_and_the_service_goes_on(till: PaymentDriver) -> None:
     bad = b'{"type":"PaymentRequested","orderId":"o-1","userId":"u-1","amount":"-1","idempotencyKey":"k"}'
     await till.publish("order.events", "PaymentRequested", bad)
     dead = await till.get("payment_service.dead")
@@ -434,7 +432,7 @@ async def test_a_payment_made_over_http_is_charged_once(till: PaymentDriver) -> 
     await till.nothing_came()
 
 
-async def test_the_same_payment_asked_for_many_times_at_once_is_charged_once(till: PaymentDriver) -> None:
+async def test_a_payment_requested_many_times_at_once_is_charged_once(till: PaymentDriver) -> None:
     asked = body(currency="NOK", paymentMethod="sim:delay:0.1")
     order_id = str(asked["orderId"])
     answers = await asyncio.gather(
@@ -470,7 +468,7 @@ async def test_a_payment_made_over_http_is_refunded_once(till: PaymentDriver) ->
     await till.nothing_came()
 
 
-async def test_a_payment_made_over_http_without_an_answer_is_asked_for_again(till: PaymentDriver) -> None:
+async def test_an_unanswered_direct_payment_is_retried(till: PaymentDriver) -> None:
     asked = body(paymentMethod="sim:timeout:1")
     first = till.http.post("/payments", json=asked)
     assert (first.status_code, first.json()["status"]) == (202, "charging")
@@ -480,7 +478,7 @@ async def test_a_payment_made_over_http_without_an_answer_is_asked_for_again(til
     await till.nothing_came()
 
 
-async def test_two_orders_with_the_same_idempotency_key_are_not_paid_by_one_charge(
+async def test_two_orders_with_one_idempotency_key_are_charged_twice(
     till: PaymentDriver,
 ) -> None:
     first, second = body(), body()
@@ -515,7 +513,7 @@ async def test_the_books_are_exact(till: PaymentDriver) -> None:
     ("method", "path"),
     [("GET", "/payments/nobody-has-this"), ("POST", "/payments/nobody-has-this/refund"), ("GET", "/nowhere")],
 )
-def test_what_does_not_exist_is_not_found(service: Alone, method: str, path: str) -> None:
+def test_an_unknown_id_is_not_found(service: Alone, method: str, path: str) -> None:
     check_problem(service.http.request(method, path), 404)
 
 
@@ -556,7 +554,7 @@ def test_the_api_describes_itself(service: Alone) -> None:
 # The database goes away
 
 
-async def test_while_the_database_is_away_nothing_is_charged_and_afterwards_all_is_done(
+async def test_without_the_database_nothing_is_charged(
     till: PaymentDriver, service: Alone, database: DatabaseNode
 ) -> None:
     settled = till.http.post("/payments", json=body(currency="ZAR")).json()["orderId"]

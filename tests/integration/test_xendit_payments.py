@@ -92,9 +92,7 @@ def tell(till: PaymentDriver, event: Json) -> None:
     assert send(str(till.http.base_url), event).status_code == 200
 
 
-async def test_a_payment_is_paid_by_the_customer_and_told_by_a_webhook(
-    till: PaymentDriver, xendit: StandIn
-) -> None:
+async def test_a_customers_payment_is_notified_by_a_webhook(till: PaymentDriver, xendit: StandIn) -> None:
     event = asked()
     made = await pending(till, xendit, event)
     payment = till.payment(event.order_id)
@@ -159,7 +157,7 @@ async def test_an_expired_payment_fails(till: PaymentDriver, xendit: StandIn) ->
     assert (await till.order.receive_a(PaymentFailed, event.order_id)).reason == "expired"
 
 
-async def test_a_payment_that_was_declined_and_is_paid_after_all_is_paid_back(
+async def test_a_declined_payment_that_is_paid_later_is_refunded(
     till: PaymentDriver, xendit: StandIn
 ) -> None:
     event = asked()
@@ -189,7 +187,7 @@ async def test_a_card_that_is_declined(till: PaymentDriver) -> None:
     assert (await till.order.receive_a(PaymentFailed, event.order_id)).reason == "card_declined"
 
 
-async def test_a_pending_refund_is_told_by_a_webhook(till: PaymentDriver, xendit: StandIn) -> None:
+async def test_a_pending_refund_is_notified_by_a_webhook(till: PaymentDriver, xendit: StandIn) -> None:
     order_id = await charged(till)
     await till.tell(refund(order_id, currency="PHP"))
     await until(lambda: bool(till.payment(order_id)["pending"]), "the refund is pending")
@@ -217,7 +215,7 @@ async def test_a_refund_that_fails_is_made_again_under_another_key(
     assert made["reference_id"] == f"refund-{order_id}-{till.payment(order_id)['refundAttempt']}"
 
 
-async def test_while_xendit_is_down_payments_wait_and_afterwards_all_are_made_once(
+async def test_payments_wait_for_xendit_and_are_made_once(
     till: PaymentDriver, xendit: StandIn, service: Alone
 ) -> None:
     xendit.trouble = [XenditError(503, "SERVER_ERROR")] * 12
@@ -244,7 +242,7 @@ async def test_a_webhook_that_cannot_be_followed_is_asked_for_again(
 
 
 @pytest.mark.parametrize("token", [None, "", "token", TOKEN + "x", TOKEN.upper()])
-async def test_a_webhook_of_somebody_else_is_refused(
+async def test_a_webhook_with_a_wrong_token_is_rejected(
     till: PaymentDriver, xendit: StandIn, token: str | None
 ) -> None:
     event = asked()
@@ -258,7 +256,7 @@ async def test_a_webhook_of_somebody_else_is_refused(
     await till.order.receive_a(PaymentRefunded, event.order_id)
 
 
-async def test_what_a_webhook_claims_is_not_believed(till: PaymentDriver, xendit: StandIn) -> None:
+async def test_a_webhooks_claim_is_checked_with_the_provider(till: PaymentDriver, xendit: StandIn) -> None:
     event = asked()
     made = await pending(till, xendit, event)
     tell(till, {**xendit.payment_event(made), "data": {**made, "status": "SUCCEEDED"}})
@@ -279,7 +277,7 @@ async def test_what_a_webhook_claims_is_not_believed(till: PaymentDriver, xendit
     ],
     ids=str,
 )
-async def test_what_is_not_ours_is_heard_and_left_alone(
+async def test_unknown_webhook_is_accepted_and_ignored(
     till: PaymentDriver, xendit: StandIn, event: Json
 ) -> None:
     tell(till, event)
@@ -300,7 +298,7 @@ async def test_the_webhook_of_another_payment_settles_nothing(till: PaymentDrive
     assert isinstance(answers[other.order_id], PaymentCompleted)
 
 
-async def test_a_second_payment_under_the_same_key_is_paid_back_and_told_in_the_log(
+async def test_a_second_payment_of_one_key_is_refunded_and_logged(
     till: PaymentDriver, xendit: StandIn, service: Alone
 ) -> None:
     order_id = await charged(till)
@@ -321,6 +319,6 @@ async def test_a_second_payment_under_the_same_key_is_paid_back_and_told_in_the_
     assert (payment["status"], payment["chargeId"]) == ("charged", made["payment_request_id"])
 
 
-def test_what_is_no_json_is_refused(service: Alone) -> None:
+def test_a_body_that_is_not_json_is_rejected(service: Alone) -> None:
     answer = service.http.post("/webhooks/xendit", content=b"{", headers={"x-callback-token": TOKEN})
     check_problem(answer, 400)

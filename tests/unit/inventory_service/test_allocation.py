@@ -91,7 +91,7 @@ class TestChoice:
     def test_equals_are_drawn_on_in_the_order_of_their_names(self) -> None:
         assert by_warehouse([tea(3)], None, stock(tokyo=5, paris=5, berlin=5)) == {"berlin": 3}
 
-    def test_a_warehouse_the_order_uses_already_comes_before_a_fuller_one(self) -> None:
+    def test_a_warehouse_in_use_comes_before_a_fuller_one(self) -> None:
         levels = stock(paris=9, berlin=5)
         levels.available["berlin", "mug"] = 1
         assert chosen([mug(1, "berlin"), tea(2)], None, levels) == {
@@ -116,7 +116,7 @@ class TestChoice:
             HeldLine(reservation_id="o-7", product_id="tea", warehouse_id="berlin", quantity=1),
         )
 
-    def test_what_the_batch_has_taken_already_is_not_there(self) -> None:
+    def test_stock_taken_earlier_in_the_batch_is_unavailable(self) -> None:
         levels = stock(berlin=5)
         levels.apply([StockMove(("berlin", "tea"), available=-3, reserved=3)])
         assert isinstance(plan("o-1", [tea(3)], None, levels), NoPlan)
@@ -150,7 +150,7 @@ class TestNoPlan:
             ),
         )
 
-    def test_a_line_that_names_its_warehouse_is_short_of_what_is_there(self) -> None:
+    def test_a_line_with_a_warehouse_is_short_of_its_stock_only(self) -> None:
         assert plan("o-1", [tea(3, "paris")], None, stock(berlin=9, paris=2)) == NoPlan(
             "insufficient_stock", (Shortage(product_id="tea", requested=3, available=2),)
         )
@@ -210,7 +210,7 @@ class TestAnyOrderOnAnyStock:
         assert isinstance(found, NoPlan) != fits(items, available)
 
     @given(AMPLE, ORDERS, PLACES)
-    def test_a_plan_takes_all_and_never_more_than_there_is_and_as_the_lines_say(
+    def test_a_plan_covers_the_order_within_the_stock(
         self, available: dict[StockKey, int], items: list[Item], near: Location | None
     ) -> None:
         assume(fits(items, available))
@@ -323,7 +323,7 @@ class TestTheBestOfAllPlans:
         best = cheapest(items, near, levels)
         assert (None if isinstance(found, NoPlan) else cost(found, near, levels)) == best
 
-    def test_one_warehouse_that_has_everything_comes_before_fuller_ones(self) -> None:
+    def test_one_warehouse_with_everything_comes_before_fuller_ones(self) -> None:
         available = {("a", "tea"): 9, ("b", "mug"): 9, ("c", "tea"): 2, ("c", "mug"): 2}
         levels = Stock(available=available, warehouses=NEIGHBOURS)
         assert chosen([tea(2), mug(2)], None, levels) == {("c", "tea"): 2, ("c", "mug"): 2}

@@ -155,7 +155,7 @@ class TestRequest:
         ],
         ids=["too little", "unknown product", "unknown warehouse"],
     )
-    def test_what_cannot_be_held_is_rejected(
+    def test_a_request_without_enough_stock_is_rejected(
         self, item: Item, reason: str, shortages: tuple[Shortage, ...]
     ) -> None:
         reaction = react(None, InventoryReservationRequested, items=(item,))
@@ -207,7 +207,7 @@ class TestConfirmation:
         reaction = react(ALLOCATED, InventoryConfirmationRequested)
         assert reaction == Reaction(ALLOCATED, again="e-confirm")
 
-    def test_an_expired_hold_is_allocated_if_the_stock_can_be_taken_again(self) -> None:
+    def test_an_expired_hold_is_allocated_from_available_stock(self) -> None:
         reaction = react(EXPIRED, InventoryConfirmationRequested, context(paris=5, berlin=1))
         lines = (HeldLine(reservation_id="o-1", product_id="tea", warehouse_id="paris", quantity=2),)
         assert after(reaction).status == "allocated"
@@ -224,14 +224,14 @@ class TestConfirmation:
         ]
         assert not moves(reaction)
 
-    def test_what_was_rejected_so_is_not_allocated_by_a_second_request(self) -> None:
+    def test_a_rejected_confirmation_stays_rejected(self) -> None:
         rejected = after(react(EXPIRED, InventoryConfirmationRequested, context(berlin=1)))
         reaction = react(rejected, InventoryConfirmationRequested, context(berlin=9), event_id="e-2")
         assert reaction.state == rejected
         assert types(reaction) == ["InventoryConfirmationFailed"]
 
     @pytest.mark.parametrize("name", ["released", "rejected", "tombstone"])
-    def test_what_is_gone_cannot_be_confirmed(self, name: str) -> None:
+    def test_a_released_or_rejected_reservation_is_not_confirmed(self, name: str) -> None:
         before = SAGA_STATES[name]
         reaction = react(before, InventoryConfirmationRequested)
         assert reaction == Reaction(
@@ -245,7 +245,7 @@ class TestConfirmation:
 
 
 class TestRelease:
-    def test_a_hold_is_given_back(self) -> None:
+    def test_a_hold_is_released(self) -> None:
         reaction = react(HELD, InventoryReleaseRequested)
         assert after(reaction) == reservation(status="released", release_record="e-InventoryReleaseRequested")
         assert list(reaction.emits) == [InventoryReleased(order_id="o-1", reservations=LINES)]
@@ -258,7 +258,7 @@ class TestRelease:
         assert not moves(reaction)
 
     @pytest.mark.parametrize("before", [EXPIRED, REJECTED], ids=["expired", "rejected"])
-    def test_what_holds_nothing_is_released_and_gives_nothing_back(self, before: Reservation) -> None:
+    def test_releasing_a_reservation_without_stock_moves_nothing(self, before: Reservation) -> None:
         reaction = react(before, InventoryReleaseRequested)
         assert after(reaction).status == "released"
         assert list(reaction.emits) == [InventoryReleased(order_id="o-1")]
@@ -275,7 +275,7 @@ class TestRelease:
 
 class TestExpiry:
     @pytest.mark.parametrize("late", [timedelta(0), timedelta(days=1)])
-    def test_a_hold_whose_time_is_up_is_given_back(self, late: timedelta) -> None:
+    def test_an_overdue_hold_expires(self, late: timedelta) -> None:
         reaction = TRANSITIONS["expired"](HELD, context(LATER + late))
         assert after(reaction) == EXPIRED
         assert list(reaction.emits) == [InventoryReservationExpired(order_id="o-1", reservations=LINES)]
@@ -293,7 +293,7 @@ class TestExpiry:
     def test_nothing_expires_of_something_unknown(self) -> None:
         assert TRANSITIONS["expired"](None, context(LATER)) == Reaction(None)
 
-    def test_a_hold_of_no_saga_expires_in_silence(self) -> None:
+    def test_a_direct_hold_expires_without_an_event(self) -> None:
         reaction = TRANSITIONS["expired"](HELD_DIRECTLY, context(LATER))
         assert after(reaction) == EXPIRED_DIRECTLY
         assert not reaction.emits
@@ -338,12 +338,12 @@ class TestByHand:
 
     @pytest.mark.parametrize("name", ["confirm_directly", "release_directly"])
     @pytest.mark.parametrize("before", SAGA_STATES.values(), ids=SAGA_STATES)
-    def test_what_belongs_to_a_saga_is_not_changed_by_hand(self, name: str, before: Reservation) -> None:
+    def test_a_sagas_reservation_cannot_be_changed_directly(self, name: str, before: Reservation) -> None:
         with pytest.raises(Refused, match="belongs to a saga"):
             TRANSITIONS[name](before, context())
 
     @pytest.mark.parametrize("name", ["confirm_directly", "release_directly"])
-    def test_what_does_not_exist_is_not_changed_by_hand(self, name: str) -> None:
+    def test_an_unknown_reservation_cannot_be_changed_directly(self, name: str) -> None:
         with pytest.raises(OutOfOrder):
             TRANSITIONS[name](None, context())
 
@@ -356,7 +356,7 @@ class TestByHand:
         ],
         ids=["confirmed", "released", "expired"],
     )
-    def test_what_is_done_already_is_not_done_again(self, name: str, before: Reservation) -> None:
+    def test_repeated_direct_changes_change_nothing(self, name: str, before: Reservation) -> None:
         assert TRANSITIONS[name](before, context()) == Reaction(before)
 
     @pytest.mark.parametrize(
@@ -368,7 +368,7 @@ class TestByHand:
         ],
         ids=["confirm released", "confirm expired", "release allocated"],
     )
-    def test_what_is_too_late_is_refused(self, name: str, before: Reservation) -> None:
+    def test_late_direct_changes_are_refused(self, name: str, before: Reservation) -> None:
         with pytest.raises(Refused, match=before.status):
             TRANSITIONS[name](before, context())
 
@@ -376,7 +376,7 @@ class TestByHand:
 class TestSagaTakesOver:
     """A saga that asks for what was held by hand."""
 
-    def test_it_is_told_what_is_held(self) -> None:
+    def test_the_answer_names_what_is_held(self) -> None:
         reaction = react(
             HELD_DIRECTLY.model_copy(update={"correlation_id": "o-1"}),
             InventoryReservationRequested,
@@ -395,7 +395,7 @@ class TestSagaTakesOver:
         assert not moves(reaction)
 
     @pytest.mark.parametrize("name", ["allocated", "released", "expired"])
-    def test_what_is_no_hold_any_more_is_not_reserved(self, name: str) -> None:
+    def test_a_saga_cannot_take_over_an_ended_hold(self, name: str) -> None:
         reaction = react(HAND_STATES[name], InventoryReservationRequested)
         assert after(reaction).status == name
         assert types(reaction) == ["InventoryReservationFailed"]
@@ -415,9 +415,7 @@ class TestSagaTakesOver:
         assert moves(reaction) == ([GIVE_BACK] if name == "held" else [])
 
     @pytest.mark.parametrize("joined_first", [True, False])
-    def test_a_release_of_what_was_allocated_by_hand_is_answered_and_takes_nothing(
-        self, joined_first: bool
-    ) -> None:
+    def test_releasing_a_direct_allocation_moves_nothing(self, joined_first: bool) -> None:
         """No saga owns it, so an order that is cancelled must not wait for its release for ever."""
         before = ALLOCATED_DIRECTLY
         if joined_first:
@@ -464,7 +462,7 @@ CHANGES: dict[str, set[type[Event]]] = {
 
 @pytest.mark.parametrize("name", SAGA_STATES)
 @pytest.mark.parametrize("kind", REACTIONS, ids=lambda kind: kind.__name__)
-def test_only_what_the_table_lists_changes_a_reservation(name: str, kind: type[Event]) -> None:
+def test_only_the_listed_events_change_a_reservation(name: str, kind: type[Event]) -> None:
     before = SAGA_STATES[name]
     reaction = react(before, kind)
     if kind in CHANGES[name]:
@@ -478,7 +476,7 @@ def test_only_what_the_table_lists_changes_a_reservation(name: str, kind: type[E
 
 
 @pytest.mark.parametrize("kind", REACTIONS, ids=lambda kind: kind.__name__)
-def test_every_event_a_rule_names_is_published_in_some_state(kind: type[Event]) -> None:
+def test_every_event_of_a_rule_is_published_in_some_state(kind: type[Event]) -> None:
     told: set[type[Event]] = set()
     for before in (None, *SAGA_STATES.values()):
         with suppress(OutOfOrder):
@@ -541,7 +539,7 @@ def test_a_request_and_its_release_in_any_order_hold_nothing() -> None:
         assert not any(balance(around).values())
 
 
-def test_a_confirmation_and_an_expiry_in_any_order_allocate_what_is_still_there() -> None:
+def test_confirmation_and_expiry_in_any_order_allocate_the_stock() -> None:
     for deeds in permutations([on(InventoryConfirmationRequested), expiry]):
         around = context()
         state, _ = play([on(InventoryReservationRequested), *deeds], around)
@@ -550,7 +548,7 @@ def test_a_confirmation_and_an_expiry_in_any_order_allocate_what_is_still_there(
         assert balance(around) == Counter(available=-2, allocated=2)
 
 
-def test_a_confirmation_and_a_release_in_any_order_agree_with_what_was_answered() -> None:
+def test_confirmation_and_release_in_any_order_fit_the_answers() -> None:
     ends = {}
     for deeds in permutations([on(InventoryConfirmationRequested), on(InventoryReleaseRequested)]):
         state, published = play([on(InventoryReservationRequested), *deeds], context())
@@ -566,7 +564,7 @@ DEEDS: dict[str, Deed] = {**{kind.__name__: on(kind) for kind in REACTIONS}, "ex
 
 
 @given(st.lists(st.sampled_from(sorted(DEEDS)), max_size=12))
-def test_whatever_comes_the_stock_balances(names: list[str]) -> None:
+def test_any_sequence_balances_the_stock(names: list[str]) -> None:
     around = context(berlin=3)
     mine: Counter[str] = Counter()
     state: Reservation | None = None

@@ -114,7 +114,7 @@ def emitted(reaction: Reaction[Order], kind: type[Event]) -> Any:
 
 
 class TestIntroduction:
-    def test_a_request_by_somebody_else_becomes_a_pending_order_and_is_kept_but_not_published(self) -> None:
+    def test_another_clients_request_is_adopted_as_a_pending_order(self) -> None:
         request = event(InventoryReservationRequested, expires_in=60, payment_method="sim:approve")
         reaction = REACTIONS[InventoryReservationRequested](None, request, NOW)
         assert after(reaction) == order(
@@ -125,11 +125,11 @@ class TestIntroduction:
         )
         assert not reaction.emits
 
-    def test_without_expires_in_the_deadline_is_the_default_hold_and_five_minutes(self) -> None:
+    def test_the_default_deadline_is_hold_and_five_minutes(self) -> None:
         adopted = after(react(None, InventoryReservationRequested))
         assert adopted.deadline == NOW + DEFAULT_HOLD + timedelta(minutes=5)
 
-    def test_an_answer_before_the_request_introduces_the_order_and_asks_for_payment(self) -> None:
+    def test_inventorys_answer_before_the_request_creates_the_order(self) -> None:
         reaction = react(None, InventoryReserved, payment_method="sim:approve")
         state = after(reaction)
         assert (state.status, state.user_id, state.items, state.total_amount, state.currency) == (
@@ -143,7 +143,7 @@ class TestIntroduction:
         assert emitted(reaction, PaymentRequested).payment_method == "sim:approve"
         assert types(reaction) == ["PaymentRequested"]
 
-    def test_a_refusal_before_the_request_introduces_the_order_as_failed(self) -> None:
+    def test_a_rejection_before_the_request_creates_a_failed_order(self) -> None:
         reaction = react(None, InventoryReservationFailed, reason="unknown_product")
         state = after(reaction)
         assert (state.status, state.reason, state.correlation_id) == ("failed", "unknown_product", "c-1")
@@ -197,9 +197,7 @@ class TestPending:
         ],
         ids=["price", "currency", "user", "quantity", "product", "warehouse", "line"],
     )
-    def test_stock_held_for_other_content_is_released_and_nothing_is_charged(
-        self, other: dict[str, Any]
-    ) -> None:
+    def test_stock_held_for_other_content_is_released_uncharged(self, other: dict[str, Any]) -> None:
         reaction = react(PENDING, InventoryReserved, **other)
         assert after(reaction) == compensating(release="awaited", reason="conflicting_request")
         assert types(reaction) == ["InventoryReleaseRequested"]
@@ -234,7 +232,7 @@ class TestReserved:
         assert list(reaction.emits) == [InventoryConfirmationRequested(order_id="o-1")]
 
     @pytest.mark.parametrize("other", [{"amount": Decimal("24.99")}, {"currency": "EUR"}])
-    def test_another_amount_paid_is_paid_back_and_the_stock_released(self, other: dict[str, Any]) -> None:
+    def test_another_amount_is_refunded_and_the_stock_released(self, other: dict[str, Any]) -> None:
         reaction = react(RESERVED, PaymentCompleted, **other)
         state = after(reaction)
         assert (state.status, state.release, state.refund) == ("compensating", "awaited", "awaited")
@@ -269,7 +267,7 @@ class TestReserved:
 
 
 class TestPaid:
-    def test_allocated_is_the_happy_end(self) -> None:
+    def test_an_allocated_order_is_confirmed(self) -> None:
         reaction = react(PAID, InventoryConfirmed)
         assert after(reaction) == CONFIRMED
         assert list(reaction.emits) == [
@@ -305,12 +303,12 @@ class TestCompensating:
         assert after(reaction) == AWAITS_REFUND
         assert types(reaction) == ["PaymentRefundRequested"]
 
-    def test_a_payment_that_nobody_asked_for_is_refunded(self) -> None:
+    def test_an_unrequested_payment_is_refunded(self) -> None:
         reaction = react(AWAITS_RELEASE, PaymentCompleted)
         assert (after(reaction).release, after(reaction).refund) == ("awaited", "awaited")
         assert types(reaction) == ["PaymentRefundRequested"]
 
-    def test_a_payment_whose_refund_was_asked_for_already_is_not_refunded_twice(self) -> None:
+    def test_a_payment_is_not_refunded_twice(self) -> None:
         reaction = react(AWAITS_ALL, PaymentCompleted)
         assert after(reaction) == AWAITS_ALL.model_copy(update={"payment": "completed", "payment_id": "p-1"})
         assert not reaction.emits
@@ -329,7 +327,7 @@ class TestCompensating:
         reaction = react(AWAITS_ALL, kind)
         assert reaction == Reaction(AWAITS_ALL.model_copy(update=settled))
 
-    def test_a_refund_of_what_was_paid_leaves_it_paid(self) -> None:
+    def test_a_refund_keeps_the_payment_completed(self) -> None:
         assert after(react(AWAITS_REFUND, PaymentRefunded)).payment == "completed"
 
     @pytest.mark.parametrize(
@@ -351,10 +349,10 @@ class TestCompensating:
         assert (failed.status, failed.reason, failed.user_id) == (ends_as, "why", "u-1")
         assert types(reaction) == ["OrderFailed"]
 
-    def test_a_refused_refund_rests_as_refund_pending(self) -> None:
+    def test_a_refused_refund_leaves_the_order_refund_pending(self) -> None:
         assert react(AWAITS_REFUND, PaymentRefundFailed) == Reaction(REFUND_PENDING)
 
-    def test_a_release_does_not_end_a_refund_that_rests(self) -> None:
+    def test_a_release_does_not_end_a_pending_refund(self) -> None:
         before = REFUND_PENDING.model_copy(update={"release": "awaited"})
         reaction = react(before, InventoryReleased)
         assert reaction == Reaction(before.model_copy(update={"release": "settled"}))
@@ -368,7 +366,7 @@ class TestCompensating:
 
 @pytest.mark.parametrize("name", STATES)
 @pytest.mark.parametrize("kind", REACTIONS, ids=lambda kind: kind.__name__)
-def test_only_what_the_table_lists_changes_an_order(name: str, kind: type[Event]) -> None:
+def test_only_the_listed_events_change_an_order(name: str, kind: type[Event]) -> None:
     reaction = react(STATES[name], kind)
     if kind in REACTS[name]:
         assert reaction.state != STATES[name]
@@ -384,7 +382,7 @@ def test_the_same_event_again_changes_nothing(name: str, kind: type[Event]) -> N
 
 
 @pytest.mark.parametrize("kind", REACTIONS, ids=lambda kind: kind.__name__)
-def test_every_event_a_rule_names_is_published_in_some_state(kind: type[Event]) -> None:
+def test_every_event_of_a_rule_is_published_in_some_state(kind: type[Event]) -> None:
     received = [event(kind), event(kind).model_copy(update={"currency": "EUR"})]
     told = {type(one) for state in STATES.values() for e in received for one in _told(kind, state, e)}
     assert told == set(REACTIONS[kind].emits)
@@ -395,7 +393,7 @@ def _told(kind: type[Event], before: Order, received: Event) -> list[Event]:
 
 
 @pytest.mark.parametrize("name", ["cancelled", "deadline"])
-def test_every_event_a_transition_names_is_published_in_some_state(name: str) -> None:
+def test_every_event_of_a_transition_is_published_in_some_state(name: str) -> None:
     told = {type(one) for state in (PENDING, RESERVED) for one in transit(name, state, LATER).emits}
     assert told == set(TRANSITIONS[name].emits)
 
@@ -427,7 +425,7 @@ class TestCancel:
     @pytest.mark.parametrize(
         "before", [CONFIRMED, FAILED, AWAITS_RELEASE, AWAITS_PAYMENT, AWAITS_REFUND, REFUND_PENDING]
     )
-    def test_what_has_ended_or_is_failing_already_is_refused(self, before: Order) -> None:
+    def test_an_ended_or_failing_order_cannot_be_cancelled(self, before: Order) -> None:
         with pytest.raises(Refused, match=before.status):
             transit("cancelled", before)
 
@@ -470,7 +468,7 @@ class TestAwaiting:
             ("refundPending", ["refund"]),
         ],
     )
-    def test_an_order_says_what_it_waits_for(self, name: str, awaiting: list[str]) -> None:
+    def test_awaiting_names_the_unanswered_requests(self, name: str, awaiting: list[str]) -> None:
         assert STATES[name].awaiting == awaiting
 
 
@@ -502,7 +500,7 @@ class TestAnyOrder:
             assert state.status == "cancelled"
             assert published == ["OrderFailed"]
 
-    def test_the_answers_to_a_cancelled_order_whose_refund_is_settled_by_a_person(self) -> None:
+    def test_answers_to_a_cancelled_order_with_a_refused_refund(self) -> None:
         cancelled = after(transit("cancelled", RESERVED))
         answers = [PaymentCompleted, PaymentRefundFailed, PaymentRefunded, InventoryReleased]
         for kinds in permutations(answers):
@@ -549,7 +547,7 @@ MOVES: dict[str, Move] = {
 
 
 @given(st.lists(st.sampled_from(sorted(MOVES)), max_size=12))
-def test_whatever_comes_an_order_asks_once_ends_once_and_stays_ended(names: list[str]) -> None:
+def test_any_sequence_requests_once_ends_once_and_stays_ended(names: list[str]) -> None:
     state, published = PENDING, list[str]()
     for name in names:
         reaction = MOVES[name](state)
@@ -564,7 +562,7 @@ def test_whatever_comes_an_order_asks_once_ends_once_and_stays_ended(names: list
 
 
 @given(st.lists(st.sampled_from(sorted(MOVES)), max_size=12))
-def test_a_payment_that_was_made_is_paid_back_or_the_order_stands(names: list[str]) -> None:
+def test_a_completed_payment_is_refunded_or_the_order_confirmed(names: list[str]) -> None:
     state, published = play(PENDING, *(MOVES[name] for name in names))
     if state.payment == "completed" and state.status in ("failed", "cancelled"):
         assert "PaymentRefundRequested" in published

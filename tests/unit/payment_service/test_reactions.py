@@ -135,7 +135,7 @@ NOTHING_PAID_BACK = PaymentRefunded(order_id="o-1", amount=0, currency="USD", pa
 
 
 class TestRequest:
-    def test_a_charge_is_begun_and_nothing_said_of_it_yet(self) -> None:
+    def test_a_request_starts_a_charge_and_publishes_nothing(self) -> None:
         until = NOW + timedelta(hours=2)
         reaction = react(None, PaymentRequested, payment_method="sim:approve", expires_at=until)
         assert reaction == Reaction(
@@ -154,7 +154,7 @@ class TestRequest:
         reaction = react(STATES[name], PaymentRequested, amount=amount)
         assert reaction == Reaction(STATES[name], again="e-request")
 
-    def test_the_provider_gets_the_key_of_the_order_whatever_key_the_request_names(self) -> None:
+    def test_the_provider_gets_the_key_of_the_order(self) -> None:
         state = after(react(None, PaymentRequested, idempotency_key="order-of-somebody-else"))
         assert state.charge_key == "order-o-1"
 
@@ -184,12 +184,12 @@ class TestChargeAnswered:
             under="e-request",
         )
 
-    def test_put_off_is_kept_with_what_the_customer_has_to_do_and_nothing_is_said_of_it(self) -> None:
+    def test_a_pending_charge_keeps_the_action_and_publishes_nothing(self) -> None:
         reaction = charge_answered(CHARGING, LATER)
         assert reaction == Reaction(PENDING)
         assert after(reaction).in_progress
 
-    def test_put_off_again_is_asked_about_after_ever_longer_pauses(self) -> None:
+    def test_pauses_between_calls_about_a_pending_charge_grow(self) -> None:
         pauses, pending = [], CHARGING
         for _ in range(12):
             pending = after(charge_answered(pending, LATER))
@@ -198,7 +198,7 @@ class TestChargeAnswered:
         assert pauses[:4] == [1, 2, 4, 8]
         assert pauses[-1] * FIRST_RETRY_AFTER == LONGEST_RETRY_PAUSE
 
-    def test_when_its_time_is_over_it_is_asked_about_at_once(self) -> None:
+    def test_an_overdue_charge_is_cancelled_at_once(self) -> None:
         over = NOW + timedelta(seconds=12) + EXPIRY_MARGIN
         pending = CHARGING.model_copy(
             update={"expires_at": NOW + timedelta(seconds=12), "unanswered_attempts": 9}
@@ -209,29 +209,29 @@ class TestChargeAnswered:
         assert again.next_attempt_at == over + LONGEST_RETRY_PAUSE
 
     @pytest.mark.parametrize("answer", [APPROVED, Declined("expired")], ids=["approved", "declined"])
-    def test_decided_after_all_is_as_if_it_were_decided_at_once(self, answer: ChargeAnswer) -> None:
+    def test_a_late_decision_equals_an_immediate_one(self, answer: ChargeAnswer) -> None:
         at_once, later = charge_answered(CHARGING, answer), charge_answered(PENDING, answer)
         assert after(later) == after(at_once).model_copy(update={"unanswered_attempts": 1})
         assert (later.emits, later.under) == (at_once.emits, at_once.under)
 
     @pytest.mark.parametrize("name", sorted(set(STATES) - CHARGING_STATES))
-    def test_put_off_said_too_late_changes_nothing(self, name: str) -> None:
+    def test_a_late_pending_answer_changes_nothing(self, name: str) -> None:
         assert charge_answered(STATES[name], LATER) == Reaction(STATES[name])
 
     @pytest.mark.parametrize("before", [TO_BE_UNDONE, PENDING_TO_BE_UNDONE], ids=["asked", "pending"])
-    def test_approved_to_be_undone_is_refunded_and_not_announced(self, before: Payment) -> None:
+    def test_an_approval_after_a_refund_request_is_refunded_silently(self, before: Payment) -> None:
         reaction = charge_answered(before, APPROVED)
         assert (after(reaction).status, after(reaction).charge_id) == ("refunding", "ch-1")
         assert after(reaction).refund_key == "refund-o-1-1"
         assert not reaction.emits
 
-    def test_declined_to_be_undone_answers_the_refund_with_nothing(self) -> None:
+    def test_a_decline_after_a_refund_request_refunds_0(self) -> None:
         reaction = charge_answered(TO_BE_UNDONE, Declined("no_funds"))
         assert after(reaction).status == "declined"
         assert list(reaction.emits) == [NOTHING_PAID_BACK]
         assert reaction.under == "e-refund"
 
-    def test_without_an_answer_it_is_asked_again_after_ever_longer_pauses(self) -> None:
+    def test_pauses_between_unanswered_calls_grow(self) -> None:
         pauses, charging = [], STATES["charging"]
         for _ in range(12):
             charging = after(TRANSITIONS["unanswered"](charging, NOW))
@@ -267,7 +267,7 @@ class TestRefundRequest:
         assert after(reaction) == VOID
         assert list(reaction.emits) == [PaymentRefunded(order_id="o-1", amount=0, currency="USD")]
 
-    def test_while_the_charge_is_under_way_it_is_kept_for_later(self) -> None:
+    def test_a_refund_request_during_the_charge_is_kept(self) -> None:
         reaction = react(CHARGING, PaymentRefundRequested)
         assert reaction == Reaction(
             payment(
@@ -277,7 +277,7 @@ class TestRefundRequest:
             )
         )
 
-    def test_while_the_charge_is_pending_the_provider_is_soon_told(self) -> None:
+    def test_a_refund_request_hastens_a_pending_charge(self) -> None:
         long_pending = PENDING.model_copy(
             update={"next_attempt_at": NOW + LONGEST_RETRY_PAUSE, "unanswered_attempts": 9}
         )
@@ -296,7 +296,7 @@ class TestRefundRequest:
         )
         assert after(reaction).in_progress
 
-    def test_whatever_amount_it_names_the_whole_charge_is_refunded(self) -> None:
+    def test_a_refund_request_refunds_the_whole_charge(self) -> None:
         asked = after(react(CHARGED, PaymentRefundRequested, amount=Decimal(1), currency="EUR"))
         (answer,) = refund_answered(asked, PAID_BACK).emits
         assert answer == PAID_BACK_EVENT
@@ -306,18 +306,18 @@ class TestRefundRequest:
         assert after(reaction).status == "declined"
         assert list(reaction.emits) == [NOTHING_PAID_BACK]
 
-    def test_of_what_was_refunded_by_itself_it_is_answered_with_that_refund(self) -> None:
+    def test_a_refund_request_after_an_automatic_refund_is_answered(self) -> None:
         reaction = react(REFUNDED_BY_ITSELF, PaymentRefundRequested)
         assert after(reaction).status == "refunded"
         assert list(reaction.emits) == [PAID_BACK_EVENT]
 
-    def test_of_what_is_being_refunded_by_itself_it_gets_that_answer(self) -> None:
+    def test_a_refund_request_joins_an_automatic_refund(self) -> None:
         reaction = react(REFUNDING_BY_ITSELF, PaymentRefundRequested)
         assert reaction == Reaction(
             REFUNDING.model_copy(update={"refund_record": "e-PaymentRefundRequested"})
         )
 
-    def test_of_what_could_not_be_refunded_by_itself_it_tries_again(self) -> None:
+    def test_a_refund_request_retries_a_failed_automatic_refund(self) -> None:
         reaction = react(REFUND_FAILED_BY_ITSELF, PaymentRefundRequested)
         assert (after(reaction).status, after(reaction).refund_attempt) == ("refunding", 2)
         assert not reaction.emits
@@ -330,16 +330,16 @@ class TestRefundRequest:
 
 
 class TestRefundAnswered:
-    def test_paid_back_answers_the_refund_request(self) -> None:
+    def test_a_refund_answers_its_request(self) -> None:
         assert refund_answered(REFUNDING, PAID_BACK) == Reaction(
             REFUNDED, [PAID_BACK_EVENT], under="e-refund"
         )
 
-    def test_put_off_is_asked_about_later(self) -> None:
+    def test_a_pending_refund_is_asked_about_later(self) -> None:
         assert refund_answered(REFUNDING, Pending("rfd-1")) == Reaction(REFUND_PENDING)
 
     @pytest.mark.parametrize("answer", [PAID_BACK, REFUSED], ids=["paid back", "refused"])
-    def test_decided_after_all_is_as_if_it_were_decided_at_once(self, answer: RefundAnswer) -> None:
+    def test_a_late_decision_equals_an_immediate_one(self, answer: RefundAnswer) -> None:
         at_once, later = refund_answered(REFUNDING, answer), refund_answered(REFUND_PENDING, answer)
         assert after(later).model_copy(update={"unanswered_attempts": 0}) == after(at_once)
         assert later.emits == at_once.emits
@@ -353,7 +353,7 @@ class TestRefundAnswered:
         silent = after(TRANSITIONS["unanswered"](REFUND_TRIED_AGAIN, NOW))
         assert (silent.status, silent.refund_key) == ("refunding", "refund-o-1-2")
 
-    def test_refused_too_often_a_person_is_told_once_and_it_is_tried_on_ever_more_rarely(
+    def test_repeated_refusals_publish_one_failure_and_slow_down(
         self,
     ) -> None:
         state, told, pauses = REFUNDING, list[Event](), []
@@ -371,7 +371,7 @@ class TestRefundAnswered:
         assert pauses[-1] * FIRST_RETRY_AFTER == LONGEST_REFUND_PAUSE
         assert types(refund_answered(state, PAID_BACK)) == ["PaymentRefunded"]
 
-    def test_what_is_refunded_by_itself_answers_the_charge_request(self) -> None:
+    def test_an_automatic_refund_answers_the_charge_request(self) -> None:
         assert refund_answered(REFUNDING_BY_ITSELF, PAID_BACK).under == "e-request"
 
     @pytest.mark.parametrize("name", sorted(name for name in STATES if STATES[name].charge_id is None))
@@ -387,9 +387,7 @@ class TestRefundAnswered:
         assert refund_answered(before, answer) == Reaction(before)
 
     @pytest.mark.parametrize("answer", [PAID_BACK, REFUSED], ids=["paid back", "refused"])
-    def test_what_is_said_late_of_an_earlier_attempt_does_not_answer_a_later_one(
-        self, answer: RefundAnswer
-    ) -> None:
+    def test_a_late_answer_to_an_earlier_attempt_is_ignored(self, answer: RefundAnswer) -> None:
         for again in (
             REFUND_TRIED_AGAIN,
             REFUND_FAILED,
@@ -404,7 +402,7 @@ class TestRefundAnswered:
 
 
 class TestByHand:
-    def test_a_charge_of_no_saga_is_begun(self) -> None:
+    def test_a_direct_charge_is_started(self) -> None:
         asked = event(PaymentRequested, event_id="t-hand", correlation_id=None)
         reaction = TRANSITIONS["charge_directly"](None, asked, NOW)
         assert reaction == Reaction(
@@ -419,12 +417,12 @@ class TestByHand:
     @pytest.mark.parametrize(
         ("answer", "status"), [(APPROVED, "charged"), (Declined("no_funds"), "declined")]
     )
-    def test_its_charge_is_announced_to_nobody(self, answer: ChargeAnswer, status: str) -> None:
+    def test_a_direct_charge_publishes_nothing(self, answer: ChargeAnswer, status: str) -> None:
         reaction = charge_answered(direct(CHARGING), answer)
         assert after(reaction).status == status
         assert not reaction.emits
 
-    def test_its_refund_is_announced_to_nobody(self) -> None:
+    def test_a_direct_refund_publishes_nothing(self) -> None:
         begun = TRANSITIONS["refund_directly"](direct(CHARGED), NOW)
         assert (after(begun).status, after(begun).refund_attempt) == ("refunding", 1)
         for answer in (PAID_BACK, REFUSED):
@@ -436,31 +434,31 @@ class TestByHand:
         assert TRANSITIONS["refund_directly"](before, NOW) == Reaction(before)
 
     @pytest.mark.parametrize("name", ["charging", "declined"])
-    def test_what_was_not_charged_is_not_refunded(self, name: str) -> None:
+    def test_an_uncharged_payment_cannot_be_refunded(self, name: str) -> None:
         with pytest.raises(Refused, match=name):
             TRANSITIONS["refund_directly"](direct(STATES[name]), NOW)
 
     @pytest.mark.parametrize("name", sorted(name for name in STATES if not name.startswith("refundFailed")))
-    def test_what_belongs_to_a_saga_is_not_refunded(self, name: str) -> None:
+    def test_a_sagas_payment_cannot_be_refunded_directly(self, name: str) -> None:
         with pytest.raises(Refused, match="belongs to a saga"):
             TRANSITIONS["refund_directly"](STATES[name], NOW)
 
-    def test_whoever_has_settled_it_may_say_so_again(self) -> None:
+    def test_a_repeated_direct_refund_changes_nothing(self) -> None:
         begun = after(TRANSITIONS["refund_directly"](REFUND_FAILED, NOW))
         for before in (begun, after(refund_answered(begun, PAID_BACK))):
             assert TRANSITIONS["refund_directly"](before, NOW) == Reaction(before)
 
-    def test_what_does_not_exist_is_not_refunded(self) -> None:
+    def test_an_unknown_payment_cannot_be_refunded(self) -> None:
         with pytest.raises(OutOfOrder):
             TRANSITIONS["refund_directly"](None, NOW)
 
     @pytest.mark.parametrize("saga", [True, False])
-    def test_a_refund_that_was_refused_is_tried_again_with_another_key(self, saga: bool) -> None:
+    def test_a_refused_refund_is_retried_with_another_key(self, saga: bool) -> None:
         begun = after(TRANSITIONS["refund_directly"](REFUND_FAILED.model_copy(update={"saga": saga}), NOW))
         assert (begun.status, begun.refund_key) == ("refunding", "refund-o-1-2")
         assert begun.next_attempt_at == NOW + FIRST_RETRY_AFTER
 
-    def test_a_refund_that_a_person_settles_answers_the_saga(self) -> None:
+    def test_a_refund_settled_by_an_operator_answers_the_saga(self) -> None:
         begun = after(TRANSITIONS["refund_directly"](REFUND_FAILED, NOW))
         settled = refund_answered(begun, PAID_BACK)
         assert after(settled).status == "refunded"
@@ -470,12 +468,12 @@ class TestByHand:
 class TestSagaTakesOver:
     """A saga that asks for what was charged by hand."""
 
-    def test_a_charge_under_way_will_answer_it(self) -> None:
+    def test_a_charge_in_progress_answers_the_saga(self) -> None:
         reaction = react(direct(CHARGING), PaymentRequested)
         assert reaction == Reaction(payment(request_record="e-PaymentRequested"))
         assert charge_answered(after(reaction), APPROVED).under == "e-PaymentRequested"
 
-    def test_it_is_told_what_was_charged_even_another_amount(self) -> None:
+    def test_the_answer_names_the_amount_charged(self) -> None:
         reaction = react(direct(CHARGED), PaymentRequested, amount=Decimal(99))
         assert after(reaction) == CHARGED.model_copy(update={"request_record": "e-PaymentRequested"})
         assert list(reaction.emits) == [COMPLETED]
@@ -489,7 +487,7 @@ class TestSagaTakesOver:
             ("refundFailed", "refused"),
         ],
     )
-    def test_it_is_told_that_there_is_no_charge(self, name: str, reason: str) -> None:
+    def test_a_request_for_a_payment_without_charge_fails(self, name: str, reason: str) -> None:
         reaction = react(direct(STATES[name]), PaymentRequested)
         assert after(reaction).status == name
         assert list(reaction.emits) == [PaymentFailed(order_id="o-1", reason=reason, payment_id="o-1")]
@@ -502,7 +500,7 @@ class TestSagaTakesOver:
         assert (state.saga, state.correlation_id) == (True, "c-1")
 
     @pytest.mark.parametrize("name", ["charging", "charged"])
-    def test_its_charge_request_is_answered_after_its_refund_request_too(self, name: str) -> None:
+    def test_a_charge_request_after_a_refund_request_is_answered(self, name: str) -> None:
         """Nobody has answered a request for what was charged by hand."""
         asked, _ = settle(react(direct(STATES[name]), PaymentRefundRequested))
         reaction = react(asked, PaymentRequested)
@@ -536,7 +534,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("name", STATES)
 @pytest.mark.parametrize("kind", REACTIONS, ids=lambda kind: kind.__name__)
-def test_only_what_the_table_lists_changes_a_payment(name: str, kind: type[Event]) -> None:
+def test_only_the_listed_events_change_a_payment(name: str, kind: type[Event]) -> None:
     before = STATES[name]
     state = after(react(before, kind))
     changed = (state.status, state.refund_when_charged, state.refund_attempt, state.next_attempt_at) != (
@@ -555,7 +553,7 @@ def test_only_what_the_table_lists_changes_a_payment(name: str, kind: type[Event
 
 
 @pytest.mark.parametrize("kind", REACTIONS, ids=lambda kind: kind.__name__)
-def test_every_event_a_rule_names_is_published_in_some_state(kind: type[Event]) -> None:
+def test_every_event_of_a_rule_is_published_in_some_state(kind: type[Event]) -> None:
     states = [None, *STATES.values(), *map(direct, STATES.values())]
     told = {type(one) for before in states for one in react(before, kind).emits}
     assert told == set(REACTIONS[kind].emits)
@@ -568,7 +566,7 @@ def test_every_event_a_rule_names_is_published_in_some_state(kind: type[Event]) 
         ("refund_answered", [(PAID_BACK, 1, Retries(1)), (REFUSED, 1, Retries(1))]),
     ],
 )
-def test_every_event_an_answer_may_lead_to_is_published_in_some_state(
+def test_every_event_of_an_answer_is_published_in_some_state(
     name: str, answers: list[tuple[object, ...]]
 ) -> None:
     rule = TRANSITIONS[name]
@@ -588,7 +586,7 @@ def test_the_states_cover_every_status() -> None:
     }
 
 
-def test_an_intent_waits_for_a_sweeper_and_nothing_else_does() -> None:
+def test_only_intents_are_due() -> None:
     results = [
         react(None, PaymentRequested),
         react(CHARGED, PaymentRefundRequested),
@@ -613,9 +611,7 @@ def test_an_intent_waits_for_a_sweeper_and_nothing_else_does() -> None:
 
 class TestAnyOrder:
     @pytest.mark.parametrize("answer", [APPROVED, Declined("no_funds")], ids=["approved", "declined"])
-    def test_charge_request_refund_request_and_answer_leave_nothing_charged(
-        self, answer: ChargeAnswer
-    ) -> None:
+    def test_request_refund_and_answer_in_any_order_keep_no_money(self, answer: ChargeAnswer) -> None:
         refund_first, told_first = settle(react(after(react(None, PaymentRefundRequested)), PaymentRequested))
         charging = after(react(None, PaymentRequested))
         refund_between, told_between = settle(react(charging, PaymentRefundRequested), answer)
@@ -653,7 +649,7 @@ PROVIDER_MAY = {
 
 
 @given(st.lists(st.sampled_from(sorted(DEEDS)), max_size=12))
-def test_whatever_comes_what_was_charged_and_not_kept_is_paid_back(names: list[str]) -> None:
+def test_any_sequence_refunds_what_is_not_kept(names: list[str]) -> None:
     state: Payment | None = None
     asked_back, amounts = False, set[Decimal]()
     for name in names:

@@ -78,12 +78,12 @@ async def silent(call: Coroutine[Any, Any, object]) -> bool:
     "method",
     [None, "sim:approve", "tok_123", "sim", "sim:", "sim:delay:soon", "sim:delay:-1", "sim:delay:nan"],
 )
-async def test_it_approves_at_once_what_asks_for_nothing_else(clock: Clock, method: str | None) -> None:
+async def test_a_charge_without_directives_is_approved_at_once(clock: Clock, method: str | None) -> None:
     assert isinstance(await provider(clock).charge(charge(method)), Approved)
     assert clock.now == START
 
 
-async def test_the_same_key_gets_the_same_answer_even_from_another_process(clock: Clock) -> None:
+async def test_one_key_gets_one_answer_from_every_process(clock: Clock) -> None:
     first, second = provider(clock), provider(clock)
     answer = await first.charge(charge())
     assert await first.charge(charge()) == await second.charge(charge()) == answer
@@ -121,7 +121,7 @@ class TestDelay:
         await simulated.charge(charge("sim:delay:3", key="order-2"))
         assert clock.asked == [10, 3]
 
-    async def test_the_delay_of_the_settings_holds_where_the_order_does_not_say(self, clock: Clock) -> None:
+    async def test_the_delay_of_the_settings_is_the_default(self, clock: Clock) -> None:
         simulated = provider(clock, delay=0.5)
         await simulated.charge(charge(key="order-1"))
         await simulated.charge(charge("sim:delay:3", key="order-2"))
@@ -133,7 +133,7 @@ class TestDelay:
 
 
 class TestTimeout:
-    async def test_the_first_calls_get_no_answer_and_the_next_one_is_approved(self, clock: Clock) -> None:
+    async def test_the_first_calls_get_no_answer_and_the_next_an_approval(self, clock: Clock) -> None:
         simulated = provider(clock)
         assert await silent(simulated.charge(charge("sim:timeout:2")))
         assert await silent(simulated.charge(charge("sim:timeout:2")))
@@ -146,7 +146,7 @@ class TestTimeout:
 
 
 class TestOutage:
-    async def test_it_is_down_for_everybody_and_then_approves(self, clock: Clock) -> None:
+    async def test_an_outage_affects_every_charge_and_ends(self, clock: Clock) -> None:
         simulated = provider(clock)
         await simulated.check()
         with pytest.raises(ProviderDown):
@@ -215,7 +215,7 @@ class TestPending:
         clock.now += 0.1
         assert await another.fetch(charge(method), put_off.reference) == end
 
-    async def test_asked_again_it_is_not_put_off_any_longer(self, clock: Clock) -> None:
+    async def test_a_repeated_call_keeps_the_time_of_decision(self, clock: Clock) -> None:
         simulated = provider(clock)
         first = await simulated.charge(charge("sim:pending:60"))
         clock.now += 30
@@ -280,7 +280,7 @@ class TestRules:
         assert isinstance(await simulated.charge(charge(key="order-o-2")), Approved)
         assert clock.asked == [0, 3, 1]
 
-    async def test_what_the_order_says_comes_first(self, clock: Clock) -> None:
+    async def test_the_orders_directives_come_first(self, clock: Clock) -> None:
         simulated = provider(clock, rules=(parse_rule("rate:1=decline"),))
         assert isinstance(await simulated.charge(charge("sim:approve")), Approved)
         assert isinstance(await simulated.charge(charge("tok_123", key="order-2")), Declined)
@@ -300,18 +300,16 @@ class TestRules:
             *("rate:2=decline", "rate:nan=decline", "above:much=decline", "colour:red=decline"),
         ],
     )
-    def test_what_is_no_rule_is_refused(self, text: str) -> None:
+    def test_a_malformed_rule_is_rejected(self, text: str) -> None:
         with pytest.raises(ValueError, match="a rule is CONDITION"):
             parse_rule(text)
 
 
 class TestRefund:
-    async def test_a_refund_is_paid_back(self, clock: Clock) -> None:
+    async def test_a_refund_succeeds(self, clock: Clock) -> None:
         assert isinstance(await provider(clock).refund(refund()), Refunded)
 
-    async def test_the_first_attempts_are_refused_for_good_and_the_next_one_is_paid_back(
-        self, clock: Clock
-    ) -> None:
+    async def test_the_first_refund_attempts_are_refused_for_good(self, clock: Clock) -> None:
         simulated = provider(clock)
         assert isinstance(await simulated.charge(charge("sim:refuse-refund:2")), Approved)
         refused = RefundRefused("refused")
@@ -355,14 +353,14 @@ class TestDeclinesBySettings:
         assert first == again
         assert first != other
 
-    async def test_a_rate_of_nothing_declines_nobody(self, clock: Clock) -> None:
+    async def test_a_decline_rate_of_0_declines_no_charge(self, clock: Clock) -> None:
         assert Declined("declined") not in await answers_to_many(provider(clock, decline_rate=0))
 
     async def test_a_rate_of_one_declines_everybody(self, clock: Clock) -> None:
         answers = await answers_to_many(provider(clock, decline_rate=1))
         assert answers == [Declined("declined")] * len(KEYS)
 
-    async def test_only_what_is_above_the_limit_is_declined(self, clock: Clock) -> None:
+    async def test_only_amounts_above_the_limit_are_declined(self, clock: Clock) -> None:
         simulated = provider(clock, decline_above=Decimal(100))
         assert isinstance(await simulated.charge(charge(amount="100")), Approved)
         dear = replace(charge(amount="100.01"), key="order-2")
