@@ -1,14 +1,12 @@
-"""Stores to test against, the real ones or those in memory, behind one face."""
+"""The stores under test, those of MongoDB and those in memory, behind one interface."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
-from events.catalogue import Event, InventoryConfirmed
-from events.types import Money, Timestamp
-from events.values import Item, Location
+from events.catalogue import Event
+from events.values import Location
 from inventory_service.mongo_store import InventoryStore
 from inventory_service.reactions import ReservationContext
 from inventory_service.reservation import Reservation
@@ -19,45 +17,16 @@ from saga.reactions.aggregate import Aggregate
 from saga.reactions.step import LoadedAggregate, Step
 from saga.reactions.store import UnitOfWork
 from tests.contract.broker_drivers import peaceful
+from tests.support.clock import Clock
+from tests.support.sample_aggregate import SampleAggregate
 from verification.simulation.stock import MemoryInventory, Shelves
 from verification.simulation.store import MemoryStore, Table
 
-START = datetime(2026, 3, 1, 12, 0, 0, 123_000, tzinfo=UTC)
 HOLD = timedelta(minutes=10)
 PLACE = ("berlin", "tea")
 BERLIN = Warehouse(warehouse_id="berlin", location=Location(latitude=52.5, longitude=13.4))
 
 M = TypeVar("M", bound=Aggregate)
-
-
-class SampleAggregate(Aggregate):
-    """An aggregate with everything that is hard to store."""
-
-    amount: Money = Decimal(0)
-    moment: Timestamp = START
-    items: tuple[Item, ...] = ()
-    due: Timestamp | None = None
-
-    @property
-    def unanswered_requests(self) -> tuple[type[Event], ...]:
-        return (InventoryConfirmed,) if self.status == "waiting" else ()
-
-    @property
-    def due_at(self) -> datetime | None:
-        return self.due
-
-
-class Clock:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
 
 
 class AggregateStore(Protocol[M]):
@@ -66,6 +35,8 @@ class AggregateStore(Protocol[M]):
     async def fetch(self, keys: Collection[str]) -> dict[str, LoadedAggregate[M]]: ...
     async def write(self, entries: Collection[LoadedAggregate[M]]) -> set[str]: ...
     async def get(self, key: str) -> M | None: ...
+    async def load(self, steps: Sequence[Step[M, datetime]]) -> UnitOfWork[M, datetime]: ...
+    async def save(self, unit: UnitOfWork[M, datetime]) -> set[str]: ...
     async def due(self, limit: int) -> list[M]: ...
     async def waiting(
         self, before: datetime, limit: int, after: str | None = None
@@ -89,14 +60,14 @@ class StockStore(Protocol):
 
 
 class AnyDatabase(ABC):
-    """A database of the test's own; each store that it opens is another process's."""
+    """A database of one test; each store that it opens belongs to another process."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
 
     @abstractmethod
-    async def things(self) -> AggregateStore[SampleAggregate]:
-        """Open a store of things."""
+    async def samples(self) -> AggregateStore[SampleAggregate]:
+        """Open a store of samples."""
 
     @abstractmethod
     async def stock(self) -> StockStore:
@@ -104,7 +75,7 @@ class AnyDatabase(ABC):
 
     @abstractmethod
     async def put(self, units: int) -> None:
-        """Set what is available at the one place."""
+        """Set the units available at the one place."""
 
     @abstractmethod
     async def level(self) -> Level:
@@ -114,12 +85,12 @@ class AnyDatabase(ABC):
 class MemoryDatabase(AnyDatabase):
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
-        self._things: Table = {}
+        self._samples: Table = {}
         self._reservations: Table = {}
         self._shelves = Shelves(warehouses={"berlin": BERLIN})
 
-    async def things(self) -> AggregateStore[SampleAggregate]:
-        return MemoryStore(self._things, SampleAggregate, self.clock, peaceful())
+    async def samples(self) -> AggregateStore[SampleAggregate]:
+        return MemoryStore(self._samples, SampleAggregate, self.clock, peaceful())
 
     async def stock(self) -> StockStore:
         return MemoryInventory(self._reservations, self._shelves, self.clock, HOLD, peaceful())
@@ -136,8 +107,8 @@ class MongoDatabase(AnyDatabase):
         super().__init__(clock)
         self._database = database
 
-    async def things(self) -> AggregateStore[SampleAggregate]:
-        store = PlainStore(self._database["things"], SampleAggregate, self.clock)
+    async def samples(self) -> AggregateStore[SampleAggregate]:
+        store = PlainStore(self._database["samples"], SampleAggregate, self.clock)
         await store.prepare()
         return store
 

@@ -27,6 +27,7 @@ from payment_service.providers.base import (
 from payment_service.providers.circuit_breaker import OPEN_AFTER
 from payment_service.providers.xendit.client import TRIES, XenditProvider
 from payment_service.providers.xendit.messages import MerchantSettings, parse_notification
+from tests.support.clock import Clock
 from tests.support.xendit import KEY, StandIn, XenditError, stand_in
 
 SHOP = MerchantSettings(return_url="https://shop.example/back", display_name="Tea", country="ID")
@@ -34,15 +35,6 @@ TIMEOUT = 20.0
 IMPATIENT = 0.5
 SILENT = XenditError(silent=TIMEOUT)
 SILENT_AFTER = replace(SILENT, after=True)
-
-
-class Clock:
-    """Time that passes only when a test says so."""
-
-    now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture(scope="module")
@@ -71,14 +63,14 @@ def client(url: str, key: str = KEY, read_timeout: float = TIMEOUT) -> httpx.Asy
 @pytest.fixture
 async def provider(xendit: StandIn, clock: Clock) -> AsyncIterator[XenditProvider]:
     async with client(xendit.url) as http:
-        yield XenditProvider(http, SHOP, clock, random.Random(1))
+        yield XenditProvider(http, SHOP, clock.seconds, random.Random(1))
 
 
 @pytest.fixture
 async def impatient(xendit: StandIn, clock: Clock) -> AsyncIterator[XenditProvider]:
     """One who does not wait for long, to be met with silence."""
     async with client(xendit.url, read_timeout=IMPATIENT) as http:
-        yield XenditProvider(http, SHOP, clock)
+        yield XenditProvider(http, SHOP, clock.seconds)
 
 
 def charge(method: str | None = "pt-good-1", amount: str = "150000", **fields: Any) -> Charge:
@@ -146,7 +138,7 @@ class TestCharge:
 
     async def test_a_currency_without_a_country_is_declined(self, xendit: StandIn, clock: Clock) -> None:
         async with client(xendit.url) as http:
-            provider = XenditProvider(http, MerchantSettings(), clock)
+            provider = XenditProvider(http, MerchantSettings(), clock.seconds)
             assert await provider.charge(charge(currency="USD")) == Declined("currency_not_supported")
 
     @pytest.mark.parametrize(("amount", "written"), [("99.90", 99.9), ("0.01", 0.01), ("12", 12)])
@@ -245,7 +237,7 @@ class TestTrouble:
                 await provider.charge(charge())
         with pytest.raises(ProviderDown):
             await provider.check()
-        clock.now += 60
+        clock.advance(60)
         await provider.check()
         await charged(provider)
         assert len(xendit.requests) == 1
@@ -257,10 +249,10 @@ class TestTrouble:
         with pytest.raises(ProviderDown):
             await provider.charge(charge())
         assert len(xendit.calls) == 1
-        clock.now += 12.4
+        clock.advance(12.4)
         with pytest.raises(ProviderDown, match="too many requests"):
             await provider.check()
-        clock.now += 0.2
+        clock.advance(0.2)
         await provider.check()
         await charged(provider)
 
@@ -306,7 +298,7 @@ class TestTrouble:
 
     async def test_an_unreachable_provider_is_down(self, clock: Clock) -> None:
         async with client(f"http://127.0.0.1:{free_port()}") as http:
-            provider = XenditProvider(http, SHOP, clock)
+            provider = XenditProvider(http, SHOP, clock.seconds)
             with pytest.raises(ProviderDown):
                 await provider.charge(charge())
             with pytest.raises(ProviderDown, match="cannot be reached"):
@@ -316,7 +308,7 @@ class TestTrouble:
         self, xendit: StandIn, clock: Clock, capsys: pytest.CaptureFixture[str]
     ) -> None:
         async with client(xendit.url, key="xnd_wrong-s3cret") as http:
-            provider = XenditProvider(http, SHOP, clock)
+            provider = XenditProvider(http, SHOP, clock.seconds)
             with pytest.raises(ProviderDown, match="invalid_api_key") as error:
                 await provider.charge(charge())
             with pytest.raises(ProviderDown):

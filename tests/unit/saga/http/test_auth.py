@@ -1,13 +1,11 @@
-"""Who may call what: how tokens are read and compared, and how fast a caller may be."""
+"""Bearer tokens: how they are read and compared."""
 
 import hmac
-from collections.abc import Callable
 
 import pytest
 
 from saga.http import auth as access
-from saga.http.auth import ANONYMOUS, SCOPES, Access, Caller, is_local, parse
-from saga.http.rate_limit import RateLimit
+from saga.http.auth import Access, is_local, parse
 
 ONE, TWO, THREE = (name * 8 for name in ("one", "two", "three"))
 
@@ -97,48 +95,3 @@ def test_the_tokens_themselves_are_not_kept() -> None:
 )
 def test_what_can_be_reached_from_here_alone(host: str, local: bool) -> None:
     assert is_local(host) is local
-
-
-class Watch:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def watch() -> Watch:
-    return Watch()
-
-
-@pytest.fixture
-def paced(watch: Watch) -> Callable[[float, int], RateLimit]:
-    return lambda rate, burst: RateLimit(rate, burst, watch)
-
-
-Paced = Callable[[float, int], RateLimit]
-SOMEBODY = Caller(b"digest", frozenset(SCOPES))
-
-
-def test_a_burst_passes_and_what_is_beyond_it_waits(paced: Paced, watch: Watch) -> None:
-    pace = paced(0.25, 3)
-    assert [pace.take(ANONYMOUS) for _ in range(5)] == [0, 0, 0, 4, 4]
-    watch.now += 3.5
-    assert pace.take(ANONYMOUS) == 1
-    watch.now += 0.5
-    assert [pace.take(ANONYMOUS) for _ in range(2)] == [0, 4]
-
-
-def test_a_silence_earns_no_more_than_a_burst(paced: Paced, watch: Watch) -> None:
-    pace = paced(10, 2)
-    pace.take(ANONYMOUS)
-    watch.now += 3600
-    assert [pace.take(ANONYMOUS) for _ in range(3)] == [0, 0, 1]
-
-
-def test_callers_do_not_slow_each_other(paced: Paced) -> None:
-    pace = paced(1, 1)
-    assert [pace.take(ANONYMOUS), pace.take(ANONYMOUS), pace.take(SOMEBODY)] == [0, 1, 0]

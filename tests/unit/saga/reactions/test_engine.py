@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from saga.reactions.engine import MAX_CONFLICT_ROUNDS, YIELD_EVERY, Engine, verd
 from saga.reactions.step import LoadedAggregate, Outcome, Reaction, Rule, Step
 from saga.reactions.store import UnitOfWork
 from tests.support.builders import NOW, event
+from tests.support.clock import Clock
 
 
 @dataclass(frozen=True)
@@ -85,15 +85,6 @@ class MemoryStore:
         return state.total if state else 0
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> datetime:
-        self.now += timedelta(seconds=1.0005)
-        return self.now
-
-
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have nobody wait who has lost a race."""
@@ -108,7 +99,7 @@ def store() -> MemoryStore:
 
 @pytest.fixture
 def engine(store: MemoryStore) -> Engine[Account, Context]:
-    return Engine("test_service", store, Clock())
+    return Engine("test_service", store, Clock(NOW, tick=1.0005))
 
 
 def add(units: int, *emits: Event, **options: Any) -> React:
@@ -465,7 +456,7 @@ class TestRaces:
         self, engine: Engine[Account, Context], store: MemoryStore
     ) -> None:
         """Two replicas are given the same event."""
-        replica = Engine("test_service", store, Clock())
+        replica = Engine("test_service", store, Clock(NOW, tick=1.0005))
         mine = step(add(1, FAILED), "e-1")
         won: list[Outcome[Account]] = []
         save = store.save

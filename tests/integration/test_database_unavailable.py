@@ -1,0 +1,163 @@
+"""Every store while the database is unavailable: each call says so, and works again afterwards."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+from events.catalogue import InventoryReservationRequested, InventoryReserved
+from events.values import Location
+from inventory_service.mongo_store import InventoryStore
+from inventory_service.reactions import ReservationContext
+from inventory_service.reservation import Reservation
+from inventory_service.stock import Stock, StockMove, Warehouse
+from inventory_service.unit_of_work import ReservationUnitOfWork
+from order_service.mongo_store import OrderStore
+from order_service.order import Order
+from payment_service.mongo_store import PaymentStore
+from payment_service.payment import Payment
+from saga.clock import utc_now
+from saga.errors import Unavailable
+from saga.mongodb.aggregates import PlainStore
+from saga.mongodb.client import Client, connect, database
+from saga.reactions.step import JournalEntry, LoadedAggregate, Step
+from tests.contract.stores import HOLD
+from tests.support.broker import until
+from tests.support.clock import START
+from tests.support.inventory_store import answers, parts, replica, request
+from tests.support.sample_aggregate import SampleAggregate, change, confirmed
+from tests.support.services import database_server
+
+UNREACHABLE = "mongodb://127.0.0.1:9/?directConnection=true"
+
+
+def hold_step(event: InventoryReservationRequested) -> Step[Reservation, ReservationContext]:
+    return Step(
+        event.order_id,
+        event.type,
+        str(event.event_id),
+        event.order_id,
+        react=lambda state, world: NotImplemented,
+        about=event,
+    )
+
+
+def move_into(entry: LoadedAggregate[Reservation], request: InventoryReservationRequested) -> None:
+    """Make an entry a hold, as a reaction would."""
+    entry.state = Reservation(
+        order_id=request.order_id, correlation_id=request.order_id, status="held", items=request.items
+    )
+    entry.journal["held"] = JournalEntry("held", START)
+    entry.touched.append("held")
+
+
+Call = Callable[[], Awaitable[object]]
+
+
+def calls(client: Client) -> dict[str, Call]:
+    """Every method of every store that speaks to the database."""
+    db = database(client, f"test_{uuid4().hex[:12]}")
+    samples = PlainStore(db["samples"], SampleAggregate, utc_now)
+    inventory = replica(client, db)
+    orders = OrderStore(db["orders"], Order, utc_now)
+    payments = PaymentStore(db["payments"], Payment, utc_now)
+    entry: LoadedAggregate[SampleAggregate] = LoadedAggregate("a")
+    change(entry, "new", confirmed("a"), relayed=True)
+    asked = request("tea")
+
+    hold: LoadedAggregate[Reservation] = LoadedAggregate(asked.order_id)
+    move_into(hold, asked)
+    unit = ReservationUnitOfWork({hold.key: hold}, ReservationContext(Stock(), START, HOLD))
+    unit.context.stock.apply([StockMove(("berlin", "tea"), available=-1, reserved=1)])
+
+    async def publish() -> None:
+        await samples.published({"a": ["some-id"]})
+        for _ in range(2):
+            await samples.unpublished(utc_now(), 1)
+
+    return {
+        "prepare": samples.prepare,
+        "fetch": lambda: samples.fetch(["a"]),
+        "get": lambda: samples.get("a"),
+        "write": lambda: samples.write([entry]),
+        "select": lambda: samples.select({}, 1),
+        "due": lambda: samples.due(1),
+        "unpublished": lambda: samples.unpublished(utc_now(), 1),
+        "published": publish,
+        "ping": samples.ping,
+        "load": lambda: samples.load([]),
+        "inventory.prepare": inventory.prepare,
+        "inventory.load": lambda: inventory.load([hold_step(asked)]),
+        "inventory.save": lambda: inventory.save(unit),
+        "inventory.levels": inventory.levels,
+        "inventory.set_level": lambda: inventory.set_level("berlin", "tea", 1, None),
+        "inventory.set_level with a version": lambda: inventory.set_level("berlin", "tea", 1, 1),
+        "inventory.warehouses": inventory.warehouses,
+        "inventory.set_warehouses": lambda: inventory.set_warehouses(
+            [Warehouse(warehouse_id="berlin", location=Location(latitude=0, longitude=0))]
+        ),
+        "orders.prepare": orders.prepare,
+        "orders.find": lambda: orders.find(None, 1),
+        "orders.books": orders.books,
+        "payments.prepare": payments.prepare,
+        "payments.books": payments.books,
+    }
+
+
+async def results(calls: dict[str, Call]) -> dict[str, object]:
+    """Make all calls at once; return what each returned or raised."""
+    answers = await asyncio.gather(*(call() for call in calls.values()), return_exceptions=True)
+    return dict(zip(calls, answers, strict=True))
+
+
+async def test_every_call_raises_unavailable() -> None:
+    client = connect(UNREACHABLE, timeout=0.2)
+    for name, result in (await results(calls(client))).items():
+        assert isinstance(result, Unavailable), (name, result)
+    client.close()
+
+
+async def test_stores_work_again_after_the_database_was_killed(tmp_path: Path) -> None:
+    with database_server(tmp_path) as node:
+        client = connect(node.url, timeout=0.5)
+        store = replica(client, database(client, "inventory"))
+        await store.prepare()
+        for product in ("tea", "cup"):
+            await store.set_level("berlin", product, 30, None)
+        done = request("cup", 2)
+        await answers(store, [done])
+        requests = [request("tea") for _ in range(40)]
+        batches = [requests[start::4] for start in range(4)]
+        working = asyncio.gather(*(answers(store, batch) for batch in batches), return_exceptions=True)
+        await until(lambda: some_are_held(store), "some are held")
+        node.kill()
+        for handled in await working:
+            assert isinstance(handled, list | Unavailable), handled
+        for name, result in (await results(calls(client))).items():
+            assert isinstance(result, Unavailable), (name, result)
+        node.start()
+        await asyncio.to_thread(node.wait_ready)
+
+        async def reached() -> bool:
+            with suppress(Unavailable):
+                await store.ping()
+                return True
+            return False
+
+        await until(reached, "the same client reaches the database again")
+        assert await parts(store, "cup") == (28, 2, 0)
+        reservation = await store.get(done.order_id)
+        assert reservation is not None
+        assert reservation.status == "held"
+        kinds = [type(event) for event in await answers(store, requests)]
+        assert len(kinds) == 40
+        assert kinds.count(InventoryReserved) == 30
+        assert await parts(store, "tea") == (0, 30, 0)
+        for name, result in (await results(calls(client))).items():
+            assert not isinstance(result, BaseException), (name, result)
+        client.close()
+
+
+async def some_are_held(store: InventoryStore) -> bool:
+    return (await parts(store, "tea"))[1] > 0
