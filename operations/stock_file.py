@@ -44,7 +44,7 @@ def write(levels: Iterable[Json], file: TextIO) -> None:
 
 
 def read(file: TextIO) -> list[Line]:
-    """Read every line; `reserved` and `allocated` are not read, since nobody sets them.
+    """Read every line; `reserved` and `allocated` are not read, since they cannot be set.
 
     Raises:
         CommandFailed: names each line that is wrong, and why.

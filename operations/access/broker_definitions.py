@@ -1,7 +1,7 @@
 """RabbitMQ's definitions for the whole system, made from the services' topologies.
 
 Users, what each may do and no more, and all exchanges, queues and bindings, as the broker loads them at its
-start: one that has lost everything takes messages for every service at once, whoever is up.
+start: one that has lost its data accepts messages for every service at once, also for those that are down.
 """
 
 import base64

@@ -145,7 +145,7 @@ async def test_a_reader_holds_no_more_than_it_may(bus: BrokerDriver) -> None:
     assert {first.message_id, second.message_id} == {"e-1", "e-2"}
 
 
-async def test_what_has_killed_too_many_readers_is_put_away_by_the_broker(bus: BrokerDriver) -> None:
+async def test_the_broker_dead_letters_after_too_many_redeliveries(bus: BrokerDriver) -> None:
     await (await bus.connect()).publisher.send([confirmed()])
     for _ in range(DELIVERY_LIMIT + 1):
         line = await bus.connect()

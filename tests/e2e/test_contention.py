@@ -39,4 +39,4 @@ async def test_three_replicas_sell_the_last_hundred_units_once_each(
             assert await system.levels(product) == {WAREHOUSE: (0, 0, UNITS)}
             report = await system.audited(list(sale.ends), product)
             assert (report.broken, report.judged) == ({}, UNITS + CUSTOMERS)
-            assert await conflicts(replicas) > 0, "nobody was in anybody's way: this has proven nothing"
+            assert await conflicts(replicas) > 0, "there was no conflict: this has proven nothing"

@@ -14,7 +14,7 @@ def reservation(product: str, **fields: Any) -> dict[str, Any]:
 
 
 async def reserve(system: System, product: str, **fields: Any) -> str:
-    """Make a reservation over HTTP, twice, since nobody can tell; return the order's id."""
+    """Make a reservation over HTTP, twice, which makes no difference; return the order's id."""
     body = reservation(product, **fields)
     key = uuid4().hex
     url = f"{system.at.inventory}/reservations"

@@ -15,7 +15,7 @@ from tests.support.users import PASSWORDS
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads environments by /proc")
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_service_is_told_its_own_passwords_and_no_others(system_of_processes: System, service: str) -> None:
+def test_a_service_gets_its_own_passwords_only(system_of_processes: System, service: str) -> None:
     stack = system_of_processes.stack
     assert stack.database is not None
     environment = Path(f"/proc/{stack.service(service).pid}/environ").read_text()

@@ -55,7 +55,7 @@ class ManagementUi:
         await self._page.locator("input[name=password]").fill(self._login.password)
         await self._page.locator("input[type=submit]").click()
         await expect(self._page.locator("#logout")).to_contain_text(self._login.user)
-        # Else what is on the page may be drawn anew at any time.
+        # Otherwise the page may be drawn again at any time.
         await self._page.locator("#update-every").select_option(label="Do not refresh")
 
     async def add_queue(self, name: str) -> None:

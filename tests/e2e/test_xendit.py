@@ -1,4 +1,4 @@
-"""Whole sagas whose payments are made by (a stand-in for) Xendit and told by its webhooks."""
+"""Whole sagas whose payments are made by (a stand-in for) Xendit and reported by its webhooks."""
 
 from collections.abc import AsyncIterator, Iterator
 

@@ -58,7 +58,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     },
     "OrderFailed": {"userId": "u-1", "reason": "cancelled", "status": "cancelled"},
 }
-"""What each type of event has beside the common fields."""
+"""What each type of event has in addition to the common fields."""
 
 
 def event(kind: type[Event], event_id: str | None = None, **changes: Any) -> Any:

@@ -65,7 +65,7 @@ class StandIn:
         self.clear()
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Forget every request and payment."""
         self.requests: dict[str, Json] = {}
         self.refunds_made: dict[str, Json] = {}
         self.trouble: list[XenditError] = []

@@ -1,4 +1,4 @@
-"""What compose.yaml gives to whoever starts it."""
+"""What compose.yaml configures: tokens, and which user each container logs in as."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ def part(name: str) -> str:
     return str(body)
 
 
-def test_every_service_asks_for_a_token_which_the_command_shows() -> None:
+def test_every_service_needs_the_token_that_the_command_sends() -> None:
     (tokens,) = re.findall(r"SAGA_TOKENS: (.*)", COMPOSE)
     (shown,) = re.findall(r"SAGA_TOKEN: (.*)", COMPOSE)
     (default,) = re.findall(r"\$\{SAGA_TOKEN:-(.*)\}", shown)
@@ -39,7 +39,7 @@ def test_every_service_asks_for_a_token_which_the_command_shows() -> None:
         ("database-users", [], ["saga"]),
     ],
 )
-def test_every_container_logs_in_as_itself_and_knows_no_other_password(
+def test_each_container_has_its_own_logins_only(
     name: str, at_the_broker: list[str], at_the_database: list[str]
 ) -> None:
     assert re.findall("amqp://([^:]*):", part(name)) == at_the_broker
