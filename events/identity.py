@@ -56,7 +56,7 @@ def with_defaults(event: E, received_at: datetime) -> E:
 def with_identity(
     drafts: Iterable[Event],
     *,
-    recorded_under: str,
+    record_id: str,
     caused_by: str | None,
     correlation_id: str,
     occurred_at: datetime,
@@ -64,7 +64,7 @@ def with_identity(
 ) -> list[Event]:
     """Return the events of a reaction with their ids, cause, correlation and time.
 
-    `recorded_under` is the id of their journal record: of the event or transition that caused them;
+    `record_id` is the id of their journal record: of the event or transition that caused them;
     `already` are the types of the events that this record holds already, which count for the index.
     """
     seen = list(already)
@@ -75,7 +75,7 @@ def with_identity(
         events.append(
             draft.model_copy(
                 update={
-                    "event_id": derived_id(recorded_under, draft.type, index),
+                    "event_id": derived_id(record_id, draft.type, index),
                     "correlation_id": correlation_id,
                     "causation_id": caused_by,
                     "occurred_at": occurred_at,

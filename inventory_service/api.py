@@ -1,13 +1,13 @@
 """The HTTP API of the inventory service."""
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from fastapi import FastAPI, Header, Query, Response
 from pydantic import Field
 
-from events.catalogue import DEFAULT_CURRENCY, INVENTORY
-from events.identity import transition_id
+from events.catalogue import DEFAULT_CURRENCY
 from events.types import ID_PATTERN, Count, Currency, HoldSeconds, Id, Money, PaymentMethod, Price, Timestamp
 from events.values import HeldLine, Item, Items, Location, Model
 from inventory_service.application import InventoryApplication
@@ -88,7 +88,7 @@ def inventory_api(application: InventoryApplication, stock_store: StockStore) ->
     ) -> ReservationView:
         hold = _hold(body, idempotency_key)
         try:
-            reservation = await application.transit("hold_directly", hold.order_id, hold.order_id, hold)
+            reservation = await application.hold(hold)
         except InsufficientStock as error:
             raise _shortages(error) from None
         if reservation.status == "rejected":
@@ -111,7 +111,7 @@ def inventory_api(application: InventoryApplication, stock_store: StockStore) ->
         summary="Allocate a hold that belongs to no saga",
     )
     async def confirm(reservation_id: PathId) -> ReservationView:
-        return await _change(application, "confirm_directly", reservation_id)
+        return await _changed(reservation_id, application.confirm)
 
     @app.post(
         "/reservations/{reservation_id}/release",
@@ -119,7 +119,7 @@ def inventory_api(application: InventoryApplication, stock_store: StockStore) ->
         summary="Release a hold that belongs to no saga",
     )
     async def release(reservation_id: PathId) -> ReservationView:
-        return await _change(application, "release_directly", reservation_id)
+        return await _changed(reservation_id, application.release)
 
     @app.get("/stock", openapi_extra=needs("stock"), summary="List stock levels")
     async def stock(
@@ -162,9 +162,9 @@ def inventory_api(application: InventoryApplication, stock_store: StockStore) ->
     return app
 
 
-async def _change(application: InventoryApplication, transition: str, reservation_id: str) -> ReservationView:
+async def _changed(reservation_id: str, change: Callable[[str], Awaitable[Reservation]]) -> ReservationView:
     try:
-        return view(await application.transit(transition, reservation_id, reservation_id))
+        return view(await change(reservation_id))
     except OutOfOrder:
         raise _unknown(reservation_id) from None
     except Refused as error:
@@ -183,7 +183,6 @@ def _hold(body: MakeReservation, idempotency_key: str | None) -> Hold:
         currency=body.currency,
         expires_in=body.expires_in,
         payment_method=body.payment_method,
-        recorded_under=transition_id(INVENTORY, order_id, "hold_directly"),
     )
 
 

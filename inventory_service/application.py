@@ -4,9 +4,17 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from events.catalogue import INVENTORY
-from inventory_service.reactions import REACTIONS, TRANSITIONS, ReservationContext
-from inventory_service.reservation import Reservation
-from saga.reactions.application import Application, HandOver, Sweep
+from inventory_service.reactions import (
+    CONFIRM_DIRECTLY,
+    EXPIRE,
+    HOLD_DIRECTLY,
+    REACTIONS,
+    RELEASE_DIRECTLY,
+    ReservationContext,
+)
+from inventory_service.reservation import Hold, Reservation
+from saga.reactions.application import Application, Sweep
+from saga.reactions.runner import HandOver
 from saga.reactions.store import AggregateStore
 
 DUE_LIMIT = 200
@@ -21,7 +29,7 @@ class InventoryApplication(Application[Reservation, ReservationContext]):
         hand_over: HandOver,
         clock: Callable[[], datetime],
     ) -> None:
-        super().__init__(INVENTORY, REACTIONS, TRANSITIONS, store, hand_over, clock)
+        super().__init__(INVENTORY, REACTIONS, store, hand_over, clock)
 
     @property
     def sweeps(self) -> Sequence[Sweep]:
@@ -30,4 +38,30 @@ class InventoryApplication(Application[Reservation, ReservationContext]):
 
     async def expire_due(self) -> None:
         """Release the stock of the holds that have expired."""
-        await self.transit_all("expired", await self.store.due(DUE_LIMIT))
+        await self.execute_all(EXPIRE, await self.store.due(DUE_LIMIT))
+
+    async def hold(self, hold: Hold) -> Reservation:
+        """Hold stock outside any saga or, with a price, to start one.
+
+        Raises:
+            InsufficientStock: there is not enough.
+        """
+        return await self.execute(HOLD_DIRECTLY, hold.order_id, hold.order_id, hold)
+
+    async def confirm(self, reservation_id: str) -> Reservation:
+        """Allocate a hold that belongs to no saga.
+
+        Raises:
+            OutOfOrder: there is no such reservation.
+            Refused: its state does not allow it.
+        """
+        return await self.execute(CONFIRM_DIRECTLY, reservation_id, reservation_id)
+
+    async def release(self, reservation_id: str) -> Reservation:
+        """Release a hold that belongs to no saga.
+
+        Raises:
+            OutOfOrder: there is no such reservation.
+            Refused: its state does not allow it.
+        """
+        return await self.execute(RELEASE_DIRECTLY, reservation_id, reservation_id)

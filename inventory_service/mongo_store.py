@@ -20,7 +20,7 @@ from saga.mongodb.aggregates import NUDGE_AFTER, Aggregates
 from saga.mongodb.client import Client, Database, Session
 from saga.mongodb.errors import translate_driver_errors
 from saga.reactions.step import Step
-from saga.reactions.store import UnitOfWork
+from saga.reactions.unit_of_work import UnitOfWork
 
 log = structlog.get_logger()
 

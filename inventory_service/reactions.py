@@ -11,7 +11,6 @@ from typing import Any
 
 from events.catalogue import (
     DEFAULT_CURRENCY,
-    Event,
     InventoryConfirmationFailed,
     InventoryConfirmationRequested,
     InventoryConfirmed,
@@ -28,7 +27,7 @@ from inventory_service.allocation import BAND_KM, NoPlan, plan
 from inventory_service.reservation import Hold, Reservation
 from inventory_service.stock import Stock, StockMove
 from saga.errors import OutOfOrder, Refused
-from saga.reactions.step import Reaction, Rule
+from saga.reactions.reaction import Reaction, Reactions, Transition, Transitions, on, table
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ def reserve(
     if reservation is None:
         return _hold(request, context)
     if reservation.request_record:
-        return Reaction(reservation, again=reservation.request_record)
+        return Reaction(reservation, repeat_of=reservation.request_record)
     return _join_saga(reservation, request)
 
 
@@ -74,7 +73,7 @@ def confirm(
     if reservation is None:
         raise OutOfOrder("confirmation of an unknown reservation")
     if reservation.status == "allocated" and reservation.confirmation_record:
-        return Reaction(reservation, again=reservation.confirmation_record)
+        return Reaction(reservation, repeat_of=reservation.confirmation_record)
     joined = reservation.model_copy(update={"saga": True, "confirmation_record": event.event_id})
     confirmed = InventoryConfirmed(order_id=event.order_id, reservations=reservation.lines)
     if reservation.status == "allocated":
@@ -99,7 +98,7 @@ def release(
             order_id=event.order_id, correlation_id=str(event.correlation_id), status="rejected"
         )
     if reservation.release_record:
-        return Reaction(reservation, again=reservation.release_record)
+        return Reaction(reservation, repeat_of=reservation.release_record)
     if reservation.status == "allocated":
         return _keep_allocated(reservation, event)
     released = reservation.model_copy(
@@ -111,13 +110,6 @@ def release(
         [InventoryReleased(order_id=event.order_id, reservations=lines)],
         moves=_moves(lines, reserved=-1, available=1),
     )
-
-
-REACTIONS: dict[type[Event], Rule] = {
-    InventoryReservationRequested: Rule(reserve, InventoryReserved, InventoryReservationFailed),
-    InventoryConfirmationRequested: Rule(confirm, InventoryConfirmed, InventoryConfirmationFailed),
-    InventoryReleaseRequested: Rule(release, InventoryReleased),
-}
 
 
 def expire(reservation: Reservation | None, context: ReservationContext) -> Reaction[Reservation]:
@@ -165,7 +157,7 @@ def hold_directly(
         payment_method=hold.payment_method,
         lines=lines,
         expires_at=context.now + _duration(hold.expires_in, context),
-        request_record=None if hold.total_amount is None else hold.recorded_under,
+        request_record=None if hold.total_amount is None else hold.record_id,
     )
     return StockReaction(
         held, [_reserved(held)] if held.saga else [], moves=_moves(lines, available=-1, reserved=1)
@@ -202,15 +194,6 @@ def release_directly(reservation: Reservation | None, context: ReservationContex
         return Reaction(reservation)
     released = reservation.model_copy(update={"status": "released"})
     return StockReaction(released, moves=_moves(reservation.lines, reserved=-1, available=1))
-
-
-TRANSITIONS: dict[str, Rule] = {
-    "expired": Rule(expire, InventoryReservationExpired),
-    "hold_directly": Rule(hold_directly, InventoryReserved),
-    "confirm_directly": Rule(confirm_directly),
-    "release_directly": Rule(release_directly),
-}
-"""What no event causes: the clock, or a request over HTTP."""
 
 
 def _hold(request: InventoryReservationRequested, context: ReservationContext) -> Reaction[Reservation]:
@@ -340,3 +323,22 @@ def _moves(
         )
         for line in lines
     ]
+
+
+REACTIONS: Reactions[Reservation, ReservationContext] = table(
+    on(InventoryReservationRequested, reserve, publishes=[InventoryReserved, InventoryReservationFailed]),
+    on(InventoryConfirmationRequested, confirm, publishes=[InventoryConfirmed, InventoryConfirmationFailed]),
+    on(InventoryReleaseRequested, release, publishes=[InventoryReleased]),
+)
+
+EXPIRE = Transition(expire, publishes=[InventoryReservationExpired])
+HOLD_DIRECTLY = Transition(hold_directly, publishes=[InventoryReserved])
+CONFIRM_DIRECTLY = Transition(confirm_directly)
+RELEASE_DIRECTLY = Transition(release_directly)
+TRANSITIONS: Transitions[Reservation, ReservationContext] = (
+    EXPIRE,
+    HOLD_DIRECTLY,
+    CONFIRM_DIRECTLY,
+    RELEASE_DIRECTLY,
+)
+"""What no event causes: the clock, or a request over HTTP."""

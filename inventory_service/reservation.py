@@ -5,7 +5,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
-from events.catalogue import Event, InventoryReserved
+from events.catalogue import INVENTORY, Event, InventoryReserved
+from events.identity import transition_id
 from events.types import Id, Money, PaymentMethod, Timestamp
 from events.values import HeldLine, Item, Location
 from saga.reactions.aggregate import Aggregate
@@ -25,7 +26,11 @@ class Hold:
     currency: str
     expires_in: int | None
     payment_method: PaymentMethod | None
-    recorded_under: str
+
+    @property
+    def record_id(self) -> str:
+        """The id of the journal entry of this hold."""
+        return transition_id(INVENTORY, self.order_id, "hold_directly")
 
 
 class Reservation(Aggregate):

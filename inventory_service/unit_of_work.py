@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 from events.catalogue import InventoryReservationRequested
 from inventory_service.reactions import ReservationContext, StockReaction
 from inventory_service.reservation import Hold, Reservation
-from saga.reactions.step import LoadedAggregate, Reaction, Step
-from saga.reactions.store import UnitOfWork
+from saga.reactions.reaction import Reaction
+from saga.reactions.step import Step
+from saga.reactions.unit_of_work import LoadedAggregate, UnitOfWork
 
 
 class ReservationUnitOfWork(UnitOfWork[Reservation, ReservationContext]):
@@ -23,6 +24,11 @@ def products_of(
     entries: Iterable[LoadedAggregate[Reservation]],
 ) -> set[str]:
     """Return the products that a batch may move: those of its requests and of its reservations."""
-    requests = [step.about for step in steps if isinstance(step.about, InventoryReservationRequested | Hold)]
+    requests = [
+        cause
+        for step in steps
+        for cause in step.arguments
+        if isinstance(cause, InventoryReservationRequested | Hold)
+    ]
     reservations = [entry.state for entry in entries if entry.state]
     return {item.product_id for found in (*requests, *reservations) for item in found.items}

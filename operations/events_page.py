@@ -33,7 +33,7 @@ def events() -> str:
 def _publishers(event: type[Event]) -> Iterator[str]:
     for spec in SPECS.values():
         for rule in spec.rules:
-            if event in rule.emits:
+            if event in rule.publishes:
                 yield _function(rule.react)
 
 

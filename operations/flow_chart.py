@@ -1,8 +1,10 @@
 """The whole saga as a Mermaid flow chart, made from the tables of the three services."""
 
+from typing import Any
+
 from events.catalogue import EVENT_TYPES, INVENTORY, ORDER, PAYMENT, SERVICES, short_name
 from operations.registry import SPECS
-from saga.reactions.step import Rule
+from saga.reactions.reaction import Rule
 
 COLOURS = {
     ORDER: "fill:#dbeafe,stroke:#1d4ed8,color:#0f172a",
@@ -23,17 +25,17 @@ def mermaid() -> str:
     for kind, event in EVENT_TYPES.items():
         coloured[event.published_by].append(kind)
     for service, spec in SPECS.items():
-        for name, rule in spec.transitions.items():
-            if rule.emits:
-                cause = _box(service, name)
+        for transition in spec.transitions:
+            if transition.publishes:
+                cause = _box(service, transition.name)
                 coloured[service].append(cause)
-                lines.append(f"    {cause}([{_words(name)}]) --> {_events(rule)}")
+                lines.append(f"    {cause}([{_words(transition.name)}]) --> {_events(transition)}")
         for kind, event in EVENT_TYPES.items():
             if event not in spec.reactions:
                 continue
             rule = spec.reactions[event]
-            name = rule.react.__name__
-            if rule.emits:
+            name = rule.name
+            if rule.publishes:
                 lines.append(f"    {kind} -->|{_words(name)}| {_events(rule)}")
             else:
                 coloured[service].append(_box(service, name))
@@ -48,8 +50,8 @@ def block() -> str:
     return f"```mermaid\n{mermaid()}\n```"
 
 
-def _events(rule: Rule) -> str:
-    return " & ".join(kind.__name__ for kind in rule.emits)
+def _events(rule: Rule[Any, Any, *tuple[Any, ...]]) -> str:
+    return " & ".join(kind.__name__ for kind in rule.publishes)
 
 
 def _box(service: str, name: str) -> str:

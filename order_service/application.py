@@ -9,8 +9,9 @@ from weakref import WeakValueDictionary
 
 from events.catalogue import ORDER, InventoryReservationRequested
 from order_service.order import Order
-from order_service.reactions import REACTIONS, TRANSITIONS
-from saga.reactions.application import Application, HandOver, Sweep
+from order_service.reactions import CANCEL, MISS_DEADLINE, PLACE, REACTIONS
+from saga.reactions.application import Application, Sweep
+from saga.reactions.runner import HandOver
 from saga.reactions.step import Outcome
 from saga.reactions.store import AggregateStore
 
@@ -25,7 +26,7 @@ class OrderApplication(Application[Order, datetime]):
     def __init__(
         self, store: AggregateStore[Order, datetime], hand_over: HandOver, clock: Callable[[], datetime]
     ) -> None:
-        super().__init__(ORDER, REACTIONS, TRANSITIONS, store, hand_over, clock)
+        super().__init__(ORDER, REACTIONS, store, hand_over, clock)
         self._ended: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
 
     @property
@@ -35,7 +36,7 @@ class OrderApplication(Application[Order, datetime]):
 
     async def place(self, request: InventoryReservationRequested) -> Order:
         """Place an order; return the one with this id if it exists."""
-        return await self.transit("placed", request.order_id, request.order_id, request)
+        return await self.execute(PLACE, request.order_id, request.order_id, request)
 
     async def cancel(self, order: Order) -> Order:
         """Cancel an order.
@@ -43,11 +44,11 @@ class OrderApplication(Application[Order, datetime]):
         Raises:
             Refused: it is too late.
         """
-        return await self.transit("cancelled", order.order_id, order.correlation_id)
+        return await self.execute(CANCEL, order.order_id, order.correlation_id)
 
     async def give_up_overdue(self) -> None:
         """Give up on the orders whose deadline has passed."""
-        await self.transit_all("deadline", await self.store.due(DUE_LIMIT))
+        await self.execute_all(MISS_DEADLINE, await self.store.due(DUE_LIMIT))
 
     async def ended(self, order_id: str, within: float) -> Order | None:
         """Return the order as soon as it has ended, but at the latest after so many seconds."""

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from order_service.order import Order, OrderStatus
-from saga.reactions.step import LoadedAggregate
+from saga.reactions.unit_of_work import LoadedAggregate
 
 
 class OrderQueries(Protocol):

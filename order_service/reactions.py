@@ -32,7 +32,7 @@ from events.catalogue import (
 )
 from order_service.order import GRACE, Order
 from saga.errors import OutOfOrder, Refused
-from saga.reactions.step import Reaction, Rule
+from saga.reactions.reaction import Reaction, Reactions, Transition, Transitions, on, table
 
 
 def adopt(order: Order | None, request: InventoryReservationRequested, now: datetime) -> Reaction[Order]:
@@ -177,26 +177,6 @@ def await_manual_refund(order: Order | None, event: PaymentRefundFailed, now: da
     return Reaction(order.model_copy(update={"status": "refundPending", "refund_failure": event.reason}))
 
 
-REACTIONS: dict[type[Event], Rule] = {
-    InventoryReservationRequested: Rule(adopt),
-    InventoryReserved: Rule(ask_for_payment, PaymentRequested, InventoryReleaseRequested),
-    InventoryReservationFailed: Rule(fail_for_lack_of_stock, OrderFailed),
-    PaymentCompleted: Rule(
-        ask_for_confirmation,
-        InventoryConfirmationRequested,
-        InventoryReleaseRequested,
-        PaymentRefundRequested,
-    ),
-    PaymentFailed: Rule(release_for_lack_of_payment, InventoryReleaseRequested, OrderFailed),
-    InventoryConfirmed: Rule(succeed, OrderCreated),
-    InventoryConfirmationFailed: Rule(refund_for_lack_of_stock, PaymentRefundRequested),
-    InventoryReservationExpired: Rule(fail_for_an_expired_hold, OrderFailed),
-    InventoryReleased: Rule(settle_release, OrderFailed),
-    PaymentRefunded: Rule(settle_refund, OrderFailed),
-    PaymentRefundFailed: Rule(await_manual_refund),
-}
-
-
 def place(order: Order | None, request: InventoryReservationRequested, now: datetime) -> Reaction[Order]:
     """Start a saga; an order that exists is left as it is."""
     if order is not None:
@@ -225,14 +205,6 @@ def miss_deadline(order: Order | None, now: datetime) -> Reaction[Order]:
     if order is None or order.status not in ("pending", "reserved") or now < order.deadline:
         return Reaction(order)
     return _give_up(order, "deadline_exceeded", "failed")
-
-
-TRANSITIONS: dict[str, Rule] = {
-    "placed": Rule(place, InventoryReservationRequested),
-    "cancelled": Rule(cancel, InventoryReleaseRequested, PaymentRefundRequested),
-    "deadline": Rule(miss_deadline, InventoryReleaseRequested, PaymentRefundRequested),
-}
-"""What no event causes: a customer's request, or the clock."""
 
 
 def _known(order: Order | None, event: Event) -> Order:
@@ -278,3 +250,28 @@ def _finish(order: Order) -> Reaction[Order]:
         status=order.ends_as,
     )
     return Reaction(order.model_copy(update={"status": order.ends_as}), [failed])
+
+
+REACTIONS: Reactions[Order, datetime] = table(
+    on(InventoryReservationRequested, adopt),
+    on(InventoryReserved, ask_for_payment, publishes=[PaymentRequested, InventoryReleaseRequested]),
+    on(InventoryReservationFailed, fail_for_lack_of_stock, publishes=[OrderFailed]),
+    on(
+        PaymentCompleted,
+        ask_for_confirmation,
+        publishes=[InventoryConfirmationRequested, InventoryReleaseRequested, PaymentRefundRequested],
+    ),
+    on(PaymentFailed, release_for_lack_of_payment, publishes=[InventoryReleaseRequested, OrderFailed]),
+    on(InventoryConfirmed, succeed, publishes=[OrderCreated]),
+    on(InventoryConfirmationFailed, refund_for_lack_of_stock, publishes=[PaymentRefundRequested]),
+    on(InventoryReservationExpired, fail_for_an_expired_hold, publishes=[OrderFailed]),
+    on(InventoryReleased, settle_release, publishes=[OrderFailed]),
+    on(PaymentRefunded, settle_refund, publishes=[OrderFailed]),
+    on(PaymentRefundFailed, await_manual_refund),
+)
+
+PLACE = Transition(place, publishes=[InventoryReservationRequested])
+CANCEL = Transition(cancel, publishes=[InventoryReleaseRequested, PaymentRefundRequested])
+MISS_DEADLINE = Transition(miss_deadline, publishes=[InventoryReleaseRequested, PaymentRefundRequested])
+TRANSITIONS: Transitions[Order, datetime] = (PLACE, CANCEL, MISS_DEADLINE)
+"""What no event causes: a customer's request, or the clock."""

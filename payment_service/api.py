@@ -5,8 +5,7 @@ from typing import Annotated
 from fastapi import FastAPI, Response
 from pydantic import Field
 
-from events.catalogue import DEFAULT_CURRENCY, PAYMENT, PaymentRequested
-from events.identity import transition_id
+from events.catalogue import DEFAULT_CURRENCY, PaymentRequested
 from events.types import Currency, Id, Money, PaymentMethod, Price, Timestamp
 from events.values import Model
 from payment_service.application import PaymentApplication
@@ -87,8 +86,7 @@ def payment_api(application: PaymentApplication, payments: PaymentQueries) -> Fa
         summary="Charge a customer outside any saga",
     )
     async def charge(body: MakePayment, response: Response) -> PaymentView:
-        event_id = transition_id(PAYMENT, body.order_id, "charge_directly")
-        payment = await application.charge_directly(PaymentRequested(event_id=event_id, **dict(body)))
+        payment = await application.charge_directly(PaymentRequested(**dict(body)))
         if not _matches(payment, body):
             raise Problem(409, f"there is another payment for the order {body.order_id}")
         response.headers["Location"] = f"/payments/{payment.order_id}"

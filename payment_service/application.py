@@ -24,10 +24,12 @@ from payment_service.providers.base import (
     Refund,
     RefundRefused,
 )
-from payment_service.reactions import REACTIONS, TRANSITIONS, Retries
+from payment_service.reactions import CHARGE_DIRECTLY, REACTIONS, REFUND_DIRECTLY, Retries
+from payment_service.steps import answered_step, unanswered_step
 from saga.errors import Unavailable
 from saga.messaging.results import Deferred, Handled, Result, Retry
-from saga.reactions.application import Application, HandOver, Sweep
+from saga.reactions.application import Application, Sweep
+from saga.reactions.runner import HandOver
 from saga.reactions.step import Outcome, Step
 from saga.reactions.store import AggregateStore
 
@@ -52,7 +54,7 @@ class PaymentApplication(Application[Payment, datetime]):
         call_timeout: float,
         retries: Retries,
     ) -> None:
-        super().__init__(PAYMENT, REACTIONS, TRANSITIONS, store, hand_over, clock)
+        super().__init__(PAYMENT, REACTIONS, store, hand_over, clock)
         self._provider = provider
         self._clock = clock
         self._call_timeout = call_timeout
@@ -69,11 +71,11 @@ class PaymentApplication(Application[Payment, datetime]):
         await self.provider_available()
         return await super().handle(events)
 
-    def verdict(self, step: Step[Payment, datetime], outcome: Outcome[Payment]) -> Result:
+    def result(self, step: Step[Payment, datetime], outcome: Outcome[Payment]) -> Result:
         """See `Application`; the result of a payment in progress is deferred."""
         if outcome.error is None and outcome.state and outcome.state.in_progress:
             return Deferred(asyncio.ensure_future(self._complete_for_message(step, outcome)))
-        return super().verdict(step, outcome)
+        return super().result(step, outcome)
 
     async def available(self) -> None:
         """Return if the database and the provider are available.
@@ -98,7 +100,7 @@ class PaymentApplication(Application[Payment, datetime]):
     async def charge_directly(self, request: PaymentRequested) -> Payment:
         """Charge a customer outside any saga; return the payment after the provider's answer, or after the
         timeout."""
-        payment = await self.transit("charge_directly", request.order_id, request.order_id, request)
+        payment = await self.execute(CHARGE_DIRECTLY, request.order_id, request.order_id, request)
         return await self._drive_to_answer(payment) if payment.in_progress else payment
 
     async def refund_directly(self, order_id: str) -> Payment:
@@ -110,7 +112,7 @@ class PaymentApplication(Application[Payment, datetime]):
         """
         known = await self.store.get(order_id)
         attempt = known.refund_attempt if known else 0
-        payment = await self.transit("refund_directly", order_id, order_id, occasion=f"-{attempt}")
+        payment = await self.execute(REFUND_DIRECTLY, order_id, order_id, deduplicate_by=f"-{attempt}")
         return await self._drive_to_answer(payment) if payment.in_progress else payment
 
     async def handle_notification(self, notification: Notification) -> None:
@@ -135,9 +137,17 @@ class PaymentApplication(Application[Payment, datetime]):
         elif charged_before or (isinstance(answer, Pending) and addressed.pending == notification.reference):
             self._ignore(notification)
         else:
-            outcome = await self.soon(self._answered(addressed, answer))
-            if outcome.name == "conflict":
-                raise Unavailable(str(outcome.error))
+            await self.save_answer(addressed, answer)
+
+    async def save_answer(self, payment: Payment, answer: Answer) -> None:
+        """Save what the provider answered about a payment in this state.
+
+        Raises:
+            Unavailable: other writers kept changing the payment.
+        """
+        outcome = await self.run(answered_step(payment, answer, self._retries))
+        if outcome.name == "conflict":
+            raise Unavailable(str(outcome.error))
 
     def _ignore(self, notification: Notification) -> None:
         log.info("notification_ignored", key=notification.key, reference=notification.reference)
@@ -173,9 +183,9 @@ class PaymentApplication(Application[Payment, datetime]):
         """Call the provider until it has answered; for payments that no message waits for."""
         answer = await self._ask(payment)
         if answer is None:
-            await self.soon(self._unanswered(payment))
+            await self.run(unanswered_step(payment))
             return payment
-        outcome = await self.soon(self._answered(payment, answer))
+        outcome = await self.run(answered_step(payment, answer, self._retries))
         if outcome.error is not None or outcome.state is None:
             return payment
         return (
@@ -197,7 +207,7 @@ class PaymentApplication(Application[Payment, datetime]):
         payment = outcome.state
         refunds = step.name != PaymentRequested.__name__
         while payment and _is_due(payment, refunds) and (answer := await self._ask(payment)):
-            answered = await self.soon(self._answered(payment, answer))
+            answered = await self.run(answered_step(payment, answer, self._retries))
             if answered.error is not None:
                 return Retry(repr(answered.error))
             if answered.state is None or not _to_be_refunded(payment, answered.state):
@@ -236,37 +246,6 @@ class PaymentApplication(Application[Payment, datetime]):
         except NoAnswer as error:
             log.warning("provider_undecided", order_id=payment.order_id, reason=repr(error))
         return None
-
-    def _unanswered(self, payment: Payment) -> Step[Payment, datetime]:
-        rule = TRANSITIONS["unanswered"]
-        return Step(
-            key=payment.order_id,
-            name="unanswered",
-            recorded_under="unanswered",
-            correlation_id=payment.correlation_id,
-            react=rule,
-            continues=True,
-        )
-
-    def _answered(self, payment: Payment, answer: Answer) -> Step[Payment, datetime]:
-        """Return the step that an answer causes.
-
-        The relay publishes its events: the message may have been redelivered meanwhile, and acknowledged by
-        another replica without an answer.
-        """
-        charging = payment.status == "charging"
-        name = "charge_answered" if charging else "refund_answered"
-        said = (answer,) if charging else (answer, payment.refund_attempt, self._retries)
-        rule = TRANSITIONS[name]
-        return Step(
-            key=payment.order_id,
-            name=name,
-            recorded_under=f"{name}-{payment.refund_attempt}",
-            correlation_id=payment.correlation_id,
-            react=lambda state, now: rule(state, *said, now),
-            continues=True,
-            relayed=True,
-        )
 
 
 def _provider_request(payment: Payment) -> Charge | Refund:

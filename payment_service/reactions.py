@@ -22,7 +22,7 @@ from payment_service.payment import Payment
 from payment_service.providers.base import Approved, ChargeAnswer, Pending, RefundAnswer, Refunded
 from saga.backoff import backoff
 from saga.errors import OutOfOrder, Refused
-from saga.reactions.step import Reaction, Rule
+from saga.reactions.reaction import Reaction, Reactions, Transition, Transitions, on, table
 
 FIRST_RETRY_AFTER = timedelta(seconds=5)
 """How long an intent is left to the process that saved it before the sweep takes it up."""
@@ -46,7 +46,7 @@ def charge(payment: Payment | None, event: PaymentRequested, now: datetime) -> R
     if payment is None:
         return Reaction(_intent(event, saga=True, now=now))
     if payment.request_record:
-        return Reaction(payment, again=payment.request_record)
+        return Reaction(payment, repeat_of=payment.request_record)
     joined = payment.model_copy(
         update={"saga": True, "correlation_id": event.correlation_id, "request_record": event.event_id}
     )
@@ -76,7 +76,7 @@ def refund(payment: Payment | None, event: PaymentRefundRequested, now: datetime
             [PaymentRefunded(order_id=event.order_id, amount=0, currency=event.currency)],
         )
     if payment.refund_record:
-        return Reaction(payment, again=payment.refund_record)
+        return Reaction(payment, repeat_of=payment.refund_record)
     requested = payment.model_copy(
         update={"saga": True, "refund_record": event.event_id, "correlation_id": event.correlation_id}
     )
@@ -95,12 +95,6 @@ def refund(payment: Payment | None, event: PaymentRefundRequested, now: datetime
     if payment.status == "refunding":
         return Reaction(requested)
     return Reaction(requested, [_refunded(requested)])
-
-
-REACTIONS: dict[type[Event], Rule] = {
-    PaymentRequested: Rule(charge, PaymentFailed, PaymentCompleted),
-    PaymentRefundRequested: Rule(refund, PaymentRefunded),
-}
 
 
 def charge_answered(payment: Payment | None, answer: ChargeAnswer, now: datetime) -> Reaction[Payment]:
@@ -225,16 +219,6 @@ def refund_directly(payment: Payment | None, now: datetime) -> Reaction[Payment]
     return Reaction(_refunding(payment, now))
 
 
-TRANSITIONS: dict[str, Rule] = {
-    "charge_answered": Rule(charge_answered, PaymentCompleted, PaymentFailed, PaymentRefunded),
-    "refund_answered": Rule(refund_answered, PaymentRefunded, PaymentRefundFailed),
-    "unanswered": Rule(unanswered),
-    "charge_directly": Rule(charge_directly),
-    "refund_directly": Rule(refund_directly),
-}
-"""What no event causes: the provider's answers, or a request over HTTP."""
-
-
 def _intent(event: PaymentRequested, *, saga: bool, now: datetime) -> Payment:
     return Payment(
         order_id=event.order_id,
@@ -283,7 +267,7 @@ def _retried_later(payment: Payment, now: datetime) -> Payment:
 def _answer(payment: Payment, under: str | None, event: Event) -> Reaction[Payment]:
     """Publish the answer to the request with this record; without a saga, there is none."""
     if under:
-        return Reaction(payment, [event], under=under)
+        return Reaction(payment, [event], append_to=under)
     return Reaction(payment)
 
 
@@ -308,3 +292,23 @@ def _refunded(payment: Payment) -> PaymentRefunded:
         payment_id=payment.order_id,
         refund_id=payment.refund_id,
     )
+
+
+REACTIONS: Reactions[Payment, datetime] = table(
+    on(PaymentRequested, charge, publishes=[PaymentFailed, PaymentCompleted]),
+    on(PaymentRefundRequested, refund, publishes=[PaymentRefunded]),
+)
+
+CHARGE_ANSWERED = Transition(charge_answered, publishes=[PaymentCompleted, PaymentFailed, PaymentRefunded])
+REFUND_ANSWERED = Transition(refund_answered, publishes=[PaymentRefunded, PaymentRefundFailed])
+UNANSWERED = Transition(unanswered)
+CHARGE_DIRECTLY = Transition(charge_directly)
+REFUND_DIRECTLY = Transition(refund_directly)
+TRANSITIONS: Transitions[Payment, datetime] = (
+    CHARGE_ANSWERED,
+    REFUND_ANSWERED,
+    UNANSWERED,
+    CHARGE_DIRECTLY,
+    REFUND_DIRECTLY,
+)
+"""What no event causes: the provider's answers, or a request over HTTP."""

@@ -8,10 +8,11 @@ from typing import Any, Generic, Protocol, TypeVar
 from events.catalogue import short_name
 from saga.messaging.topology import DEFAULT_DELAYS, Topology, exchange_of
 from saga.mongodb.client import Database, connect, database
-from saga.reactions.application import Reactions, Transitions
-from saga.reactions.step import Rule
-from saga.reactions.store import Outbox, Store, Waiting
+from saga.reactions.reaction import Reactions, Rule, Transitions
+from saga.reactions.store import Store
 from saga.settings import ServiceSettings
+from saga.timers.nudge import Waiting
+from saga.timers.relay import Outbox
 
 
 class ServiceStore(Store[Any, Any], Waiting, Outbox, Protocol):
@@ -31,8 +32,8 @@ class ServiceSpec(Generic[CF, ST]):
 
     name: str
     settings: type[CF]
-    reactions: Reactions
-    transitions: Transitions
+    reactions: Reactions[Any, Any]
+    transitions: Transitions[Any, Any]
     open_store: Callable[[Database, CF], ST]
 
     @property
@@ -61,16 +62,16 @@ class ServiceSpec(Generic[CF, ST]):
         return exchange_of(self.name)
 
     @property
-    def rules(self) -> list[Rule]:
+    def rules(self) -> list[Rule[Any, Any, Any]]:
         """Every rule of its two tables."""
-        return [*self.reactions.values(), *self.transitions.values()]
+        return [*self.reactions.values(), *self.transitions]
 
     def topology(self, delays: tuple[float, ...] = DEFAULT_DELAYS) -> Topology:
         """Return what it has at the broker; `delays` are its pauses before another attempt, in seconds."""
         return Topology(
             service=self.name,
             reacts_to={kind.__name__ for kind in self.reactions},
-            publishes={kind.__name__ for rule in self.rules for kind in rule.emits},
+            publishes={kind.__name__ for rule in self.rules for kind in rule.publishes},
             delays=delays,
         )
 

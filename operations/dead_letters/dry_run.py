@@ -5,10 +5,11 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 from events.catalogue import Event
-from saga.reactions.application import Reactions, reaction
 from saga.reactions.engine import Engine
-from saga.reactions.step import Outcome, Step
-from saga.reactions.store import Store, UnitOfWork
+from saga.reactions.reaction import Reactions
+from saga.reactions.step import Outcome, Step, reaction_step
+from saga.reactions.store import Store
+from saga.reactions.unit_of_work import UnitOfWork
 
 S = TypeVar("S")
 C = TypeVar("C")
@@ -16,7 +17,7 @@ C = TypeVar("C")
 
 async def dry_run(
     service: str,
-    reactions: Reactions,
+    reactions: Reactions[S, C],
     store: Store[S, C],
     events: Sequence[Event],
     clock: Callable[[], datetime],
@@ -28,7 +29,7 @@ async def dry_run(
     Raises:
         Unavailable: the store is away.
     """
-    steps: list[Step[S, C]] = [reaction(reactions, event) for event in events]
+    steps = [reaction_step(reactions, event) for event in events]
     unit = await store.load(steps)
     states = {key: entry.state for key, entry in unit.entries.items()}
     rehearsed: list[tuple[S | None, Outcome[S]]] = []

@@ -9,7 +9,7 @@ from saga.http.app import HEALTH
 from saga.http.problems import Problem, problem_response
 from saga.http.security import OPEN, needs
 from saga.rabbitmq.client import BrokerClient
-from saga.reactions.store import Outbox
+from saga.timers.relay import Outbox
 
 
 class Health:

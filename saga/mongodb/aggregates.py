@@ -21,11 +21,11 @@ from pymongo.errors import BulkWriteError
 
 from events.catalogue import Event
 from events.codec import from_json
-from saga.mongodb.client import DocumentCollection, Session
+from saga.mongodb.client import Document, DocumentCollection, Session
 from saga.mongodb.errors import stale_writes, translate_driver_errors
 from saga.reactions.aggregate import Aggregate
-from saga.reactions.step import JournalEntry, LoadedAggregate, Step
-from saga.reactions.store import Document, UnitOfWork
+from saga.reactions.step import Step
+from saga.reactions.unit_of_work import JournalEntry, LoadedAggregate, UnitOfWork
 from saga.timers.nudge import pause
 
 log = structlog.get_logger()
@@ -85,7 +85,7 @@ class Aggregates(Generic[M]):
         self, entries: Collection[LoadedAggregate[M]], session: Session | None = None
     ) -> set[str]:
         """Write each changed entry unless its document has changed since; return the keys that were stale."""
-        changed = [entry for entry in entries if entry.touched]
+        changed = [entry for entry in entries if entry.changed]
         if not changed:
             return set()
         done = {
@@ -137,7 +137,7 @@ class Aggregates(Generic[M]):
                     entries.append(self.entry(document))
         return entries
 
-    async def nudged(self, entries: Collection[LoadedAggregate[M]]) -> None:
+    async def mark_nudged(self, entries: Collection[LoadedAggregate[M]]) -> None:
         """See `saga.reactions.store.Waiting`."""
         writes = [
             UpdateOne(
@@ -174,7 +174,7 @@ class Aggregates(Generic[M]):
             if event["eventId"] in waiting
         ]
 
-    async def published(self, events: Mapping[str, Collection[str]]) -> None:
+    async def mark_published(self, events: Mapping[str, Collection[str]]) -> None:
         """Take these out of the outbox: event ids by aggregate.
 
         That costs no write of its own: it is part of the next change of the document, which mostly follows
@@ -239,7 +239,7 @@ class Aggregates(Generic[M]):
             values["dueAt"] = entry.state.due_at
         if entry.state.unanswered_requests:
             values |= {"nudgeAt": now + self._nudge_after, "nudges": 0}
-        records = {key: asdict(entry.journal[key]) for key in entry.touched}
+        records = {key: asdict(entry.journal[key]) for key in entry.changed}
         queued = [{"id": event_id, "at": now} for event_id in entry.queued]
         if not entry.version:
             return InsertOne({"_id": entry.key, **values, "journal": records, "outbox": queued})

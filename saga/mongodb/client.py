@@ -13,8 +13,7 @@ from motor.motor_asyncio import (
     AsyncIOMotorDatabase,
 )
 
-from saga.reactions.store import Document
-
+Document = dict[str, Any]
 Client = AsyncIOMotorClient[Document]
 Database = AsyncIOMotorDatabase[Document]
 DocumentCollection = AsyncIOMotorCollection[Document]

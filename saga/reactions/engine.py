@@ -13,9 +13,10 @@ from events.identity import with_identity
 from saga import metrics
 from saga.backoff import backoff, jittered
 from saga.errors import Conflict, OutOfOrder, Refused
-from saga.messaging.results import Handled, Retry
-from saga.reactions.step import JournalEntry, LoadedAggregate, Outcome, Reaction, Step
-from saga.reactions.store import Store, UnitOfWork
+from saga.reactions.reaction import Reaction
+from saga.reactions.step import Outcome, Step
+from saga.reactions.store import Store
+from saga.reactions.unit_of_work import JournalEntry, LoadedAggregate, UnitOfWork
 
 S = TypeVar("S")
 C = TypeVar("C")
@@ -86,7 +87,7 @@ class Engine(Generic[S, C]):
 
     def _take(self, step: Step[S, C], unit: UnitOfWork[S, C]) -> Outcome[S]:
         entry = unit.entries[step.key]
-        record = entry.journal.get(step.recorded_under)
+        record = entry.journal.get(step.record_id)
         if record and not step.continues:
             return Outcome("repeated", entry.state, _events(record))
         try:
@@ -96,46 +97,39 @@ class Engine(Generic[S, C]):
         except Exception as error:
             log.exception("reaction_failed", step=step.name, order_id=step.key)
             return Outcome("failed", entry.state, error=error)
-        if reaction.again is not None:
-            return Outcome("repeated", entry.state, _events(entry.journal.get(reaction.again)))
+        if reaction.repeat_of is not None:
+            return Outcome("repeated", entry.state, _events(entry.journal.get(reaction.repeat_of)))
         if reaction.state == entry.state and not reaction.emits:
             # A step that continues a record may find that another has done it: what that one recorded here is
             # for this one to publish too, since nobody knows what became of the other.
             return Outcome("repeated" if record else "ignored", entry.state, _events(record))
         unit.accept(reaction)
         entry.state = reaction.state
-        under = reaction.under or step.recorded_under
-        emitted = self._record(step, entry, reaction, under)
-        if step.relayed or under != step.recorded_under:
+        record_id = reaction.append_to or step.record_id
+        emitted = self._record(step, entry, reaction, record_id)
+        if step.relayed or record_id != step.record_id:
             # The message it is recorded under may be done with by now: only the relay can publish it.
             entry.queued += [str(event.event_id) for event in emitted]
             return Outcome("handled", entry.state, relayed=emitted)
         return Outcome("handled", entry.state, emitted)
 
     def _record(
-        self, step: Step[S, C], entry: LoadedAggregate[S], reaction: Reaction[S], under: str
+        self, step: Step[S, C], entry: LoadedAggregate[S], reaction: Reaction[S], record_id: str
     ) -> list[Event]:
         now = self._clock()
-        record = entry.journal.setdefault(under, JournalEntry(step.name, now))
+        record = entry.journal.setdefault(record_id, JournalEntry(step.name, now))
         emitted = with_identity(
             reaction.emits,
-            recorded_under=under,
-            caused_by=reaction.under or step.caused_by,
+            record_id=record_id,
+            caused_by=reaction.append_to or step.caused_by,
             correlation_id=step.correlation_id,
             occurred_at=now,
             already=[event["type"] for event in record.emitted],
         )
         record.emitted += [to_json(event) for event in emitted]
-        if under not in entry.touched:
-            entry.touched.append(under)
+        if record_id not in entry.changed:
+            entry.changed.append(record_id)
         return emitted
-
-
-def verdict(outcome: Outcome[Any]) -> Handled | Retry:
-    """Return what is to be done with the message that a step came from."""
-    if outcome.error is not None:
-        return Retry(f"{type(outcome.error).__name__}: {outcome.error}")
-    return Handled(outcome.emitted, outcome.name)
 
 
 def _events(record: JournalEntry | None) -> list[Event]:

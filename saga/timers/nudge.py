@@ -4,9 +4,9 @@ A broker that has lost its messages leaves aggregates that wait for ever. Each k
 that its open questions can be asked again, under the same ids: who has answered before answers the same.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -16,8 +16,7 @@ from saga import metrics
 from saga.backoff import backoff
 from saga.messaging.message import to_message
 from saga.messaging.publisher import BacklogAwarePublisher
-from saga.reactions.step import LoadedAggregate
-from saga.reactions.store import Waiting
+from saga.reactions.unit_of_work import LoadedAggregate
 
 log = structlog.get_logger()
 
@@ -28,6 +27,19 @@ LIMIT = 200
 LONGEST_PAUSE = timedelta(hours=1)
 """Between two nudges of one aggregate, which get rarer while nothing comes of them."""
 FAR_FUTURE = timedelta(days=366)
+
+
+class Waiting(Protocol):
+    """The aggregates of a store that wait for the answer to a request."""
+
+    async def waiting(
+        self, before: datetime, limit: int, after: str | None = None
+    ) -> list[LoadedAggregate[Any]]:
+        """Return those to be nudged before that moment: the longest waiting first or, with `after`, those
+        behind that key, in the order of their keys."""
+
+    async def mark_nudged(self, entries: Collection[LoadedAggregate[Any]]) -> None:
+        """Nudge these later the next time, unless they have changed since."""
 
 
 class Nudge:
@@ -78,7 +90,7 @@ class Nudge:
         for event in events:
             metrics.nudged(self._service, event.type).inc()
             log.info("nudged", type=event.type, order_id=event.order_id, correlation_id=event.correlation_id)
-        await self._store.nudged(entries)
+        await self._store.mark_nudged(entries)
         return events
 
 

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Protocol
 
 import structlog
 
@@ -12,12 +13,24 @@ from saga import metrics
 from saga.errors import Unavailable
 from saga.messaging.message import to_message
 from saga.messaging.publisher import Publisher
-from saga.reactions.store import Outbox
 
 log = structlog.get_logger()
 
 SWEEP_LIMIT = 500
 HANDED_OVER_LIMIT = 2000
+
+
+class Outbox(Protocol):
+    """The unpublished events of a store."""
+
+    async def unpublished(self, before: datetime, limit: int) -> list[Event]:
+        """Return events that have waited since before that moment, oldest first."""
+
+    async def mark_published(self, events: Mapping[str, Sequence[str]]) -> None:
+        """Forget these as unpublished: event ids by aggregate."""
+
+    async def ping(self) -> None:
+        """Return if the store answers; else raise `saga.errors.Unavailable`."""
 
 
 class Relay:
@@ -90,4 +103,4 @@ class Relay:
         done: dict[str, list[str]] = defaultdict(list)
         for event in events:
             done[event.order_id].append(str(event.event_id))
-        await self._outbox.published(done)
+        await self._outbox.mark_published(done)

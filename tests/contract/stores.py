@@ -14,8 +14,8 @@ from inventory_service.stock import Level, Warehouse
 from saga.mongodb.aggregates import PlainStore
 from saga.mongodb.client import Database
 from saga.reactions.aggregate import Aggregate
-from saga.reactions.step import LoadedAggregate, Step
-from saga.reactions.store import UnitOfWork
+from saga.reactions.step import Step
+from saga.reactions.unit_of_work import LoadedAggregate, UnitOfWork
 from tests.contract.broker_drivers import peaceful
 from tests.support.clock import Clock
 from tests.support.sample_aggregate import SampleAggregate
@@ -41,9 +41,9 @@ class AggregateStore(Protocol[M]):
     async def waiting(
         self, before: datetime, limit: int, after: str | None = None
     ) -> list[LoadedAggregate[M]]: ...
-    async def nudged(self, entries: Collection[LoadedAggregate[M]]) -> None: ...
+    async def mark_nudged(self, entries: Collection[LoadedAggregate[M]]) -> None: ...
     async def unpublished(self, before: datetime, limit: int) -> list[Event]: ...
-    async def published(self, events: Mapping[str, Collection[str]]) -> None: ...
+    async def mark_published(self, events: Mapping[str, Collection[str]]) -> None: ...
 
 
 class StockStore(Protocol):

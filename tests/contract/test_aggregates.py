@@ -9,7 +9,8 @@ import pytest
 
 from events.catalogue import PaymentRequested
 from events.values import Item
-from saga.reactions.step import LoadedAggregate, Step
+from saga.reactions.step import Step
+from saga.reactions.unit_of_work import LoadedAggregate
 from tests.contract.stores import AnyDatabase
 from tests.support.clock import START
 from tests.support.sample_aggregate import SampleAggregate, change, confirmed, sample, save

@@ -30,7 +30,7 @@ async def test_each_nudge_waits_twice_as_long_until_a_change(db: AnyDatabase) ->
     for nudges, next_one in enumerate((120, 240, 480)):
         [entry] = await store.waiting(LATE, 10)
         assert entry.nudges == nudges
-        await store.nudged([entry])
+        await store.mark_nudged([entry])
         assert await to_be_nudged(store, next_one - 1) == []
         assert await to_be_nudged(store, next_one) == ["a"]
     entry = (await store.fetch(["a"]))["a"]
@@ -45,7 +45,7 @@ async def test_a_nudge_overtaken_by_a_change_does_not_count(db: AnyDatabase) -> 
     await save(store, "a", "waiting")
     [before] = await store.waiting(LATE, 10)
     await save(store, "a", "answered")
-    await store.nudged([before])
+    await store.mark_nudged([before])
     assert (await store.fetch(["a"]))["a"].nudges == 0
     assert await to_be_nudged(store, 9999) == []
 

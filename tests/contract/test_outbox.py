@@ -45,7 +45,7 @@ async def test_a_later_change_keeps_the_outbox(db: AnyDatabase) -> None:
 async def test_published_events_leave_the_outbox_with_a_search(db: AnyDatabase) -> None:
     store, other = await db.samples(), await db.samples()
     ids = await save(store, "a", "one", confirmed("a"), relayed=True)
-    await store.published({"a": ids})
+    await store.mark_published({"a": ids})
     assert await unpublished(store, db.clock) == []
     assert await unpublished(other, db.clock) == ids
     assert await unpublished(store, db.clock) == []
@@ -55,7 +55,7 @@ async def test_published_events_leave_the_outbox_with_a_search(db: AnyDatabase) 
 async def test_published_events_leave_the_outbox_with_a_change(db: AnyDatabase) -> None:
     store, other = await db.samples(), await db.samples()
     ids = await save(store, "a", "one", confirmed("a"), relayed=True)
-    await store.published({"a": ids})
+    await store.mark_published({"a": ids})
     await save(store, "a", "two")
     assert await unpublished(other, db.clock) == []
 
@@ -64,13 +64,13 @@ async def test_only_the_published_events_leave_the_outbox(db: AnyDatabase) -> No
     store = await db.samples()
     first, second = await save(store, "a", "placed", confirmed("a"), confirmed("a"), relayed=True)
     [other] = await save(store, "b", "placed", confirmed("b"), relayed=True)
-    await store.published({"a": [first]})
+    await store.mark_published({"a": [first]})
     assert await unpublished(store, db.clock) == [second, other]
     [third] = await save(store, "a", "cancelled", confirmed("a"), relayed=True)
     await save(store, "a", "released")
-    await store.published({"b": [other]})
+    await store.mark_published({"b": [other]})
     assert sorted(await unpublished(store, db.clock)) == sorted([second, third])
-    await store.published({"a": [second, third]})
+    await store.mark_published({"a": [second, third]})
     for _ in range(3):
         assert await unpublished(store, db.clock) == []
     assert await unpublished(await db.samples(), db.clock) == []
@@ -83,7 +83,7 @@ async def test_events_published_between_load_and_write_leave_too(db: AnyDatabase
     store = await db.samples()
     ids = await save(store, "a", "placed", confirmed("a"), relayed=True)
     entry = (await store.fetch(["a"]))["a"]
-    await store.published({"a": ids})
+    await store.mark_published({"a": ids})
     cancelled = change(entry, "cancelled", confirmed("a"), relayed=True)
     assert await store.write([entry]) == set()
     for _ in range(3):

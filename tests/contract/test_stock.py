@@ -4,8 +4,9 @@ from events.catalogue import InventoryReleaseRequested, InventoryReservationRequ
 from events.values import Item
 from inventory_service.reactions import ReservationContext, release, reserve
 from inventory_service.reservation import Reservation
-from saga.reactions.step import JournalEntry, Reaction, Step
-from saga.reactions.store import UnitOfWork
+from saga.reactions.reaction import Reaction
+from saga.reactions.step import Step
+from saga.reactions.unit_of_work import JournalEntry, UnitOfWork
 from tests.contract.stores import PLACE, AnyDatabase, StockStore
 from tests.support.builders import event
 from tests.support.clock import START
@@ -21,10 +22,10 @@ def hold(order_id: str, quantity: int = 2) -> Step[Reservation, ReservationConte
     return Step(
         key=order_id,
         name=request.type,
-        recorded_under=str(request.event_id),
+        record_id=str(request.event_id),
         correlation_id="c-1",
         react=lambda state, world: reserve(state, request, world),
-        about=request,
+        arguments=(request,),
     )
 
 
@@ -33,10 +34,10 @@ def released(order_id: str) -> Step[Reservation, ReservationContext]:
     return Step(
         key=order_id,
         name=request.type,
-        recorded_under=str(request.event_id),
+        record_id=str(request.event_id),
         correlation_id="c-1",
         react=lambda state, world: release(state, request, world),
-        about=request,
+        arguments=(request,),
     )
 
 
@@ -48,8 +49,8 @@ def take(
     reaction = step.react(entry.state, unit.context)
     unit.accept(reaction)
     entry.state = reaction.state
-    entry.journal[step.recorded_under] = JournalEntry(step.name, START)
-    entry.touched.append(step.recorded_under)
+    entry.journal[step.record_id] = JournalEntry(step.name, START)
+    entry.changed.append(step.record_id)
     return reaction
 
 

@@ -21,7 +21,8 @@ from saga.clock import utc_now
 from saga.errors import Unavailable
 from saga.mongodb.aggregates import PlainStore
 from saga.mongodb.client import Client, connect, database
-from saga.reactions.step import JournalEntry, LoadedAggregate, Step
+from saga.reactions.step import Step
+from saga.reactions.unit_of_work import JournalEntry, LoadedAggregate
 from tests.contract.stores import HOLD
 from tests.support.broker import until
 from tests.support.clock import START
@@ -39,7 +40,7 @@ def hold_step(event: InventoryReservationRequested) -> Step[Reservation, Reserva
         str(event.event_id),
         event.order_id,
         react=lambda state, world: NotImplemented,
-        about=event,
+        arguments=(event,),
     )
 
 
@@ -49,7 +50,7 @@ def move_into(entry: LoadedAggregate[Reservation], request: InventoryReservation
         order_id=request.order_id, correlation_id=request.order_id, status="held", items=request.items
     )
     entry.journal["held"] = JournalEntry("held", START)
-    entry.touched.append("held")
+    entry.changed.append("held")
 
 
 Call = Callable[[], Awaitable[object]]
@@ -72,7 +73,7 @@ def calls(client: Client) -> dict[str, Call]:
     unit.context.stock.apply([StockMove(("berlin", "tea"), available=-1, reserved=1)])
 
     async def publish() -> None:
-        await samples.published({"a": ["some-id"]})
+        await samples.mark_published({"a": ["some-id"]})
         for _ in range(2):
             await samples.unpublished(utc_now(), 1)
 

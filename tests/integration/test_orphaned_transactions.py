@@ -15,8 +15,7 @@ from inventory_service.mongo_store import InventoryStore
 from inventory_service.stock import Warehouse
 from saga.clock import utc_now
 from saga.messaging.results import Deferred, Handled
-from saga.mongodb.client import connect, database
-from saga.reactions.store import Document
+from saga.mongodb.client import Document, connect, database
 
 REPLICA = "replica-1"
 Clients = Callable[[], AsyncIOMotorClient[Document]]

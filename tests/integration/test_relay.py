@@ -23,7 +23,7 @@ from saga.messaging.results import Result
 from saga.messaging.topology import Topology
 from saga.mongodb.client import connect, database
 from saga.rabbitmq.client import BrokerClient
-from saga.reactions.step import JournalEntry, LoadedAggregate
+from saga.reactions.unit_of_work import JournalEntry, LoadedAggregate
 from saga.timers.relay import Relay
 from tests.support.broker import Broker, Client, Neighbour, until
 
@@ -116,7 +116,7 @@ def completed(order_id: str) -> tuple[LoadedAggregate[Payment], Event]:
     """Return a payment that was made by hand, and the event that says so."""
     [event] = with_identity(
         [PaymentCompleted(order_id=order_id, payment_id=order_id, amount=Decimal(1), currency="USD")],
-        recorded_under=f"made-{order_id}",
+        record_id=f"made-{order_id}",
         caused_by=None,
         correlation_id=order_id,
         occurred_at=utc_now(),
@@ -132,7 +132,7 @@ def completed(order_id: str) -> tuple[LoadedAggregate[Payment], Event]:
     )
     record = JournalEntry("made", utc_now(), [to_json(event)])
     entry = LoadedAggregate(
-        order_id, state=payment, journal={"made": record}, touched=["made"], queued=[str(event.event_id)]
+        order_id, state=payment, journal={"made": record}, changed=["made"], queued=[str(event.event_id)]
     )
     return entry, event
 
@@ -247,7 +247,7 @@ async def test_an_event_whose_confirmation_was_not_noted_is_published_again(
     class Forgetful(PaymentStore):
         """Loses its connection to the database just after the broker has confirmed."""
 
-        async def published(self, events: object) -> None:
+        async def mark_published(self, events: object) -> None:
             raise Unavailable("the database is away")
 
     store = stores.open()

@@ -40,7 +40,8 @@ from saga.messaging.consumer import BatchConsumer
 from saga.messaging.message import Delivery, Message
 from saga.messaging.publisher import Publisher
 from saga.messaging.subscription import Subscription
-from saga.reactions.step import JournalEntry, LoadedAggregate, Reaction, Rule
+from saga.reactions.reaction import Reaction, Rule
+from saga.reactions.unit_of_work import JournalEntry, LoadedAggregate
 from saga.timers.nudge import Nudge
 from saga.timers.relay import Relay
 from verification.simulation.broker import Connection, MemorySubscription
@@ -52,9 +53,10 @@ ANYTHING = EVENT_TYPES.values()
 PURSUE = PaymentApplication._drive_to_answer
 
 
-def put(patch: Patch, table: dict[Any, Rule], key: object, react: Callable[..., Any]) -> None:
-    """Put another reaction into a table, which may publish whatever the services' reactions may."""
-    patch.setitem(table, key, Rule(react, *ANYTHING))
+def put(patch: Patch, rule: Rule[Any, Any, *tuple[Any, ...]], react: Callable[..., Any]) -> None:
+    """Have a rule call another function, which may publish whatever the services' reactions may."""
+    patch.setattr(rule, "react", react)
+    patch.setattr(rule, "publishes", ANYTHING)
 
 
 def take_other_content(patch: Patch) -> None:
@@ -67,18 +69,17 @@ def await_no_payment_after_an_expiry(patch: Patch) -> None:
             order = order.model_copy(update={"payment": "failed"})
         return orders.fail_for_an_expired_hold(order, event, now)
 
-    put(patch, orders.REACTIONS, InventoryReservationExpired, fail)
+    put(patch, orders.REACTIONS[InventoryReservationExpired], fail)
 
 
 def cancel_what_is_paid(patch: Patch) -> None:
-    put(patch, orders.TRANSITIONS, "cancelled", lambda order, now: orders.cancel(as_reserved(order), now))
+    put(patch, orders.CANCEL, lambda order, now: orders.cancel(as_reserved(order), now))
 
 
 def miss_the_deadline_of_what_is_paid(patch: Patch) -> None:
     put(
         patch,
-        orders.TRANSITIONS,
-        "deadline",
+        orders.MISS_DEADLINE,
         lambda order, now: orders.miss_deadline(as_reserved(order), now),
     )
 
@@ -89,7 +90,7 @@ def fail_what_is_paid_for_an_expired_hold(patch: Patch) -> None:
             return orders._compensate(order, "reservation_expired", refund=True)
         return orders.fail_for_an_expired_hold(order, event, now)
 
-    put(patch, orders.REACTIONS, InventoryReservationExpired, fail)
+    put(patch, orders.REACTIONS[InventoryReservationExpired], fail)
 
 
 def release_nothing_at_the_deadline(patch: Patch) -> None:
@@ -98,18 +99,18 @@ def release_nothing_at_the_deadline(patch: Patch) -> None:
             return Reaction(order)
         return orders._compensate(order, "deadline_exceeded", refund=order.status == "reserved")
 
-    put(patch, orders.TRANSITIONS, "deadline", miss)
+    put(patch, orders.MISS_DEADLINE, miss)
 
 
 def ignore_a_refused_refund(patch: Patch) -> None:
-    put(patch, orders.REACTIONS, PaymentRefundFailed, lambda order, event, now: Reaction(order))
+    put(patch, orders.REACTIONS[PaymentRefundFailed], lambda order, event, now: Reaction(order))
 
 
 def fail_with_a_refused_refund(patch: Patch) -> None:
     def fail(order: Order, event: PaymentRefundFailed, now: datetime) -> Reaction[Order]:
         return orders._finish(order.model_copy(update={"refund": "settled"}))
 
-    put(patch, orders.REACTIONS, PaymentRefundFailed, fail)
+    put(patch, orders.REACTIONS[PaymentRefundFailed], fail)
 
 
 def repeat_an_adopted_request(patch: Patch) -> None:
@@ -120,7 +121,7 @@ def repeat_an_adopted_request(patch: Patch) -> None:
         events = with_identity(drafts, **record)
         return [draft if draft.event_id else event for draft, event in zip(drafts, events, strict=True)]
 
-    put(patch, orders.REACTIONS, InventoryReservationRequested, adopt)
+    put(patch, orders.REACTIONS[InventoryReservationRequested], adopt)
     patch.setattr(saga.reactions.engine, "with_identity", as_it_was)
 
 
@@ -135,7 +136,7 @@ def leave_no_tombstone(patch: Patch) -> None:
     ) -> Reaction[Reservation]:
         return inventory.release(reservation, event, world) if reservation else Reaction(None)
 
-    put(patch, inventory.REACTIONS, InventoryReleaseRequested, release)
+    put(patch, inventory.REACTIONS[InventoryReleaseRequested], release)
 
 
 def release_what_is_allocated(patch: Patch) -> None:
@@ -150,14 +151,13 @@ def release_what_is_allocated(patch: Patch) -> None:
             moves=inventory._moves(reservation.lines, allocated=-1, available=1),
         )
 
-    put(patch, inventory.REACTIONS, InventoryReleaseRequested, release)
+    put(patch, inventory.REACTIONS[InventoryReleaseRequested], release)
 
 
 def hold_again_for_every_request(patch: Patch) -> None:
     put(
         patch,
-        inventory.REACTIONS,
-        InventoryReservationRequested,
+        inventory.REACTIONS[InventoryReservationRequested],
         lambda reservation, event, world: inventory.reserve(None, event, world),
     )
 
@@ -167,28 +167,28 @@ def expire_and_keep_the_stock(patch: Patch) -> None:
         reaction = inventory.expire(reservation, world)
         return Reaction(reaction.state, reaction.emits)
 
-    put(patch, inventory.TRANSITIONS, "expired", expire)
+    put(patch, inventory.EXPIRE, expire)
 
 
 def charge_after_a_void(patch: Patch) -> None:
     def charge(payment: Payment | None, event: PaymentRequested, now: datetime) -> Reaction[Payment]:
         return payments.charge(None if payment and payment.status == "void" else payment, event, now)
 
-    put(patch, payments.REACTIONS, PaymentRequested, charge)
+    put(patch, payments.REACTIONS[PaymentRequested], charge)
 
 
 def leave_no_void(patch: Patch) -> None:
     def refund(payment: Payment | None, event: PaymentRefundRequested, now: datetime) -> Reaction[Payment]:
         return payments.refund(payment, event, now) if payment else Reaction(None)
 
-    put(patch, payments.REACTIONS, PaymentRefundRequested, refund)
+    put(patch, payments.REACTIONS[PaymentRefundRequested], refund)
 
 
 def take_silence_for_a_refusal(patch: Patch) -> None:
     def unanswered(payment: Payment | None, now: datetime) -> Reaction[Payment]:
         return payments.charge_answered(payment, Declined("silent"), now)
 
-    put(patch, payments.TRANSITIONS, "unanswered", unanswered)
+    put(patch, payments.UNANSWERED, unanswered)
 
 
 def keep_what_is_approved_late(patch: Patch) -> None:
@@ -197,7 +197,7 @@ def keep_what_is_approved_late(patch: Patch) -> None:
             return Reaction(payment)
         return payments.charge_answered(payment, answer, now)
 
-    put(patch, payments.TRANSITIONS, "charge_answered", answered)
+    put(patch, payments.CHARGE_ANSWERED, answered)
 
 
 def forget_to_undo_what_is_under_way(patch: Patch) -> None:
@@ -206,7 +206,7 @@ def forget_to_undo_what_is_under_way(patch: Patch) -> None:
             payment.model_copy(update={"refund_when_charged": False}), answer, now
         )
 
-    put(patch, payments.TRANSITIONS, "charge_answered", answered)
+    put(patch, payments.CHARGE_ANSWERED, answered)
 
 
 def record_an_answer_beside_its_request(patch: Patch) -> None:
@@ -219,7 +219,7 @@ def take_any_refusal_for_the_answer(patch: Patch) -> None:
     ) -> Reaction[Payment]:
         return payments.refund_answered(payment, answer, payment.refund_attempt, retries, now)
 
-    put(patch, payments.TRANSITIONS, "refund_answered", answered)
+    put(patch, payments.REFUND_ANSWERED, answered)
 
 
 def refund_under_a_new_key_after_silence(patch: Patch) -> None:
@@ -230,7 +230,7 @@ def refund_under_a_new_key_after_silence(patch: Patch) -> None:
         another = {"refund_attempt": reaction.state.refund_attempt + 1}
         return Reaction(reaction.state.model_copy(update=another))
 
-    put(patch, payments.TRANSITIONS, "unanswered", unanswered)
+    put(patch, payments.UNANSWERED, unanswered)
 
 
 def take_pending_for_declined(patch: Patch) -> None:
@@ -241,7 +241,7 @@ def take_pending_for_declined(patch: Patch) -> None:
             return Reaction(payment)
         return reaction
 
-    put(patch, payments.TRANSITIONS, "charge_answered", answered)
+    put(patch, payments.CHARGE_ANSWERED, answered)
 
 
 def never_ask_about_what_is_pending(patch: Patch) -> None:
@@ -259,7 +259,7 @@ def refund_what_is_pending_with_another_key(patch: Patch) -> None:
             return payments.refund_answered(payment, RefundRefused("pending"), attempt, retries, now)
         return payments.refund_answered(payment, answer, attempt, retries, now)
 
-    put(patch, payments.TRANSITIONS, "refund_answered", answered)
+    put(patch, payments.REFUND_ANSWERED, answered)
 
 
 def charge_under_a_new_key(patch: Patch) -> None:
@@ -346,7 +346,7 @@ def forget_the_refund(patch: Patch) -> None:
         said = PaymentRefunded(order_id=event.order_id, amount=payment.amount, currency=payment.currency)
         return Reaction(reaction.state.model_copy(update={"status": "refunded"}), [said])
 
-    put(patch, payments.REACTIONS, PaymentRefundRequested, refund)
+    put(patch, payments.REACTIONS[PaymentRefundRequested], refund)
 
 
 def charge_each_time_under_a_new_key(patch: Patch) -> None:
@@ -378,7 +378,7 @@ def confirm_what_is_not_held(patch: Patch) -> None:
             return inventory.confirm(reservation, event, world)
         return Reaction(reservation, [InventoryConfirmed(order_id=event.order_id)])
 
-    put(patch, inventory.REACTIONS, InventoryConfirmationRequested, confirm)
+    put(patch, inventory.REACTIONS[InventoryConfirmationRequested], confirm)
 
 
 def fail_before_all_is_undone(patch: Patch) -> None:

@@ -11,7 +11,7 @@ from inventory_service.reservation import Reservation
 from inventory_service.stock import Stock, Warehouse
 from order_service.order import Order
 from payment_service.payment import Payment
-from saga.reactions.step import Reaction
+from saga.reactions.reaction import Reaction
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=10)

@@ -11,7 +11,7 @@ from events.identity import with_identity
 from events.types import Money, Timestamp
 from events.values import Item
 from saga.reactions.aggregate import Aggregate
-from saga.reactions.step import JournalEntry, LoadedAggregate
+from saga.reactions.unit_of_work import JournalEntry, LoadedAggregate
 from tests.support.clock import START
 
 
@@ -59,7 +59,7 @@ def change(
     """Change an entry as the engine does, recorded under the new status; return the ids of its events."""
     events = with_identity(
         drafts,
-        recorded_under=f"{entry.key}-{status}",
+        record_id=f"{entry.key}-{status}",
         caused_by=None,
         correlation_id=entry.key,
         occurred_at=START,
@@ -67,7 +67,7 @@ def change(
     ids = [str(event.event_id) for event in events]
     entry.state = sample(entry.key, status, **fields)
     entry.journal[status] = JournalEntry(status, START, [to_json(event) for event in events])
-    entry.touched.append(status)
+    entry.changed.append(status)
     if relayed:
         entry.queued += ids
     return ids

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
+from saga.mongodb.client import Document
 from saga.reactions.aggregate import Aggregate
-from saga.reactions.store import Document
 from verification.invariants.case import Json, Snapshot
 
 M = TypeVar("M", bound=Aggregate)

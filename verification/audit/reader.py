@@ -21,8 +21,7 @@ from inventory_service.reservation import Reservation
 from inventory_service.stock import StockKey
 from order_service.order import TERMINAL, Order, OrderStatus
 from payment_service.payment import Payment
-from saga.mongodb.client import connect, database
-from saga.reactions.store import Document
+from saga.mongodb.client import Document, connect, database
 from verification.audit.documents import Unreadable, snapshot
 from verification.invariants.case import Case, Snapshot
 from verification.invariants.names import Finding, Invariant

@@ -20,13 +20,13 @@ from events.catalogue import (
     InventoryReservationRequested,
     PaymentRequested,
 )
-from events.identity import transition_id, with_defaults
+from events.identity import with_defaults
 from events.values import Item
-from inventory_service.application import InventoryApplication
+from inventory_service import reactions as inventory_reactions
 from inventory_service.reservation import Hold, Reservation
-from order_service.application import OrderApplication
+from order_service import reactions as order_reactions
 from order_service.order import Order
-from payment_service.application import PaymentApplication
+from payment_service import reactions as payment_reactions
 from payment_service.payment import Payment
 from payment_service.reactions import Retries
 from verification.model_checker.interner import Interner
@@ -55,7 +55,6 @@ FAULTS = {
 
 OWNED: Levels = (("tea", 2, 0, 0, 0), ("coffee", 1, 0, 0, 0))
 PRICES = {"tea": Decimal(25), "coffee": Decimal(9)}
-CALL_TIMEOUT = 5.0
 RETRIES = Retries(attempts=1)
 
 Verdict = tuple[str, str, Decimal]
@@ -96,20 +95,14 @@ class Services:
         self.events: Interner[Event] = Interner()
         self.levels: Interner[Levels] = Interner()
         self.levels.number(())
-        nobody: Any = None
         self.orders: MemoizedService[Order] = MemoizedService(
-            ORDER, OrderApplication, self.events, self.levels
+            ORDER, order_reactions.REACTIONS, self.events, self.levels
         )
         self.reservations: MemoizedService[Reservation] = MemoizedService(
-            INVENTORY, InventoryApplication, self.events, self.levels
+            INVENTORY, inventory_reactions.REACTIONS, self.events, self.levels
         )
         self.payments: MemoizedService[Payment] = MemoizedService(
-            PAYMENT,
-            lambda store, hand_over, clock: PaymentApplication(
-                store, hand_over, nobody, clock, CALL_TIMEOUT, RETRIES
-            ),
-            self.events,
-            self.levels,
+            PAYMENT, payment_reactions.REACTIONS, self.events, self.levels
         )
 
 
@@ -271,5 +264,4 @@ def _hold(product: str, quantity: int, price: Decimal | None = None) -> Hold:
         currency="USD",
         expires_in=None,
         payment_method=None,
-        recorded_under=transition_id(INVENTORY, ORDER_ID, "hold_directly"),
     )

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
-from typing import Any, cast
 
 from events.catalogue import SERVICES, PaymentRefundRequested, PaymentRequested
-from payment_service.application import PaymentApplication
+from inventory_service.reactions import CONFIRM_DIRECTLY, EXPIRE, HOLD_DIRECTLY, RELEASE_DIRECTLY
+from order_service.reactions import CANCEL, MISS_DEADLINE, PLACE
 from payment_service.payment import Payment
 from payment_service.providers.base import Answer, Approved, Declined, Pending, Refunded, RefundRefused
-from saga.reactions.step import Step
-from verification.model_checker.model import Ground, Move, State, without
+from payment_service.reactions import CHARGE_DIRECTLY, REFUND_DIRECTLY
+from payment_service.steps import answered_step, unanswered_step
+from verification.model_checker.model import RETRIES, Ground, Move, State, without
 from verification.model_checker.services import MIDNIGHT, Effect
 
 ANSWERS: dict[str, Answer] = {
@@ -23,10 +24,6 @@ ANSWERS: dict[str, Answer] = {
 
 class SingleOrderModel(Ground):
     """All that can happen to one order, with these faults, each as often as it is named."""
-
-    @property
-    def _worker(self) -> PaymentApplication:
-        return cast(PaymentApplication, self.payments.worker)
 
     def moves(self, state: State) -> Iterator[Move]:
         """Return everything that may happen next."""
@@ -76,7 +73,7 @@ class SingleOrderModel(Ground):
 
     def _placing(self, state: State) -> Iterator[Move]:
         if "adopt" not in self.index and self.orders.state(state.order) is None:
-            effect = self.orders.transit(state.order, "placed", self.wanted)
+            effect = self.orders.execute(state.order, PLACE, self.wanted)
             yield from self._transition(state, 0, effect, "the customer places the order", fair=True)
 
     def _provider(self, state: State) -> Iterator[Move]:
@@ -84,8 +81,8 @@ class SingleOrderModel(Ground):
         if payment is None:
             return
         if payment.status == "refundFailed" or "charge" in self.index:
-            effect = self.payments.transit(
-                state.payment, "refund_directly", occasion=f"-{payment.refund_attempt}"
+            effect = self.payments.execute(
+                state.payment, REFUND_DIRECTLY, deduplicate_by=f"-{payment.refund_attempt}"
             )
             yield from self._transition(state, 2, effect, "somebody has the payment REFUNDED", fair=False)
         if payment.in_progress or payment.status == "refundFailed":
@@ -128,7 +125,7 @@ class SingleOrderModel(Ground):
             return
         left = self.spent(state, "late")
         if payment.in_progress:
-            effect = self.payments.run(state.payment, "unanswered", lambda: self._worker._unanswered(payment))
+            effect = self.payments.run(state.payment, "unanswered", lambda: unanswered_step(payment))
             yield from self._transition(state, 2, effect, "the provider is SILENT", fair=False, left=left)
         for key, word, _ in self.providers[state.provider]:
             charge = key == payment.charge_key
@@ -167,15 +164,13 @@ class SingleOrderModel(Ground):
 
     def _people_and_clocks(self, state: State) -> Iterator[Move]:
         if self.may(state, "cancel"):
-            effect = self.orders.transit(state.order, "cancelled")
+            effect = self.orders.execute(state.order, CANCEL)
             yield from self._fault(state, 0, effect, "cancel", "the customer CANCELS")
         if self.may(state, "deadline"):
-            effect = self.orders.transit(state.order, "deadline", now=MIDNIGHT)
+            effect = self.orders.execute(state.order, MISS_DEADLINE, now=MIDNIGHT)
             yield from self._fault(state, 0, effect, "deadline", "the order's DEADLINE passes")
         if self.may(state, "expiry"):
-            effect = self.reservations.transit(
-                state.reservation, "expired", levels=state.levels, now=MIDNIGHT
-            )
+            effect = self.reservations.execute(state.reservation, EXPIRE, levels=state.levels, now=MIDNIGHT)
             yield from self._fault(state, 1, effect, "expiry", "the hold EXPIRES")
         for name in ("same", "other", "release"):
             if self.may(state, name):
@@ -197,20 +192,20 @@ class SingleOrderModel(Ground):
         """What somebody does past the saga, as far as the services let him."""
         if self.may(state, "charge"):
             for charge in self.charges:
-                effect = self.payments.transit(state.payment, "charge_directly", charge)
+                effect = self.payments.execute(state.payment, CHARGE_DIRECTLY, charge)
                 text = f"somebody CHARGES {charge.amount} over HTTP"
                 yield from self._fault(state, 2, effect, "charge", text)
         if self.may(state, "hold"):
             for hold in self.holds:
-                effect = self.reservations.transit(
-                    state.reservation, "hold_directly", hold, levels=state.levels
+                effect = self.reservations.execute(
+                    state.reservation, HOLD_DIRECTLY, hold, levels=state.levels
                 )
                 text = f"somebody HOLDS {hold.items[0].product_id} over HTTP, price: {hold.total_amount}"
                 yield from self._fault(state, 1, effect, "hold", text)
         elif "hold" in self.index:
-            for name in ("confirm_directly", "release_directly"):
-                effect = self.reservations.transit(state.reservation, name, levels=state.levels)
-                yield from self._transition(state, 1, effect, f"over HTTP: {name}", fair=False)
+            for transition in (CONFIRM_DIRECTLY, RELEASE_DIRECTLY):
+                effect = self.reservations.execute(state.reservation, transition, levels=state.levels)
+                yield from self._transition(state, 1, effect, f"over HTTP: {transition.name}", fair=False)
 
     def _wipes(self, state: State) -> Iterator[Move]:
         left = self.spent(state, "wipe")
@@ -267,10 +262,11 @@ class SingleOrderModel(Ground):
                     yield Move(False, (text_twice, twice), again)
 
     def _answered(self, state: State, asked: Payment, word: str) -> Effect:
-        def step() -> Step[Payment, Any]:
-            return self._worker._answered(asked, ANSWERS[word])
-
-        return self.payments.run(state.payment, (word, asked.status, asked.refund_attempt), step)
+        return self.payments.run(
+            state.payment,
+            (word, asked.status, asked.refund_attempt),
+            lambda: answered_step(asked, ANSWERS[word], RETRIES),
+        )
 
 
 def _subsets(things: Sequence[int]) -> Iterator[tuple[int, ...]]:

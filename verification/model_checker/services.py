@@ -7,7 +7,7 @@ and its journal) is worked out once and remembered, which makes a search over al
 from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Any, Generic, NamedTuple, TypeVar, TypeVarTuple, cast
 
 from events.catalogue import Event
 from events.codec import from_json, to_json
@@ -16,10 +16,10 @@ from inventory_service.stock import Stock, Warehouse
 from inventory_service.unit_of_work import ReservationUnitOfWork
 from saga.errors import OutOfOrder, Refused, SagaError
 from saga.reactions.aggregate import Aggregate
-from saga.reactions.application import Application, HandOver, reaction
 from saga.reactions.engine import Engine
-from saga.reactions.step import JournalEntry, LoadedAggregate, Step
-from saga.reactions.store import UnitOfWork
+from saga.reactions.reaction import Reactions, Transition
+from saga.reactions.step import Step, reaction_step, transition_step
+from saga.reactions.unit_of_work import JournalEntry, LoadedAggregate, UnitOfWork
 from saga.timers.nudge import unanswered
 from verification.invariants.case import Snapshot
 from verification.model_checker.interner import Interner
@@ -27,6 +27,7 @@ from verification.simulation.world import WAREHOUSES
 
 A = TypeVar("A", bound=Aggregate)
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 ORDER_ID = "o-1"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -36,7 +37,6 @@ MIDNIGHT = NOON + timedelta(hours=12)
 HOLD = timedelta(minutes=10)
 WAREHOUSE = "berlin"
 
-Clock = Callable[[], datetime]
 Level = tuple[str, int, int, int, int]
 """A product and its units: available, reserved, allocated, sold to somebody else."""
 Levels = tuple[Level, ...]
@@ -97,17 +97,17 @@ class MemoizedService(Generic[A]):
     def __init__(
         self,
         name: str,
-        assemble: Callable[[Any, HandOver, Clock], Application[A, Any]],
+        reactions: Reactions[A, Any],
         events: Interner[Event],
         levels: Interner[Levels],
     ) -> None:
         self.name = name
+        self._reactions = reactions
         self.cells: Interner[Cell[A]] = Interner()
         self.cells.number(Cell())
         self._events = events
         self._levels = levels
         self._slot = Slot()
-        self.worker = assemble(self._slot, lambda events: None, self._clock)
         self._engine: Engine[A, Any] = Engine(name, self._slot, self._clock)
         self._known: dict[tuple[int, Hashable, int], Effect] = {}
         self._unanswered: dict[int, tuple[int, ...]] = {}
@@ -131,24 +131,29 @@ class MemoizedService(Generic[A]):
     def handle(self, cell: int, event: int, levels: int = 0) -> Effect:
         """Return what an event does."""
         return self._known.get((cell, event, levels)) or self.run(
-            cell, event, lambda: reaction(self.worker._reactions, self._events[event]), levels
+            cell, event, lambda: reaction_step(self._reactions, self._events[event]), levels
         )
 
-    def transit(
+    def execute(
         self,
         cell: int,
-        name: str,
-        *about: Hashable,
+        transition: Transition[A, Any, *Ts],
+        *arguments: *Ts,
         levels: int = 0,
         now: datetime = NOON,
-        occasion: str = "",
+        deduplicate_by: str = "",
     ) -> Effect:
         """Return what a transition does."""
         return self.run(
             cell,
-            (name, about, occasion),
-            lambda: self.worker.transition(
-                name, ORDER_ID, self._correlation(cell), *about, occasion=occasion
+            (transition.name, arguments, deduplicate_by),
+            lambda: transition_step(
+                self.name,
+                transition,
+                ORDER_ID,
+                self._correlation(cell),
+                *arguments,
+                deduplicate_by=deduplicate_by,
             ),
             levels,
             now,
@@ -205,7 +210,7 @@ class MemoizedService(Generic[A]):
     def _cell(self, before: Cell[A], entry: LoadedAggregate[A]) -> Cell[A]:
         """Return the cell that an entry is saved as: a store writes the records that were touched."""
         records = {key: (key, name, emitted) for key, name, emitted in before.journal}
-        for key in entry.touched:
+        for key in entry.changed:
             record = entry.journal[key]
             emitted = tuple(self._events.number(from_json(fields)) for fields in record.emitted)
             records[key] = (key, record.name, emitted)

@@ -7,7 +7,6 @@ from decimal import Decimal
 from itertools import count
 
 from events.catalogue import DEFAULT_CURRENCY, INVENTORY, ORDER, PAYMENT, PaymentRequested
-from events.identity import transition_id
 from events.values import Item
 from inventory_service.reservation import Hold
 from inventory_service.stock import StockKey
@@ -59,22 +58,23 @@ class ManualOperations:
             currency=DEFAULT_CURRENCY,
             expires_in=dice.choice(LONG_HOLDS if self._outside.pace.nudge else (2, 5, 10)),
             payment_method=None,
-            recorded_under=transition_id(INVENTORY, order_id, "hold_directly"),
         )
-        if not await self._transit("hold_directly", order_id, hold):
+        if not await self._insist(INVENTORY, lambda replica: replica.inventory.hold(hold)):
             return
         if price is not None:
             self._people.promised.add(order_id)
         await asyncio.sleep(dice.uniform(0, 6))
-        if change := dice.choice(("confirm_directly", "release_directly", None)):
-            await self._transit(change, order_id)
+        change = dice.choice(("confirm", "release", None))
+        if change == "confirm":
+            await self._insist(INVENTORY, lambda replica: replica.inventory.confirm(order_id))
+        elif change == "release":
+            await self._insist(INVENTORY, lambda replica: replica.inventory.release(order_id))
 
     async def pay(self, order_id: str, at: float) -> None:
         """Charge a customer, and perhaps pay back."""
         await asyncio.sleep(at)
         dice = self._dice
         request = PaymentRequested(
-            event_id=transition_id(PAYMENT, order_id, "charge_directly"),
             order_id=order_id,
             user_id="u-1",
             amount=Decimal(dice.randint(100, 9999)) / 100,
@@ -149,9 +149,7 @@ class ManualOperations:
         if payment is None:
             raise LookupError(charge.key)
         asked = payment.model_copy(update={"status": "charging", "refund_attempt": 0})
-        outcome = await replica.payments.soon(replica.payments._answered(asked, answer))
-        if outcome.name == "conflict":
-            raise Unavailable(str(outcome.error))
+        await replica.payments.save_answer(asked, answer)
 
     async def _restock(self, replica: Replica, place: StockKey, units: int, guarded: bool) -> None:
         warehouse, product = place
@@ -160,11 +158,6 @@ class ManualOperations:
             levels = await replica.stock.levels([product])
             version = next(level.version for level in levels if level.key == place)
         await replica.stock.set_level(warehouse, product, units, version)
-
-    async def _transit(self, name: str, order_id: str, *about: object) -> bool:
-        return await self._insist(
-            INVENTORY, lambda replica: replica.inventory.transit(name, order_id, order_id, *about)
-        )
 
     async def _insist(
         self, service: str, question: Callable[[Replica], Awaitable[object]], *, for_ever: bool = False

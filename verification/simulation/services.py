@@ -21,7 +21,8 @@ from saga.messaging.consumer import BatchConsumer
 from saga.messaging.message import Message
 from saga.messaging.results import Result
 from saga.messaging.topology import Topology
-from saga.reactions.application import Application, HandOver
+from saga.reactions.application import Application
+from saga.reactions.runner import HandOver
 from saga.timers.nudge import Nudge
 from saga.timers.relay import Relay
 from verification.invariants.names import Finding, Invariant

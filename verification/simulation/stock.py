@@ -10,7 +10,7 @@ from inventory_service.reservation import Reservation
 from inventory_service.stock import Level, Stock, StockKey, Warehouse
 from inventory_service.unit_of_work import ReservationUnitOfWork, products_of
 from saga.reactions.step import Step
-from saga.reactions.store import UnitOfWork
+from saga.reactions.unit_of_work import UnitOfWork
 from verification.simulation.adversary import Process
 from verification.simulation.store import MemoryAggregates, Table
 
@@ -68,7 +68,7 @@ class MemoryInventory(MemoryAggregates[Reservation]):
         if not unit.context.stock.moved:
             return await self.write(unit.entries.values())
         await self._process.reach_store("transaction")
-        changed = [entry for entry in unit.entries.values() if entry.touched]
+        changed = [entry for entry in unit.entries.values() if entry.changed]
         lost = (
             any(self.is_stale(entry) for entry in changed)
             or not all(self._fits(place, total) for place, total in moved.items())

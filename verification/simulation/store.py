@@ -14,8 +14,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from events.catalogue import Event
 from events.codec import from_json
 from saga.reactions.aggregate import Aggregate
-from saga.reactions.step import JournalEntry, LoadedAggregate, Step
-from saga.reactions.store import UnitOfWork
+from saga.reactions.step import Step
+from saga.reactions.unit_of_work import JournalEntry, LoadedAggregate, UnitOfWork
 from saga.timers.nudge import pause
 from verification.simulation.adversary import Process
 
@@ -73,7 +73,7 @@ class MemoryAggregates(Generic[M]):
 
     async def write(self, entries: Collection[LoadedAggregate[M]]) -> set[str]:
         """Write the changed entries, each only if nobody wrote it since; return the keys that were stale."""
-        changed = [entry for entry in entries if entry.touched]
+        changed = [entry for entry in entries if entry.changed]
         if not changed:
             return set()
         await self._process.reach_store("save")
@@ -112,7 +112,7 @@ class MemoryAggregates(Generic[M]):
         keys = longest_first if after is None else sorted(key for key in longest_first if key > after)
         return [self.entry(key, self._table[key]) for key in keys[:limit]]
 
-    async def nudged(self, entries: Collection[LoadedAggregate[M]]) -> None:
+    async def mark_nudged(self, entries: Collection[LoadedAggregate[M]]) -> None:
         """See `saga.reactions.store.Waiting`."""
         await self._process.reach_store("remembering nudges")
         for entry in entries:
@@ -144,7 +144,7 @@ class MemoryAggregates(Generic[M]):
             ]
         return events
 
-    async def published(self, events: Mapping[str, Collection[str]]) -> None:
+    async def mark_published(self, events: Mapping[str, Collection[str]]) -> None:
         """Forget these as unpublished, with the next change of the document or a later look."""
         for key, ids in events.items():
             self._published.setdefault(key, set()).update(ids)
@@ -185,7 +185,7 @@ class MemoryAggregates(Generic[M]):
             due_at=entry.state.due_at,
             journal={
                 **(row.journal if row else {}),
-                **{name: _kept(entry.journal[name]) for name in entry.touched},
+                **{name: _kept(entry.journal[name]) for name in entry.changed},
             },
             outbox=outbox,
             nudge_at=now + NUDGE_AFTER if entry.state.unanswered_requests else None,

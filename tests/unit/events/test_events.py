@@ -595,7 +595,7 @@ class TestStamping:
             InventoryReleaseRequested(order_id="o-1", reason="y"),
         ]
         events = with_identity(
-            drafts, recorded_under="e-1", caused_by="e-0", correlation_id="c-1", occurred_at=NOW
+            drafts, record_id="e-1", caused_by="e-0", correlation_id="c-1", occurred_at=NOW
         )
         assert [one.event_id for one in events] == [
             derived_id("e-1", "InventoryReleaseRequested"),
@@ -611,7 +611,7 @@ class TestStamping:
     def test_what_was_emitted_before_counts_for_the_index(self) -> None:
         (again,) = with_identity(
             [PaymentFailed(order_id="o-1", reason="x")],
-            recorded_under="e-1",
+            record_id="e-1",
             caused_by=None,
             correlation_id="c-1",
             occurred_at=NOW + timedelta(hours=1),

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events.catalogue import (
+    INVENTORY,
     Event,
     InventoryConfirmationFailed,
     InventoryConfirmationRequested,
@@ -24,10 +25,14 @@ from events.catalogue import (
     InventoryReservationRequested,
     InventoryReserved,
 )
+from events.identity import transition_id
 from events.values import HeldLine, Item, Shortage
 from inventory_service.reactions import (
+    CONFIRM_DIRECTLY,
+    EXPIRE,
+    HOLD_DIRECTLY,
     REACTIONS,
-    TRANSITIONS,
+    RELEASE_DIRECTLY,
     InsufficientStock,
     ReservationContext,
     StockReaction,
@@ -35,7 +40,7 @@ from inventory_service.reactions import (
 from inventory_service.reservation import Hold, Reservation
 from inventory_service.stock import StockMove
 from saga.errors import OutOfOrder, Refused
-from saga.reactions.step import Reaction
+from saga.reactions.reaction import Reaction, Transition
 from tests.support.builders import (
     BERLIN,
     ITEMS,
@@ -80,6 +85,8 @@ TAKE = StockMove(PLACE, available=-2, reserved=2)
 ALLOCATE = StockMove(PLACE, reserved=-2, allocated=2)
 GIVE_BACK = StockMove(PLACE, available=2, reserved=-2)
 
+Change = Transition[Reservation, ReservationContext]
+
 
 def react(
     before: Reservation | None, kind: type[Event], around: ReservationContext | None = None, **changes: Any
@@ -106,7 +113,6 @@ def hold(**changes: Any) -> Hold:
         currency="USD",
         expires_in=None,
         payment_method=None,
-        recorded_under="t-held",
     )
     return replace(asked, **changes)
 
@@ -178,7 +184,7 @@ class TestRequest:
     def test_any_later_request_gets_the_first_answer_again(self, name: str, items: tuple[Item, ...]) -> None:
         before = SAGA_STATES[name]
         reaction = react(before, InventoryReservationRequested, items=items)
-        assert reaction == Reaction(before, again="e-request")
+        assert reaction == Reaction(before, repeat_of="e-request")
 
     def test_a_tombstone_answers_that_nothing_is_held(self) -> None:
         reaction = react(TOMBSTONE, InventoryReservationRequested)
@@ -190,7 +196,7 @@ class TestRequest:
     def test_a_tombstone_gives_a_second_request_the_same_answer(self) -> None:
         once = after(react(TOMBSTONE, InventoryReservationRequested))
         assert react(once, InventoryReservationRequested, event_id="e-2") == Reaction(
-            once, again="e-InventoryReservationRequested"
+            once, repeat_of="e-InventoryReservationRequested"
         )
 
 
@@ -205,7 +211,7 @@ class TestConfirmation:
 
     def test_an_allocation_gives_the_first_answer_again(self) -> None:
         reaction = react(ALLOCATED, InventoryConfirmationRequested)
-        assert reaction == Reaction(ALLOCATED, again="e-confirm")
+        assert reaction == Reaction(ALLOCATED, repeat_of="e-confirm")
 
     def test_an_expired_hold_is_allocated_from_available_stock(self) -> None:
         reaction = react(EXPIRED, InventoryConfirmationRequested, context(paris=5, berlin=1))
@@ -270,31 +276,31 @@ class TestRelease:
     @pytest.mark.parametrize("before", [RELEASED, TOMBSTONE], ids=["released", "tombstone"])
     def test_a_second_one_gets_the_first_answer_again(self, before: Reservation) -> None:
         reaction = react(before, InventoryReleaseRequested, event_id="e-2")
-        assert reaction == Reaction(before, again=before.release_record)
+        assert reaction == Reaction(before, repeat_of=before.release_record)
 
 
 class TestExpiry:
     @pytest.mark.parametrize("late", [timedelta(0), timedelta(days=1)])
     def test_an_overdue_hold_expires(self, late: timedelta) -> None:
-        reaction = TRANSITIONS["expired"](HELD, context(LATER + late))
+        reaction = EXPIRE(HELD, context(LATER + late))
         assert after(reaction) == EXPIRED
         assert list(reaction.emits) == [InventoryReservationExpired(order_id="o-1", reservations=LINES)]
         assert moves(reaction) == [GIVE_BACK]
 
     def test_not_a_moment_before(self) -> None:
         early = context(LATER - timedelta(microseconds=1))
-        assert TRANSITIONS["expired"](HELD, early) == Reaction(HELD)
+        assert EXPIRE(HELD, early) == Reaction(HELD)
 
     @pytest.mark.parametrize("name", sorted(set(SAGA_STATES) - {"held"}))
     def test_only_a_hold_expires(self, name: str) -> None:
         late = context(LATER + timedelta(days=1))
-        assert TRANSITIONS["expired"](SAGA_STATES[name], late) == Reaction(SAGA_STATES[name])
+        assert EXPIRE(SAGA_STATES[name], late) == Reaction(SAGA_STATES[name])
 
     def test_nothing_expires_of_something_unknown(self) -> None:
-        assert TRANSITIONS["expired"](None, context(LATER)) == Reaction(None)
+        assert EXPIRE(None, context(LATER)) == Reaction(None)
 
     def test_a_direct_hold_expires_without_an_event(self) -> None:
-        reaction = TRANSITIONS["expired"](HELD_DIRECTLY, context(LATER))
+        reaction = EXPIRE(HELD_DIRECTLY, context(LATER))
         assert after(reaction) == EXPIRED_DIRECTLY
         assert not reaction.emits
         assert moves(reaction) == [GIVE_BACK]
@@ -302,75 +308,77 @@ class TestExpiry:
 
 class TestByHand:
     def test_a_hold_without_a_price_starts_no_saga(self) -> None:
-        reaction = TRANSITIONS["hold_directly"](None, hold(), context())
+        reaction = HOLD_DIRECTLY(None, hold(), context())
         assert after(reaction) == HELD_DIRECTLY.model_copy(update={"correlation_id": "o-1"})
         assert not reaction.emits
         assert moves(reaction) == [TAKE]
 
     def test_a_hold_with_a_price_starts_one(self) -> None:
-        reaction = TRANSITIONS["hold_directly"](None, hold(total_amount=PRICE, expires_in=30), context())
+        reaction = HOLD_DIRECTLY(None, hold(total_amount=PRICE, expires_in=30), context())
         assert after(reaction).saga
-        assert after(reaction).request_record == "t-held"
+        assert after(reaction).request_record == transition_id(INVENTORY, "o-1", "hold_directly")
         assert after(reaction).expires_at == NOW + timedelta(seconds=30)
         assert types(reaction) == ["InventoryReserved"]
         assert moves(reaction) == [TAKE]
 
     def test_too_little_stock_is_refused_with_the_shortages(self) -> None:
         with pytest.raises(InsufficientStock, match="insufficient_stock") as refusal:
-            TRANSITIONS["hold_directly"](None, hold(), context(berlin=1))
+            HOLD_DIRECTLY(None, hold(), context(berlin=1))
         assert refusal.value.shortages == (Shortage(product_id="tea", requested=2, available=1),)
 
     @pytest.mark.parametrize(
         "before", [*SAGA_STATES.values(), *HAND_STATES.values()], ids=lambda before: before.status
     )
     def test_a_second_hold_changes_nothing(self, before: Reservation) -> None:
-        assert TRANSITIONS["hold_directly"](before, hold(), context()) == Reaction(before)
+        assert HOLD_DIRECTLY(before, hold(), context()) == Reaction(before)
 
     def test_a_hold_of_no_saga_is_confirmed(self) -> None:
-        reaction = TRANSITIONS["confirm_directly"](HELD_DIRECTLY, context())
+        reaction = CONFIRM_DIRECTLY(HELD_DIRECTLY, context())
         assert after(reaction) == ALLOCATED_DIRECTLY
         assert moves(reaction) == [ALLOCATE]
 
     def test_a_hold_of_no_saga_is_released(self) -> None:
-        reaction = TRANSITIONS["release_directly"](HELD_DIRECTLY, context())
+        reaction = RELEASE_DIRECTLY(HELD_DIRECTLY, context())
         assert after(reaction) == RELEASED_DIRECTLY
         assert moves(reaction) == [GIVE_BACK]
 
-    @pytest.mark.parametrize("name", ["confirm_directly", "release_directly"])
+    @pytest.mark.parametrize("change", [CONFIRM_DIRECTLY, RELEASE_DIRECTLY], ids=lambda change: change.name)
     @pytest.mark.parametrize("before", SAGA_STATES.values(), ids=SAGA_STATES)
-    def test_a_sagas_reservation_cannot_be_changed_directly(self, name: str, before: Reservation) -> None:
+    def test_a_sagas_reservation_cannot_be_changed_directly(
+        self, change: Change, before: Reservation
+    ) -> None:
         with pytest.raises(Refused, match="belongs to a saga"):
-            TRANSITIONS[name](before, context())
+            change(before, context())
 
-    @pytest.mark.parametrize("name", ["confirm_directly", "release_directly"])
-    def test_an_unknown_reservation_cannot_be_changed_directly(self, name: str) -> None:
+    @pytest.mark.parametrize("change", [CONFIRM_DIRECTLY, RELEASE_DIRECTLY], ids=lambda change: change.name)
+    def test_an_unknown_reservation_cannot_be_changed_directly(self, change: Change) -> None:
         with pytest.raises(OutOfOrder):
-            TRANSITIONS[name](None, context())
+            change(None, context())
 
     @pytest.mark.parametrize(
-        ("name", "before"),
+        ("change", "before"),
         [
-            ("confirm_directly", ALLOCATED_DIRECTLY),
-            ("release_directly", RELEASED_DIRECTLY),
-            ("release_directly", EXPIRED_DIRECTLY),
+            (CONFIRM_DIRECTLY, ALLOCATED_DIRECTLY),
+            (RELEASE_DIRECTLY, RELEASED_DIRECTLY),
+            (RELEASE_DIRECTLY, EXPIRED_DIRECTLY),
         ],
         ids=["confirmed", "released", "expired"],
     )
-    def test_repeated_direct_changes_change_nothing(self, name: str, before: Reservation) -> None:
-        assert TRANSITIONS[name](before, context()) == Reaction(before)
+    def test_repeated_direct_changes_change_nothing(self, change: Change, before: Reservation) -> None:
+        assert change(before, context()) == Reaction(before)
 
     @pytest.mark.parametrize(
-        ("name", "before"),
+        ("change", "before"),
         [
-            ("confirm_directly", RELEASED_DIRECTLY),
-            ("confirm_directly", EXPIRED_DIRECTLY),
-            ("release_directly", ALLOCATED_DIRECTLY),
+            (CONFIRM_DIRECTLY, RELEASED_DIRECTLY),
+            (CONFIRM_DIRECTLY, EXPIRED_DIRECTLY),
+            (RELEASE_DIRECTLY, ALLOCATED_DIRECTLY),
         ],
         ids=["confirm released", "confirm expired", "release allocated"],
     )
-    def test_late_direct_changes_are_refused(self, name: str, before: Reservation) -> None:
+    def test_late_direct_changes_are_refused(self, change: Change, before: Reservation) -> None:
         with pytest.raises(Refused, match=before.status):
-            TRANSITIONS[name](before, context())
+            change(before, context())
 
 
 class TestSagaTakesOver:
@@ -404,7 +412,7 @@ class TestSagaTakesOver:
     def test_a_second_request_gets_the_answer_of_the_first(self) -> None:
         joined = after(react(HELD_DIRECTLY, InventoryReservationRequested))
         assert react(joined, InventoryReservationRequested, event_id="e-2") == Reaction(
-            joined, again="e-InventoryReservationRequested"
+            joined, repeat_of="e-InventoryReservationRequested"
         )
 
     @pytest.mark.parametrize("name", ["held", "released", "expired"])
@@ -425,7 +433,7 @@ class TestSagaTakesOver:
         assert (after(reaction).status, after(reaction).saga) == ("allocated", True)
         assert not moves(reaction)
         assert react(after(reaction), InventoryReleaseRequested, event_id="e-2") == Reaction(
-            after(reaction), again="e-InventoryReleaseRequested"
+            after(reaction), repeat_of="e-InventoryReleaseRequested"
         )
 
     @pytest.mark.parametrize("first", [InventoryReleaseRequested, InventoryConfirmationRequested])
@@ -481,7 +489,7 @@ def test_every_event_of_a_rule_is_published_in_some_state(kind: type[Event]) -> 
     for before in (None, *SAGA_STATES.values()):
         with suppress(OutOfOrder):
             told |= {type(one) for one in react(before, kind).emits}
-    assert told == set(REACTIONS[kind].emits)
+    assert told == set(REACTIONS[kind].publishes)
 
 
 def test_the_states_cover_every_status() -> None:
@@ -502,7 +510,7 @@ def on(kind: type[Event]) -> Deed:
 
 
 def expiry(before: Reservation | None, around: ReservationContext) -> Reaction[Reservation]:
-    return TRANSITIONS["expired"](before, replace(around, now=LATER + timedelta(days=1)))
+    return EXPIRE(before, replace(around, now=LATER + timedelta(days=1)))
 
 
 def rival(before: Reservation | None, around: ReservationContext) -> Reaction[Reservation]:

@@ -48,10 +48,9 @@ from saga.messaging.message import (
     replayed,
 )
 from saga.messaging.topology import Topology
-from saga.reactions.application import Reactions
-from saga.reactions.step import Reaction, Rule
+from saga.reactions.reaction import Reaction, Reactions, on, table
 from tests.support.builders import NOW, event
-from tests.unit.saga.reactions.test_engine import Account, MemoryStore
+from tests.unit.saga.reactions.test_engine import Account, Context, MemoryStore
 
 SERVICE = Topology(INVENTORY, reacts_to=["PaymentFailed"], publishes=[])
 FAILED = event(PaymentFailed, "e-1")
@@ -289,20 +288,19 @@ class TestHowTheyArePrinted:
 class TestRehearsal:
     """What a service would make of events, against a store in memory."""
 
-    def add(self, state: Account | None, event: Event, context: object) -> Reaction[Account]:
+    def add(self, state: Account | None, event: Event, context: Context) -> Reaction[Account]:
         return Reaction(Account((state or Account()).total + 1), [PaymentRefunded(**self.refund)])
 
-    def refuse(self, state: Account | None, event: Event, context: object) -> Reaction[Account]:
+    def refuse(self, state: Account | None, event: Event, context: Context) -> Reaction[Account]:
         raise OutOfOrder("too early")
 
     refund: Mapping[str, Any] = {"order_id": "o-1", "amount": 0, "currency": "USD"}
 
     async def test_events_see_each_other_and_nothing_is_saved(self) -> None:
         store = MemoryStore()
-        reactions: Reactions = {
-            PaymentFailed: Rule(self.add, PaymentRefunded),
-            PaymentCompleted: Rule(self.refuse),
-        }
+        reactions: Reactions[Account, Context] = table(
+            on(PaymentFailed, self.add, publishes=[PaymentRefunded]), on(PaymentCompleted, self.refuse)
+        )
         events = [FAILED, FAILED, event(PaymentFailed, "e-2"), event(PaymentCompleted)]
         rehearsed = await dry_run("s", reactions, store, events, lambda: NOW)
         assert [(before, outcome.name, outcome.state) for before, outcome in rehearsed] == [

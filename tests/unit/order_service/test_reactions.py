@@ -32,9 +32,9 @@ from events.catalogue import (
 )
 from events.values import Item
 from order_service.order import DEFAULT_HOLD, GRACE, TERMINAL, Order
-from order_service.reactions import REACTIONS, TRANSITIONS
+from order_service.reactions import CANCEL, MISS_DEADLINE, PLACE, REACTIONS
 from saga.errors import OutOfOrder, Refused
-from saga.reactions.step import Reaction
+from saga.reactions.reaction import Reaction, Transition
 from tests.support.builders import ITEMS, LATER, NOW, PRICE, event, order, types
 
 PENDING = order()
@@ -103,8 +103,10 @@ def after(reaction: Reaction[Order]) -> Order:
     return reaction.state
 
 
-def transit(name: str, before: Order | None, now: datetime = NOW) -> Reaction[Order]:
-    return TRANSITIONS[name](before, now)
+def execute(
+    transition: Transition[Order, datetime], before: Order | None, now: datetime = NOW
+) -> Reaction[Order]:
+    return transition(before, now)
 
 
 def emitted(reaction: Reaction[Order], kind: type[Event]) -> Any:
@@ -215,12 +217,12 @@ class TestPending:
         assert types(reaction) == ["OrderFailed"]
 
     def test_a_cancel_asks_for_the_release_only(self) -> None:
-        reaction = transit("cancelled", PENDING)
+        reaction = execute(CANCEL, PENDING)
         assert after(reaction) == compensating(release="awaited", reason="cancelled", ends_as="cancelled")
         assert list(reaction.emits) == [InventoryReleaseRequested(order_id="o-1", reason="cancelled")]
 
     def test_its_deadline_asks_for_the_release_only(self) -> None:
-        reaction = transit("deadline", PENDING, LATER)
+        reaction = execute(MISS_DEADLINE, PENDING, LATER)
         assert after(reaction) == compensating(release="awaited", reason="deadline_exceeded")
         assert types(reaction) == ["InventoryReleaseRequested"]
 
@@ -251,12 +253,12 @@ class TestReserved:
 
     @pytest.mark.parametrize(
         ("transition", "reason", "ends_as"),
-        [("cancelled", "cancelled", "cancelled"), ("deadline", "deadline_exceeded", "failed")],
+        [(CANCEL, "cancelled", "cancelled"), (MISS_DEADLINE, "deadline_exceeded", "failed")],
     )
     def test_cancel_and_deadline_ask_for_release_and_refund(
-        self, transition: str, reason: str, ends_as: str
+        self, transition: Transition[Order, datetime], reason: str, ends_as: str
     ) -> None:
-        reaction = transit(transition, RESERVED, LATER)
+        reaction = execute(transition, RESERVED, LATER)
         assert after(reaction) == compensating(
             release="awaited", refund="awaited", payment="awaited", reason=reason, ends_as=ends_as
         )
@@ -288,10 +290,10 @@ class TestPaid:
 
     def test_a_cancel_is_refused(self) -> None:
         with pytest.raises(Refused):
-            transit("cancelled", PAID)
+            execute(CANCEL, PAID)
 
     def test_its_deadline_changes_nothing(self) -> None:
-        assert transit("deadline", PAID, LATER + timedelta(days=1)) == Reaction(PAID)
+        assert execute(MISS_DEADLINE, PAID, LATER + timedelta(days=1)) == Reaction(PAID)
 
     def test_an_expired_hold_changes_nothing(self) -> None:
         assert react(PAID, InventoryReservationExpired) == Reaction(PAID)
@@ -385,17 +387,19 @@ def test_the_same_event_again_changes_nothing(name: str, kind: type[Event]) -> N
 def test_every_event_of_a_rule_is_published_in_some_state(kind: type[Event]) -> None:
     received = [event(kind), event(kind).model_copy(update={"currency": "EUR"})]
     told = {type(one) for state in STATES.values() for e in received for one in _told(kind, state, e)}
-    assert told == set(REACTIONS[kind].emits)
+    assert told == set(REACTIONS[kind].publishes)
 
 
 def _told(kind: type[Event], before: Order, received: Event) -> list[Event]:
     return list(REACTIONS[kind](before, received, NOW).emits)
 
 
-@pytest.mark.parametrize("name", ["cancelled", "deadline"])
-def test_every_event_of_a_transition_is_published_in_some_state(name: str) -> None:
-    told = {type(one) for state in (PENDING, RESERVED) for one in transit(name, state, LATER).emits}
-    assert told == set(TRANSITIONS[name].emits)
+@pytest.mark.parametrize("transition", [CANCEL, MISS_DEADLINE], ids=lambda one: one.name)
+def test_every_event_of_a_transition_is_published_in_some_state(
+    transition: Transition[Order, datetime],
+) -> None:
+    told = {type(one) for state in (PENDING, RESERVED) for one in execute(transition, state, LATER).emits}
+    assert told == set(transition.publishes)
 
 
 def test_the_states_cover_every_status() -> None:
@@ -408,49 +412,49 @@ def test_the_states_cover_every_status() -> None:
 class TestPlace:
     def test_a_new_order_is_pending_and_asks_for_its_stock(self) -> None:
         request = event(InventoryReservationRequested)
-        reaction = TRANSITIONS["placed"](None, request, NOW)
+        reaction = PLACE(None, request, NOW)
         assert after(reaction) == order(deadline=NOW + DEFAULT_HOLD + GRACE)
         assert list(reaction.emits) == [request]
 
     @pytest.mark.parametrize("before", STATES.values(), ids=STATES)
     def test_an_order_that_exists_is_left_as_it_is(self, before: Order) -> None:
-        assert TRANSITIONS["placed"](before, event(InventoryReservationRequested), NOW) == Reaction(before)
+        assert PLACE(before, event(InventoryReservationRequested), NOW) == Reaction(before)
 
 
 class TestCancel:
     def test_an_unknown_order_cannot_be_cancelled(self) -> None:
         with pytest.raises(OutOfOrder):
-            transit("cancelled", None)
+            execute(CANCEL, None)
 
     @pytest.mark.parametrize(
         "before", [CONFIRMED, FAILED, AWAITS_RELEASE, AWAITS_PAYMENT, AWAITS_REFUND, REFUND_PENDING]
     )
     def test_an_ended_or_failing_order_cannot_be_cancelled(self, before: Order) -> None:
         with pytest.raises(Refused, match=before.status):
-            transit("cancelled", before)
+            execute(CANCEL, before)
 
     @pytest.mark.parametrize("before", [PENDING, RESERVED])
     def test_a_second_cancel_changes_nothing(self, before: Order) -> None:
-        once = after(transit("cancelled", before))
-        assert transit("cancelled", once) == Reaction(once)
+        once = after(execute(CANCEL, before))
+        assert execute(CANCEL, once) == Reaction(once)
 
     def test_a_cancelled_order_stays_cancelled(self) -> None:
-        assert transit("cancelled", CANCELLED) == Reaction(CANCELLED)
+        assert execute(CANCEL, CANCELLED) == Reaction(CANCELLED)
 
 
 class TestDeadline:
     @pytest.mark.parametrize("before", [PENDING, RESERVED])
     def test_nothing_happens_before_it(self, before: Order) -> None:
         early = before.deadline - timedelta(microseconds=1)
-        assert transit("deadline", before, early) == Reaction(before)
+        assert execute(MISS_DEADLINE, before, early) == Reaction(before)
 
     @pytest.mark.parametrize("name", sorted(set(STATES) - {"pending", "reserved"}))
     def test_only_an_undecided_order_misses_it(self, name: str) -> None:
         late = LATER + timedelta(days=1)
-        assert transit("deadline", STATES[name], late) == Reaction(STATES[name])
+        assert execute(MISS_DEADLINE, STATES[name], late) == Reaction(STATES[name])
 
     def test_an_unknown_order_misses_nothing(self) -> None:
-        assert transit("deadline", None) == Reaction(None)
+        assert execute(MISS_DEADLINE, None) == Reaction(None)
 
 
 class TestAwaiting:
@@ -494,14 +498,14 @@ class TestAnyOrder:
 
     @pytest.mark.parametrize("first", [PaymentCompleted, PaymentFailed])
     def test_the_answers_to_a_cancelled_order(self, first: type[Event]) -> None:
-        cancelled = after(transit("cancelled", RESERVED))
+        cancelled = after(execute(CANCEL, RESERVED))
         for moves in permutations([on(first), on(PaymentRefunded), on(InventoryReleased)]):
             state, published = play(cancelled, *moves)
             assert state.status == "cancelled"
             assert published == ["OrderFailed"]
 
     def test_answers_to_a_cancelled_order_with_a_refused_refund(self) -> None:
-        cancelled = after(transit("cancelled", RESERVED))
+        cancelled = after(execute(CANCEL, RESERVED))
         answers = [PaymentCompleted, PaymentRefundFailed, PaymentRefunded, InventoryReleased]
         for kinds in permutations(answers):
             state, published = play(cancelled, *map(on, kinds))
@@ -539,9 +543,9 @@ class TestAnyOrder:
 
 MOVES: dict[str, Move] = {
     **{kind.__name__: on(kind) for kind in REACTIONS},
-    "deadline": lambda before: transit("deadline", before, LATER + timedelta(days=1)),
+    "deadline": lambda before: execute(MISS_DEADLINE, before, LATER + timedelta(days=1)),
     "cancelled": lambda before: (
-        transit("cancelled", before) if before.status in ("pending", "reserved") else Reaction(before)
+        execute(CANCEL, before) if before.status in ("pending", "reserved") else Reaction(before)
     ),
 }
 

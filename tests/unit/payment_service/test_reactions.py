@@ -1,7 +1,7 @@
 """The payment's state table, line by line: one charge and one refund an order, whatever comes."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -30,15 +30,19 @@ from payment_service.providers.base import (
     RefundRefused,
 )
 from payment_service.reactions import (
+    CHARGE_ANSWERED,
+    CHARGE_DIRECTLY,
     FIRST_RETRY_AFTER,
     LONGEST_REFUND_PAUSE,
     LONGEST_RETRY_PAUSE,
     REACTIONS,
-    TRANSITIONS,
+    REFUND_ANSWERED,
+    REFUND_DIRECTLY,
+    UNANSWERED,
     Retries,
 )
 from saga.errors import OutOfOrder, Refused
-from saga.reactions.step import Reaction
+from saga.reactions.reaction import Reaction, Transition
 from tests.support.builders import NOW, PRICE, event, payment, types
 
 REDIRECT = Action(kind="redirect", name="web_url", value="https://pay.example/1")
@@ -114,12 +118,12 @@ def react(before: Payment | None, kind: type[Event], **changes: Any) -> Reaction
 
 
 def charge_answered(before: Payment | None, answer: ChargeAnswer) -> Reaction[Payment]:
-    return TRANSITIONS["charge_answered"](before, answer, NOW)
+    return CHARGE_ANSWERED(before, answer, NOW)
 
 
 def refund_answered(before: Payment | None, answer: RefundAnswer) -> Reaction[Payment]:
     attempt = before.refund_attempt if before else 1
-    return TRANSITIONS["refund_answered"](before, answer, attempt, RETRIES, NOW)
+    return REFUND_ANSWERED(before, answer, attempt, RETRIES, NOW)
 
 
 def after(reaction: Reaction[Payment]) -> Payment:
@@ -152,7 +156,7 @@ class TestRequest:
     @pytest.mark.parametrize("amount", [PRICE, Decimal(99)], ids=["same", "other"])
     def test_any_later_request_gets_the_first_answer_again(self, name: str, amount: Decimal) -> None:
         reaction = react(STATES[name], PaymentRequested, amount=amount)
-        assert reaction == Reaction(STATES[name], again="e-request")
+        assert reaction == Reaction(STATES[name], repeat_of="e-request")
 
     def test_the_provider_gets_the_key_of_the_order(self) -> None:
         state = after(react(None, PaymentRequested, idempotency_key="order-of-somebody-else"))
@@ -168,20 +172,20 @@ class TestRequest:
 
     def test_of_a_void_payment_a_second_one_gets_the_same_answer(self) -> None:
         once = after(react(VOID, PaymentRequested))
-        assert react(once, PaymentRequested, event_id="e-2") == Reaction(once, again="e-PaymentRequested")
+        assert react(once, PaymentRequested, event_id="e-2") == Reaction(once, repeat_of="e-PaymentRequested")
 
 
 class TestChargeAnswered:
     def test_approved_is_charged_and_answers_the_request(self) -> None:
         reaction = charge_answered(CHARGING, APPROVED)
-        assert reaction == Reaction(CHARGED, [COMPLETED], under="e-request")
+        assert reaction == Reaction(CHARGED, [COMPLETED], append_to="e-request")
 
     def test_declined_answers_the_request(self) -> None:
         reaction = charge_answered(CHARGING, Declined("no_funds"))
         assert reaction == Reaction(
             DECLINED.model_copy(update={"reason": "no_funds"}),
             [PaymentFailed(order_id="o-1", reason="no_funds", payment_id="o-1")],
-            under="e-request",
+            append_to="e-request",
         )
 
     def test_a_pending_charge_keeps_the_action_and_publishes_nothing(self) -> None:
@@ -205,14 +209,14 @@ class TestChargeAnswered:
         )
         pending = after(charge_answered(pending, LATER))
         assert pending.next_attempt_at == pending.cancel_at == over
-        again = after(TRANSITIONS["charge_answered"](pending, LATER, over))
+        again = after(CHARGE_ANSWERED(pending, LATER, over))
         assert again.next_attempt_at == over + LONGEST_RETRY_PAUSE
 
     @pytest.mark.parametrize("answer", [APPROVED, Declined("expired")], ids=["approved", "declined"])
     def test_a_late_decision_equals_an_immediate_one(self, answer: ChargeAnswer) -> None:
         at_once, later = charge_answered(CHARGING, answer), charge_answered(PENDING, answer)
         assert after(later) == after(at_once).model_copy(update={"unanswered_attempts": 1})
-        assert (later.emits, later.under) == (at_once.emits, at_once.under)
+        assert (later.emits, later.append_to) == (at_once.emits, at_once.append_to)
 
     @pytest.mark.parametrize("name", sorted(set(STATES) - CHARGING_STATES))
     def test_a_late_pending_answer_changes_nothing(self, name: str) -> None:
@@ -229,12 +233,12 @@ class TestChargeAnswered:
         reaction = charge_answered(TO_BE_UNDONE, Declined("no_funds"))
         assert after(reaction).status == "declined"
         assert list(reaction.emits) == [NOTHING_PAID_BACK]
-        assert reaction.under == "e-refund"
+        assert reaction.append_to == "e-refund"
 
     def test_pauses_between_unanswered_calls_grow(self) -> None:
         pauses, charging = [], STATES["charging"]
         for _ in range(12):
-            charging = after(TRANSITIONS["unanswered"](charging, NOW))
+            charging = after(UNANSWERED(charging, NOW))
             assert charging.next_attempt_at is not None
             pauses.append((charging.next_attempt_at - NOW) / FIRST_RETRY_AFTER)
         assert pauses[:4] == [1, 2, 4, 8]
@@ -326,13 +330,13 @@ class TestRefundRequest:
     def test_a_second_one_gets_the_first_answer_again(self, name: str) -> None:
         before = STATES[name]
         reaction = react(before, PaymentRefundRequested, event_id="e-2")
-        assert reaction == Reaction(before, again=before.refund_record)
+        assert reaction == Reaction(before, repeat_of=before.refund_record)
 
 
 class TestRefundAnswered:
     def test_a_refund_answers_its_request(self) -> None:
         assert refund_answered(REFUNDING, PAID_BACK) == Reaction(
-            REFUNDED, [PAID_BACK_EVENT], under="e-refund"
+            REFUNDED, [PAID_BACK_EVENT], append_to="e-refund"
         )
 
     def test_a_pending_refund_is_asked_about_later(self) -> None:
@@ -350,7 +354,7 @@ class TestRefundAnswered:
         assert after(reaction).refund_key == "refund-o-1-2"
 
     def test_without_an_answer_it_is_tried_again_with_the_same_key(self) -> None:
-        silent = after(TRANSITIONS["unanswered"](REFUND_TRIED_AGAIN, NOW))
+        silent = after(UNANSWERED(REFUND_TRIED_AGAIN, NOW))
         assert (silent.status, silent.refund_key) == ("refunding", "refund-o-1-2")
 
     def test_repeated_refusals_publish_one_failure_and_slow_down(
@@ -372,7 +376,7 @@ class TestRefundAnswered:
         assert types(refund_answered(state, PAID_BACK)) == ["PaymentRefunded"]
 
     def test_an_automatic_refund_answers_the_charge_request(self) -> None:
-        assert refund_answered(REFUNDING_BY_ITSELF, PAID_BACK).under == "e-request"
+        assert refund_answered(REFUNDING_BY_ITSELF, PAID_BACK).append_to == "e-request"
 
     @pytest.mark.parametrize("name", sorted(name for name in STATES if STATES[name].charge_id is None))
     @pytest.mark.parametrize("answer", [PAID_BACK, REFUSED, Pending("rfd-1")], ids=lambda one: str(one))
@@ -391,9 +395,9 @@ class TestRefundAnswered:
         for again in (
             REFUND_TRIED_AGAIN,
             REFUND_FAILED,
-            after(TRANSITIONS["refund_directly"](REFUND_FAILED, NOW)),
+            after(REFUND_DIRECTLY(REFUND_FAILED, NOW)),
         ):
-            late = TRANSITIONS["refund_answered"](again, answer, 1, RETRIES, NOW)
+            late = REFUND_ANSWERED(again, answer, 1, RETRIES, NOW)
             assert late == Reaction(again)
 
     def test_of_an_unknown_payment_it_waits(self) -> None:
@@ -404,14 +408,14 @@ class TestRefundAnswered:
 class TestByHand:
     def test_a_direct_charge_is_started(self) -> None:
         asked = event(PaymentRequested, event_id="t-hand", correlation_id=None)
-        reaction = TRANSITIONS["charge_directly"](None, asked, NOW)
+        reaction = CHARGE_DIRECTLY(None, asked, NOW)
         assert reaction == Reaction(
             direct(CHARGING).model_copy(update={"next_attempt_at": NOW + FIRST_RETRY_AFTER}),
         )
 
     @pytest.mark.parametrize("before", STATES.values(), ids=STATES)
     def test_a_payment_that_exists_is_left_as_it_is(self, before: Payment) -> None:
-        reaction = TRANSITIONS["charge_directly"](before, event(PaymentRequested), NOW)
+        reaction = CHARGE_DIRECTLY(before, event(PaymentRequested), NOW)
         assert reaction == Reaction(before)
 
     @pytest.mark.parametrize(
@@ -423,7 +427,7 @@ class TestByHand:
         assert not reaction.emits
 
     def test_a_direct_refund_publishes_nothing(self) -> None:
-        begun = TRANSITIONS["refund_directly"](direct(CHARGED), NOW)
+        begun = REFUND_DIRECTLY(direct(CHARGED), NOW)
         assert (after(begun).status, after(begun).refund_attempt) == ("refunding", 1)
         for answer in (PAID_BACK, REFUSED):
             assert not refund_answered(after(begun), answer).emits
@@ -431,38 +435,38 @@ class TestByHand:
     @pytest.mark.parametrize("name", ["refunding", "refunded"])
     def test_a_second_refund_of_it_changes_nothing(self, name: str) -> None:
         before = direct(STATES[name])
-        assert TRANSITIONS["refund_directly"](before, NOW) == Reaction(before)
+        assert REFUND_DIRECTLY(before, NOW) == Reaction(before)
 
     @pytest.mark.parametrize("name", ["charging", "declined"])
     def test_an_uncharged_payment_cannot_be_refunded(self, name: str) -> None:
         with pytest.raises(Refused, match=name):
-            TRANSITIONS["refund_directly"](direct(STATES[name]), NOW)
+            REFUND_DIRECTLY(direct(STATES[name]), NOW)
 
     @pytest.mark.parametrize("name", sorted(name for name in STATES if not name.startswith("refundFailed")))
     def test_a_sagas_payment_cannot_be_refunded_directly(self, name: str) -> None:
         with pytest.raises(Refused, match="belongs to a saga"):
-            TRANSITIONS["refund_directly"](STATES[name], NOW)
+            REFUND_DIRECTLY(STATES[name], NOW)
 
     def test_a_repeated_direct_refund_changes_nothing(self) -> None:
-        begun = after(TRANSITIONS["refund_directly"](REFUND_FAILED, NOW))
+        begun = after(REFUND_DIRECTLY(REFUND_FAILED, NOW))
         for before in (begun, after(refund_answered(begun, PAID_BACK))):
-            assert TRANSITIONS["refund_directly"](before, NOW) == Reaction(before)
+            assert REFUND_DIRECTLY(before, NOW) == Reaction(before)
 
     def test_an_unknown_payment_cannot_be_refunded(self) -> None:
         with pytest.raises(OutOfOrder):
-            TRANSITIONS["refund_directly"](None, NOW)
+            REFUND_DIRECTLY(None, NOW)
 
     @pytest.mark.parametrize("saga", [True, False])
     def test_a_refused_refund_is_retried_with_another_key(self, saga: bool) -> None:
-        begun = after(TRANSITIONS["refund_directly"](REFUND_FAILED.model_copy(update={"saga": saga}), NOW))
+        begun = after(REFUND_DIRECTLY(REFUND_FAILED.model_copy(update={"saga": saga}), NOW))
         assert (begun.status, begun.refund_key) == ("refunding", "refund-o-1-2")
         assert begun.next_attempt_at == NOW + FIRST_RETRY_AFTER
 
     def test_a_refund_settled_by_an_operator_answers_the_saga(self) -> None:
-        begun = after(TRANSITIONS["refund_directly"](REFUND_FAILED, NOW))
+        begun = after(REFUND_DIRECTLY(REFUND_FAILED, NOW))
         settled = refund_answered(begun, PAID_BACK)
         assert after(settled).status == "refunded"
-        assert (list(settled.emits), settled.under) == ([PAID_BACK_EVENT], "e-refund")
+        assert (list(settled.emits), settled.append_to) == ([PAID_BACK_EVENT], "e-refund")
 
 
 class TestSagaTakesOver:
@@ -471,7 +475,7 @@ class TestSagaTakesOver:
     def test_a_charge_in_progress_answers_the_saga(self) -> None:
         reaction = react(direct(CHARGING), PaymentRequested)
         assert reaction == Reaction(payment(request_record="e-PaymentRequested"))
-        assert charge_answered(after(reaction), APPROVED).under == "e-PaymentRequested"
+        assert charge_answered(after(reaction), APPROVED).append_to == "e-PaymentRequested"
 
     def test_the_answer_names_the_amount_charged(self) -> None:
         reaction = react(direct(CHARGED), PaymentRequested, amount=Decimal(99))
@@ -556,27 +560,26 @@ def test_only_the_listed_events_change_a_payment(name: str, kind: type[Event]) -
 def test_every_event_of_a_rule_is_published_in_some_state(kind: type[Event]) -> None:
     states = [None, *STATES.values(), *map(direct, STATES.values())]
     told = {type(one) for before in states for one in react(before, kind).emits}
-    assert told == set(REACTIONS[kind].emits)
+    assert told == set(REACTIONS[kind].publishes)
 
 
 @pytest.mark.parametrize(
-    ("name", "answers"),
+    ("rule", "answers"),
     [
-        ("charge_answered", [(APPROVED,), (Declined("no_funds"),)]),
-        ("refund_answered", [(PAID_BACK, 1, Retries(1)), (REFUSED, 1, Retries(1))]),
+        (CHARGE_ANSWERED, [(APPROVED,), (Declined("no_funds"),)]),
+        (REFUND_ANSWERED, [(PAID_BACK, 1, Retries(1)), (REFUSED, 1, Retries(1))]),
     ],
 )
 def test_every_event_of_an_answer_is_published_in_some_state(
-    name: str, answers: list[tuple[object, ...]]
+    rule: Transition[Payment, datetime, *tuple[Any, ...]], answers: list[tuple[object, ...]]
 ) -> None:
-    rule = TRANSITIONS[name]
     told = {
         type(one)
         for before in STATES.values()
         for answer in answers
         for one in rule(before, *answer, NOW).emits
     }
-    assert told == set(rule.emits)
+    assert told == set(rule.publishes)
 
 
 def test_the_states_cover_every_status() -> None:
@@ -602,7 +605,7 @@ def test_only_intents_are_due() -> None:
         charge_answered(PENDING, Declined("x")),
         refund_answered(REFUND_PENDING, PAID_BACK),
         refund_answered(REFUND_FAILED, REFUSED),
-        TRANSITIONS["refund_directly"](REFUND_FAILED, NOW),
+        REFUND_DIRECTLY(REFUND_FAILED, NOW),
     ]
     for reaction in results:
         waits = after(reaction).in_progress or after(reaction).status == "refundFailed"
@@ -637,7 +640,7 @@ DEEDS: dict[str, Deed] = {
     "paid back": lambda before: refund_answered(before, PAID_BACK),
     "refused": lambda before: refund_answered(before, REFUSED),
     "refund put off": lambda before: refund_answered(before, Pending("rfd-1")),
-    "by hand": lambda before: TRANSITIONS["refund_directly"](before, NOW + timedelta(days=1)),
+    "by hand": lambda before: REFUND_DIRECTLY(before, NOW + timedelta(days=1)),
 }
 PROVIDER_MAY = {
     "approved": ("charging", "declined"),

@@ -59,8 +59,10 @@ def test_each_event_can_follow_from_those_before(scenario: Scenario) -> None:
 def causes(service: str, before: tuple[type[Event], ...]) -> Iterator[type[Event]]:
     """Yield what a service can publish after these events, or because of a call or a timer."""
     spec = SPECS[service]
-    yield from (event for kind in before if kind in spec.reactions for event in spec.reactions[kind].emits)
-    yield from (event for rule in spec.transitions.values() for event in rule.emits)
+    yield from (
+        event for kind in before if kind in spec.reactions for event in spec.reactions[kind].publishes
+    )
+    yield from (event for rule in spec.transitions for event in rule.publishes)
 
 
 def test_no_difference_if_all_is_as_expected() -> None:

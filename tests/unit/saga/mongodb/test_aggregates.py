@@ -10,7 +10,7 @@ from saga.errors import Unavailable
 from saga.mongodb.aggregates import PlainStore
 from saga.mongodb.client import DocumentCollection, connect
 from saga.mongodb.errors import DUPLICATE_KEY
-from saga.reactions.step import JournalEntry, LoadedAggregate
+from saga.reactions.unit_of_work import JournalEntry, LoadedAggregate
 from tests.support.builders import NOW, order
 
 
@@ -28,7 +28,7 @@ def changed(key: str) -> LoadedAggregate[Order]:
     entry: LoadedAggregate[Order] = LoadedAggregate(key)
     entry.state = order(order_id=key)
     entry.journal["e-1"] = JournalEntry("placed", NOW)
-    entry.touched.append("e-1")
+    entry.changed.append("e-1")
     return entry
 
 

@@ -13,9 +13,11 @@ from events.codec import encode
 from events.identity import derived_id
 from saga.errors import Conflict, OutOfOrder, Refused, Unavailable
 from saga.messaging.results import Handled, Retry
-from saga.reactions.engine import MAX_CONFLICT_ROUNDS, YIELD_EVERY, Engine, verdict
-from saga.reactions.step import LoadedAggregate, Outcome, Reaction, Rule, Step
-from saga.reactions.store import UnitOfWork
+from saga.reactions.application import result
+from saga.reactions.engine import MAX_CONFLICT_ROUNDS, YIELD_EVERY, Engine
+from saga.reactions.reaction import Reaction, Rule
+from saga.reactions.step import Outcome, Step
+from saga.reactions.unit_of_work import LoadedAggregate, UnitOfWork
 from tests.support.builders import NOW, event
 from tests.support.clock import Clock
 
@@ -59,7 +61,7 @@ class MemoryStore:
         rivals = self.races.pop(0) if self.races else set()
         for key in rivals:
             self.write(deepcopy(self.saved.get(key, LoadedAggregate(key))))
-        changed = [entry for entry in unit.entries.values() if entry.touched]
+        changed = [entry for entry in unit.entries.values() if entry.changed]
         stale = {entry.key for entry in changed if entry.version != self.version(entry.key)}
         if stale and self.all_or_nothing:
             return set(unit.entries)
@@ -76,7 +78,7 @@ class MemoryStore:
         self.saved[entry.key] = replace(
             deepcopy(entry),
             version=entry.version + 1,
-            touched=[],
+            changed=[],
             queued=waiting + [one for one in entry.queued if one not in waiting],
         )
 
@@ -119,7 +121,7 @@ def fail(error: Exception) -> React:
 
 
 def again(record: str) -> React:
-    return lambda state, context: Reaction(state, again=record)
+    return lambda state, context: Reaction(state, repeat_of=record)
 
 
 def step(react: React, name: str = "e-1", key: str = "o-1", **options: Any) -> Step[Account, Context]:
@@ -127,7 +129,7 @@ def step(react: React, name: str = "e-1", key: str = "o-1", **options: Any) -> S
     return Step(
         key=key,
         name=name,
-        recorded_under=name,
+        record_id=name,
         correlation_id="c-1",
         react=react,
         caused_by=name,
@@ -298,7 +300,7 @@ class TestLateAnswers:
         self, engine: Engine[Account, Context], store: MemoryStore
     ) -> None:
         await engine.run([step(add(1), "e-1")])
-        (answer,) = await engine.run([step(add(1, COMPLETED, under="e-1"), "answered", continues=True)])
+        (answer,) = await engine.run([step(add(1, COMPLETED, append_to="e-1"), "answered", continues=True)])
         assert answer.name == "handled"
         (late,) = answer.relayed
         assert late.event_id == derived_id("e-1", "PaymentCompleted")
@@ -311,7 +313,7 @@ class TestLateAnswers:
         self, engine: Engine[Account, Context], store: MemoryStore
     ) -> None:
         await engine.run([step(add(1, REFUNDED), "e-1")])
-        (answer,) = await engine.run([step(add(1, FAILED, under="e-1"), "answered", continues=True)])
+        (answer,) = await engine.run([step(add(1, FAILED, append_to="e-1"), "answered", continues=True)])
         assert not answer.emitted
         assert store.saved["o-1"].queued == [one.event_id for one in answer.relayed]
 
@@ -329,8 +331,8 @@ class TestLateAnswers:
         self, engine: Engine[Account, Context]
     ) -> None:
         (first,) = await engine.run([step(add(1, REFUNDED), "e-1")])
-        (late,) = await engine.run([step(add(1, FAILED, under="e-1"), "answered-0", continues=True)])
-        (later,) = await engine.run([step(add(1, FAILED_TOO, under="e-1"), "answered-1", continues=True)])
+        (late,) = await engine.run([step(add(1, FAILED, append_to="e-1"), "answered-0", continues=True)])
+        (later,) = await engine.run([step(add(1, FAILED_TOO, append_to="e-1"), "answered-1", continues=True)])
         (repeated,) = await engine.run([step(add(1), "e-1")])
         assert texts(repeated) == [encode(one) for one in (*first.emitted, *late.relayed, *later.relayed)]
         assert [one.event_id for one in repeated.emitted] == [
@@ -381,14 +383,14 @@ class TestFailure:
     async def test_a_reaction_that_publishes_what_its_rule_does_not_name_fails(
         self, engine: Engine[Account, Context], store: MemoryStore
     ) -> None:
-        rule = Rule(add(1, FAILED, COMPLETED), PaymentFailed)
+        rule = Rule(add(1, FAILED, COMPLETED), publishes=[PaymentFailed])
         (outcome,) = await engine.run([step(lambda state, context: rule(state, context))])
         assert isinstance(outcome.error, TypeError)
         assert "PaymentCompleted" in str(outcome.error)
         assert not store.saved
 
     def test_what_its_rule_names_may_be_published(self) -> None:
-        rule = Rule(add(1, FAILED), PaymentFailed, PaymentCompleted)
+        rule = Rule(add(1, FAILED), publishes=[PaymentFailed, PaymentCompleted])
         assert rule(None, []) == Reaction(Account(1), (FAILED,))
 
 
@@ -481,7 +483,7 @@ class TestRaces:
         assert isinstance(lost.error, Conflict)
         assert not lost.emitted
         assert len(store.loads) == MAX_CONFLICT_ROUNDS
-        assert isinstance(verdict(lost), Retry)
+        assert isinstance(result(lost), Retry)
         (second,) = await engine.run([step(add(1, FAILED), "e-1")])
         assert (second.name, store.total("o-1")) == ("handled", 1)
 
@@ -514,8 +516,8 @@ class TestRelayed:
 class TestVerdict:
     def test_a_failure_is_tried_again_and_says_why(self) -> None:
         outcome: Outcome[Account] = Outcome("failed", None, error=OutOfOrder("nobody has heard of it"))
-        assert verdict(outcome) == Retry("OutOfOrder: nobody has heard of it")
+        assert result(outcome) == Retry("OutOfOrder: nobody has heard of it")
 
     @pytest.mark.parametrize("name", ["handled", "repeated", "ignored"])
     def test_anything_else_is_done_and_publishes_what_was_emitted(self, name: str) -> None:
-        assert verdict(Outcome(name, Account(), [COMPLETED])) == Handled([COMPLETED], name)
+        assert result(Outcome(name, Account(), [COMPLETED])) == Handled([COMPLETED], name)

@@ -20,7 +20,7 @@ from inventory_service.reservation import Reservation
 from order_service.order import Order
 from saga.errors import Unavailable
 from saga.messaging.message import Message
-from saga.reactions.step import JournalEntry, LoadedAggregate
+from saga.reactions.unit_of_work import JournalEntry, LoadedAggregate
 from saga.timers.nudge import BACKLOG_LIMIT, LONGEST_PAUSE, Nudge, pause, unanswered
 from tests.support.builders import NOW, event, order, reservation
 
@@ -113,7 +113,7 @@ class Book:
     ) -> list[LoadedAggregate[Any]]:
         return [entry for entry in self.entries if entry.key > (after or "")][: min(limit, 2)]
 
-    async def nudged(self, entries: Collection[LoadedAggregate[Any]]) -> None:
+    async def mark_nudged(self, entries: Collection[LoadedAggregate[Any]]) -> None:
         self.happened += [f"nudged {entry.key}" for entry in entries]
 
     async def send(self, messages: Sequence[Message]) -> None:
