@@ -1,4 +1,4 @@
-"""`saga broker definitions`: what RabbitMQ has to know of users, rights, exchanges and queues."""
+"""`saga broker definitions`: users, permissions, exchanges and queues for RabbitMQ to load."""
 
 import json
 import os
@@ -7,21 +7,22 @@ from typing import Annotated
 import typer
 
 from operations.access.broker_definitions import definitions, users
-from operations.access.passwords import RABBITMQ, PasswordsMissing, named, variable
+from operations.access.passwords import RABBITMQ, named, variable
 from operations.registry import SPECS
-from saga.messaging.users import ADMINISTRATOR, OPERATOR
+from saga.messaging.users import ADMINISTRATOR, OPERATOR, PUBLISHER
 from saga.settings import read
 
-app = typer.Typer(help="What the broker has to know.", no_args_is_help=True)
+app = typer.Typer(help="Set up the broker.", no_args_is_help=True)
 
 EPILOG = f"""\b
-One user a service, called as its queue is, so that each can do its own part and no more; `operator` for the
-`saga` command and for people; `publisher`, who can start sagas and nothing else. Their passwords come from
-the environment, as in {variable(OPERATOR, RABBITMQ)}, and are written salted and hashed. With
-{variable(ADMINISTRATOR, RABBITMQ)} there is also an administrator, who may do everything.
+The users are: one for each service, with the service's name and only the permissions that it needs;
+`{OPERATOR}` for the `saga` command and for operators; `{PUBLISHER}`, which can only start sagas; and
+`{ADMINISTRATOR}`, with all permissions, if {variable(ADMINISTRATOR, RABBITMQ)} is set.
+Their passwords come from variables such as {variable(OPERATOR, RABBITMQ)}; the output has their
+salted hashes.
 
 \b
-Have RabbitMQ load the file at each start (rabbitmq.conf: load_definitions = /its/path), or now:
+RabbitMQ loads the file at each start (rabbitmq.conf: load_definitions = /path/definitions.json), or now:
   saga broker definitions > definitions.json
   rabbitmqctl import_definitions definitions.json
 """
@@ -29,21 +30,17 @@ Have RabbitMQ load the file at each start (rabbitmq.conf: load_definitions = /it
 
 @app.callback()
 def broker() -> None:
-    """What the broker has to know."""
+    """Set up the broker."""
 
 
 @app.command("definitions", epilog=EPILOG)
 def definitions_command(
-    vhost: Annotated[str, typer.Option(help="The virtual host of the system.")] = "/",
+    vhost: Annotated[str, typer.Option(metavar="NAME", help="The virtual host that the services use.")] = "/",
 ) -> None:
-    """Print RabbitMQ's definitions, made from the reaction tables, as JSON."""
+    """Print the users, permissions, exchanges and queues of all services as JSON for RabbitMQ."""
     declared = [spec.topology(read(spec.settings).retry_delays) for spec in SPECS.values()]
     wanted = users(declared)
     if os.environ.get(variable(ADMINISTRATOR, RABBITMQ)):
         wanted.append(ADMINISTRATOR)
-    try:
-        passwords = named(wanted, RABBITMQ, os.environ)
-    except PasswordsMissing as failure:
-        typer.echo(f"saga: {failure}", err=True)
-        raise typer.Exit(1) from None
+    passwords = named(wanted, RABBITMQ, os.environ)
     typer.echo(json.dumps(definitions(declared, passwords, vhost), indent=2))

@@ -17,7 +17,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cli.audit import databases_at
 from cli.chaos_report import Outcome, print_outcome, to_json
-from cli.console import run
 from events.catalogue import SERVICES
 from local_stack.process import ProcessFailed
 from operations.broker_session import broker_session
@@ -75,7 +74,7 @@ def chaos(
     strikes = plan(seed, minutes * 60, round(minutes * 60 / EVERY) if faults is None else faults)
     ok = False
     try:
-        outcome = run(_chaos(directory, console, orders, minutes * 60, seed, strikes))
+        outcome = asyncio.run(_chaos(directory, console, orders, minutes * 60, seed, strikes))
         ok = outcome.ok
     except ProcessFailed as error:
         typer.echo(f"saga: {error}", err=True)

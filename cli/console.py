@@ -1,24 +1,24 @@
-"""What the commands share: running their work, and printing."""
+"""What the commands share: how they fail, and how they print."""
 
-import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
-from operations.errors import CommandFailed
-
-T = TypeVar("T")
+from saga.errors import SagaError
 
 
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a command's work; a failure becomes one line on stderr and exit code 1."""
-    try:
-        return asyncio.run(work)
-    except CommandFailed as failure:
-        typer.echo(f"saga: {failure}", err=True)
-        raise typer.Exit(1) from None
+class CommandGroup(TyperGroup):
+    """Ends a command that fails with one line on stderr and exit code 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; `ctx` is a context of click or of typer, depending on typer's version."""
+        try:
+            return super().invoke(ctx)
+        except SagaError as error:
+            typer.echo(f"saga: {error}", err=True)
+            raise typer.Exit(1) from None
 
 
 def print_plain(console: Console, *texts: str) -> None:

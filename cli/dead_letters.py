@@ -1,5 +1,6 @@
-"""`saga dead-letters`: look at the messages that a service has put away, replay them, drop them."""
+"""`saga dead-letters`: lists, shows, replays and drops the messages that a service could not handle."""
 
+import asyncio
 import json
 import logging
 from collections import Counter
@@ -11,7 +12,6 @@ import httpx
 import structlog
 import typer
 
-from cli.console import run
 from operations.client import Json, RequestFailed, Services
 from operations.dead_letters.dead_letter import (
     DeadLetter,
@@ -31,7 +31,7 @@ from saga.messaging.topology import Topology
 from saga.messaging.users import OPERATOR, user_of
 
 app = typer.Typer(
-    help="Look at the messages that a service has put away, replay them, drop them.", no_args_is_help=True
+    help="List, show, replay and drop messages that a service could not handle.", no_args_is_help=True
 )
 
 
@@ -44,13 +44,13 @@ DROP_EPILOG = """\b
 Example: saga dead-letters drop --service order --reason 'not JSON' --json >> dropped.jsonl
 
 \b
-Each line of --json is what the management API takes to publish it again, to the service that had it:
+With --json, each line is the body of a request that publishes the message again to the same service:
   POST /api/exchanges/VHOST/SERVICE.return/publish
 """
 
 
 class Service(StrEnum):
-    """Whose dead letters."""
+    """A service with a dead-letter queue."""
 
     order = "order"
     inventory = "inventory"
@@ -58,19 +58,23 @@ class Service(StrEnum):
 
     @property
     def topology(self) -> Topology:
-        """The names of what it has at the broker."""
+        """The names of its exchanges and queues."""
         return Topology(f"{self}_service", reacts_to=(), publishes=())
 
 
-Of = Annotated[Service, typer.Option("--service", help="Whose dead letters.")]
-OfAny = Annotated[Service | None, typer.Option("--service", help="Whose dead letters.  [default: all]")]
+Of = Annotated[Service, typer.Option("--service", help="The service that dead-lettered them.")]
+OfAny = Annotated[
+    Service | None, typer.Option("--service", help="Only those of this service.  [default: all]")
+]
 Kind = Annotated[str | None, typer.Option("--type", metavar="EVENT", help="Only events of this type.")]
 OrderId = Annotated[str | None, typer.Option("--order", metavar="ORDER_ID", help="Only those of this order.")]
 Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Only those whose reason contains this.")]
-MessageId = Annotated[str | None, typer.Option("--id", metavar="ID", help="Only this one, by `list`'s id.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="At most so many, the oldest.  [default: all]")]
+MessageId = Annotated[
+    str | None, typer.Option("--id", metavar="ID", help="Only the one with this id, as `list` prints it.")
+]
+Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the N oldest.  [default: all]")]
 Found = tuple[Service, int, Sequence[DeadLetter]]
-"""A service, how many dead letters it has in all, and those that were asked for."""
+"""A service, the number of its dead letters, and those that the options select."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -81,12 +85,12 @@ def list_letters(
     order: OrderId = None,
     reason: Reason = None,
     message_id: MessageId = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many of each service, the oldest.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Only the N oldest of each service.")] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """List dead letters, oldest first; all of them stay where they are.
+    """List dead letters, oldest first; none is removed.
 
-    While a command looks at messages, the broker hides these from any other.
+    While this command reads messages, no other client of the broker can see them.
     """
     found = _look_through(service, DeadLetterFilter(kind, order, reason, message_id), limit)
     if as_json:
@@ -105,12 +109,12 @@ def show(
     order: OrderId = None,
     reason: Reason = None,
     message_id: MessageId = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many of each service, the oldest.")] = 10,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Only the N oldest of each service.")] = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Show dead letters whole: headers, reason, origin, body, and how their orders stand."""
+    """Show dead letters in full: headers, reason, origin, body, and the status of their orders."""
     found = _look_through(service, DeadLetterFilter(kind, order, reason, message_id), limit)
-    orders = run(_orders([letter for _, _, letters in found for letter in letters]))
+    orders = asyncio.run(_orders([letter for _, _, letters in found for letter in letters]))
     if as_json:
         typer.echo(_document(found, lambda letter: {**whole(letter), "orderIs": orders[letter.order_id]}))
         return
@@ -128,21 +132,19 @@ def replay(
     reason: Reason = None,
     message_id: MessageId = None,
     limit: Limit = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what a replay would do; nothing is changed.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what a replay would do.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Have the service read its dead letters once more, with all attempts before them.
+    """Send dead letters to their service again, as new messages with all attempts.
 
-    Each is published first and taken out of the dead letters when the broker has confirmed it, so that none
-    is lost. A crash in between leaves it in both places; reading it twice changes nothing more.
+    A message leaves the dead-letter queue once the broker has confirmed its copy, so that none is lost. After
+    a crash in between, both exist; a service that handles a message twice changes nothing the second time.
     """
     wanted = DeadLetterFilter(kind, order, reason, message_id)
     if dry_run:
         _forecast(service, wanted, limit, as_json)
         return
-    total, replayed = run(_replay(service, wanted, limit, quiet=as_json))
+    total, replayed = asyncio.run(_replay(service, wanted, limit, quiet=as_json))
     if as_json:
         typer.echo(_document([(service, total, replayed)], summary, "replayed"))
     else:
@@ -157,19 +159,19 @@ def drop(
     reason: Reason = None,
     message_id: MessageId = None,
     limit: Limit = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print each whole message as JSON, one a line; see below.")
+        bool, typer.Option("--json", help="Print each message as one line of JSON; see below.")
     ] = False,
 ) -> None:
-    """Drop dead letters for good, after asking; each is printed before it is dropped."""
+    """Drop dead letters permanently, after confirmation; each is printed before it is dropped."""
     wanted = DeadLetterFilter(kind, order, reason, message_id)
-    total, letters = run(_look(service, wanted, limit))
+    total, letters = asyncio.run(_look(service, wanted, limit))
     if letters and not yes:
         for letter in letters:
             typer.echo(f"{headline(letter)}\n  {cause(letter)}", err=True)
-        typer.confirm(f"Drop {_heading(service, total, len(letters))} for good?", abort=True, err=True)
-    dropped = run(_drop(service, letters, as_json)) if letters else 0
+        typer.confirm(f"Drop {_heading(service, total, len(letters))} permanently?", abort=True, err=True)
+    dropped = asyncio.run(_drop(service, letters, as_json)) if letters else 0
     if not as_json:
         typer.echo(_heading(service, total, dropped, " dropped"))
 
@@ -194,37 +196,37 @@ def _document(found: Sequence[Found], render: Callable[[DeadLetter], Json], name
 
 
 def _look_through(service: Service | None, wanted: DeadLetterFilter, limit: int) -> list[Found]:
-    return [(one, *run(_look(one, wanted, limit))) for one in _each(service)]
+    return [(one, *asyncio.run(_look(one, wanted, limit))) for one in _each(service)]
 
 
 async def _look(
     service: Service, wanted: DeadLetterFilter, limit: int | None
 ) -> tuple[int, list[DeadLetter]]:
-    """Return how many dead letters a service has, and those wanted; all of them stay."""
+    """Return how many dead letters a service has, and those wanted; none is removed."""
     async with opened(find().rabbitmq, service.topology) as queue:
         return queue.total, [letter async for letter in queue.letters(wanted, limit)]
 
 
 def _forecast(service: Service, wanted: DeadLetterFilter, limit: int | None, as_json: bool) -> None:
-    # A reaction that fails is told of in the forecast; its log would be in the way.
+    # The preview reports a reaction that fails; its log lines would only repeat that.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    total, letters = run(_look(service, wanted, limit))
+    total, letters = asyncio.run(_look(service, wanted, limit))
     at = find()
-    # Where people log in as the operator, the services do as themselves, and know who published what.
+    # If there is an operator, each service has a user of its own, and checks the publisher of a message.
     known = user_of(at.rabbitmq) == OPERATOR
     name = service.topology.service
-    expected = run(forecasts(letters, name, at.mongodb, check_publisher=known)) if letters else []
-    told = dict(zip(letters, expected, strict=True))
+    expected = asyncio.run(forecasts(letters, name, at.mongodb, check_publisher=known)) if letters else []
+    previews = dict(zip(letters, expected, strict=True))
     if as_json:
         typer.echo(
             _document(
-                [(service, total, letters)], lambda letter: {**summary(letter), **as_fields(told[letter])}
+                [(service, total, letters)], lambda letter: {**summary(letter), **as_fields(previews[letter])}
             )
         )
         return
     typer.echo(_heading(service, total, len(letters)))
     for letter in letters:
-        typer.echo(f"  {headline(letter)}\n    {sentence(told[letter])}")
+        typer.echo(f"  {headline(letter)}\n    {sentence(previews[letter])}")
 
 
 async def _replay(
@@ -240,11 +242,11 @@ async def _replay(
                     typer.echo(f"replayed {headline(letter)}")
             return queue.total, replayed
     except CommandFailed as failure:
-        raise CommandFailed(f"{failure}; {len(replayed)} were replayed before") from None
+        raise CommandFailed(f"{failure}; {len(replayed)} had been replayed before") from None
 
 
 async def _drop(service: Service, letters: Sequence[DeadLetter], as_json: bool) -> int:
-    """Drop the letters that were looked at, as far as they are still there; return how many."""
+    """Drop the letters that were shown and still exist; return how many."""
     left = Counter(letter.mark for letter in letters)
     dropped = 0
     async with opened(find().rabbitmq, service.topology) as queue:
@@ -263,8 +265,8 @@ def _pasteable(letter: DeadLetter) -> str:
 
 
 async def _orders(letters: Sequence[DeadLetter]) -> dict[str | None, str]:
-    """Say how each order stands, by order id."""
-    orders: dict[str | None, str] = {None: "the body names none"}
+    """Return the status of each order in words, by order id."""
+    orders: dict[str | None, str] = {None: "the body names no order"}
     async with Services(find()) as services:
         for order_id in {letter.order_id for letter in letters if letter.order_id}:
             orders[order_id] = await _order(services, order_id)
@@ -275,7 +277,7 @@ async def _order(services: Services, order_id: str) -> str:
     try:
         order = await services.order(order_id)
     except RequestFailed as error:
-        return "not known to the order service" if error.status == httpx.codes.NOT_FOUND else str(error)
+        return "unknown to the order service" if error.status == httpx.codes.NOT_FOUND else str(error)
     except CommandFailed as failure:
         return str(failure)
     why = f" ({order['reason']})" if order.get("reason") else ""

@@ -15,10 +15,12 @@ START, END = markers("flow")
 def flow(
     into: Annotated[
         Path | None,
-        typer.Option(help=f"Write the chart into this file, between {START} and {END}.", dir_okay=False),
+        typer.Option(
+            help=f"Write the chart into this file, between the lines {START} and {END}.", dir_okay=False
+        ),
     ] = None,
 ) -> None:
-    """Print the saga as a Mermaid flow chart, made from the services' tables of reactions."""
+    """Print the whole saga as a Mermaid flow chart, generated from the reactions of the services."""
     if into is None:
         typer.echo(mermaid())
         return

@@ -1,24 +1,24 @@
-"""`saga nudge`: have orders that do not move ask again for what they wait for."""
+"""`saga nudge`: publishes the unanswered requests of orders again."""
 
+import asyncio
 import json
 from typing import Annotated
 
 import typer
 
-from cli.console import run
 from operations.client import Json, Services
 from operations.endpoints import find
 
 EPILOG = """\b
-When the broker has lost its messages, the orders that waited for one of them do not move any more. The
-services keep what they have published, and publish it again: by themselves after a while (ORDER_NUDGE_AFTER,
-60 s, then twice as long each time), or now by this command. It is always safe: who has answered before
-answers the same.
+If the broker has lost a message, the order that waits for it is stuck. The services keep the requests that
+they have published, and publish them again: automatically (after ORDER_NUDGE_AFTER, 60 s, then after twice as
+long each time), or at once by this command. That is always safe: a service that has answered before repeats
+its answer.
 
 \b
 Examples:
-  saga nudge                  every order that waits for something
-  saga nudge o-1 o-2          these
+  saga nudge                  all orders
+  saga nudge o-1 o-2          these orders
 """
 
 
@@ -26,16 +26,16 @@ def nudge(
     order_ids: Annotated[
         list[str] | None, typer.Argument(metavar="[ORDER_ID]...", help="Only these orders.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was published as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the published requests as JSON.")] = False,
 ) -> None:
-    """Have every order that has no answer ask again, or the orders named."""
-    published = run(_nudge(order_ids or []))
+    """Publish again the unanswered requests of all orders, or of the orders named."""
+    published = asyncio.run(_nudge(order_ids or []))
     if as_json:
         print(json.dumps(published))
         return
-    for question in published:
-        print(f"{question['orderId']}  {question['type']}")
-    orders = {question["orderId"] for question in published}
+    for request in published:
+        print(f"{request['orderId']}  {request['type']}")
+    orders = {request["orderId"] for request in published}
     typer.echo(f"{len(published)} requests of {len(orders)} orders were published again", err=True)
 
 
@@ -43,4 +43,4 @@ async def _nudge(order_ids: list[str]) -> list[Json]:
     async with Services(find()) as services:
         if not order_ids:
             return await services.nudge()
-        return [question for order_id in order_ids for question in await services.nudge(order_id)]
+        return [request for order_id in order_ids for request in await services.nudge(order_id)]

@@ -1,4 +1,4 @@
-"""`saga order`: place orders, look at them, cancel them, follow them."""
+"""`saga order`: places, shows, cancels and follows orders."""
 
 import asyncio
 import json
@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from cli.console import run
 from events.codec import InvalidEvent, from_json
 from operations.client import Json, Services
 from operations.endpoints import find
@@ -16,18 +15,20 @@ from operations.event_tap import LAST_EVENTS, Seen, tap
 from operations.timeline import lines, timeline
 from order_service.order import TERMINAL
 
-app = typer.Typer(help="Place orders, look at them, cancel them, follow them.", no_args_is_help=True)
+app = typer.Typer(help="Place, show, cancel and follow orders.", no_args_is_help=True)
 
-OrderId = Annotated[str, typer.Argument(metavar="ORDER_ID", help="The order's id, as printed when placed.")]
+OrderId = Annotated[
+    str, typer.Argument(metavar="ORDER_ID", help="The order's id, as `saga order place` prints it.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the order as JSON.")]
 Wait = Annotated[
     float,
     typer.Option(
-        min=0, metavar="SECONDS", help="Wait until the order has ended; exit code 1 if it has not by then."
+        min=0, metavar="SECONDS", help="Wait for the order's end; exit code 1 if it has not ended by then."
     ),
 ]
 LAST_EVENT_SECONDS = 2.0
-"""How long the last event may come after the order itself is seen to have ended."""
+"""How long after the end of the order its last event may come."""
 
 PLACE_EXAMPLES = """\b
 Examples:
@@ -42,7 +43,7 @@ Payment methods of the simulated provider:
   sim:delay:2.5      approves after 2.5 seconds
   sim:timeout:3      does not answer the first 3 calls
   sim:outage:10      is down for 10 seconds from the first call
-  sim:pending:30     decides after 30 seconds; see `saga payments show`
+  sim:pending:30     waits 30 seconds for the customer, then approves; see `saga payments show`
 """
 
 
@@ -53,25 +54,29 @@ def place(
         typer.Option(
             "--item",
             metavar="SKU:QTY[@WAREHOUSE]",
-            help="What and how many, and the only warehouse to take it from. May be repeated.",
+            help="A product, its quantity, and optionally the only warehouse to take it from. Repeatable.",
         ),
     ],
-    total: Annotated[str, typer.Option(metavar="AMOUNT", help="What the customer pays, such as 25.00.")],
-    user: Annotated[str, typer.Option(metavar="ID", help="Who orders.")] = "customer-1",
+    total: Annotated[str, typer.Option(metavar="AMOUNT", help="The total amount, such as 25.00.")],
+    user: Annotated[str, typer.Option(metavar="ID", help="The customer's id.")] = "customer-1",
     currency: Annotated[
-        str | None, typer.Option(metavar="CODE", help="ISO 4217 code.  [default: USD]")
+        str | None, typer.Option(metavar="CODE", help="The ISO 4217 code of the currency.  [default: USD]")
     ] = None,
     near: Annotated[
-        str | None, typer.Option(metavar="LAT,LON", help="Where the customer is, to choose the warehouse.")
+        str | None,
+        typer.Option(
+            metavar="LAT,LON", help="The customer's location in degrees, to choose the nearest warehouses."
+        ),
     ] = None,
     expires_in: Annotated[
         int | None, typer.Option(metavar="SECONDS", help="How long the stock is held.  [default: 600]")
     ] = None,
     payment_method: Annotated[
-        str | None, typer.Option(metavar="REFERENCE", help="A reference the provider understands; see below.")
+        str | None, typer.Option(metavar="REFERENCE", help="A payment method of the provider; see below.")
     ] = None,
     idempotency_key: Annotated[
-        str | None, typer.Option(metavar="KEY", help="The same key again gives the same order.")
+        str | None,
+        typer.Option(metavar="KEY", help="A request with a known key returns the order of that key."),
     ] = None,
     wait: Wait = 0,
     as_json: AsJson = False,
@@ -88,34 +93,39 @@ def place(
     }
     body = {name: value for name, value in fields.items() if value is not None}
     _check(body)
-    run(_place(body, idempotency_key, wait, as_json))
+    asyncio.run(_place(body, idempotency_key, wait, as_json))
 
 
 @app.command(epilog="Example: saga order show 3f2a9c --wait 5 --json")
 def show(order_id: OrderId, wait: Wait = 0, as_json: AsJson = False) -> None:
-    """Print an order: its status, why, and what it waits for."""
-    run(_show(order_id, wait, as_json))
+    """Print an order: its status, the reason, and the answers it waits for."""
+    asyncio.run(_show(order_id, wait, as_json))
 
 
 @app.command(epilog="Example: saga order cancel 3f2a9c --wait 5")
 def cancel(order_id: OrderId, wait: Wait = 0, as_json: AsJson = False) -> None:
-    """Cancel an order that is not paid yet; what was done for it is undone."""
-    run(_cancel(order_id, wait, as_json))
+    """Cancel an order that is not confirmed yet; its stock is released and its payment refunded."""
+    asyncio.run(_cancel(order_id, wait, as_json))
 
 
 @app.command(epilog="Example: saga order watch 3f2a9c --timeout 30")
 def watch(
     order_id: OrderId,
     timeout: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="Give up after this long, with exit code 1.")
+        float,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="How long to follow the order; exit code 1 if it has not ended by then.",
+        ),
     ] = 60,
 ) -> None:
-    """Follow one order live: its status, and its events from now on, until it has ended."""
-    run(_watch(order_id, timeout))
+    """Follow an order until its end: its status, and each event from now on."""
+    asyncio.run(_watch(order_id, timeout))
 
 
 def parse_item(text: str) -> Json:
-    """Read one line of an order from `SKU:QTY[@WAREHOUSE]`.
+    """Parse an item of an order from `SKU:QTY[@WAREHOUSE]`.
 
     Raises:
         typer.BadParameter: it is not of that form.
@@ -131,7 +141,7 @@ def parse_item(text: str) -> Json:
 
 
 def parse_location(text: str) -> Json:
-    """Read a place from `LAT,LON`, in degrees.
+    """Parse a location from `LAT,LON`, in degrees.
 
     Raises:
         typer.BadParameter: it is not of that form.
@@ -144,7 +154,7 @@ def parse_location(text: str) -> Json:
 
 
 def describe(order: Json) -> list[str]:
-    """Render an order as plain text, a line a field."""
+    """Render an order as plain text, one line for each field."""
     items = ", ".join(_item(item) for item in order.get("items") or ())
     fields = {
         "order": order["orderId"],
@@ -167,7 +177,7 @@ def _item(item: Json) -> str:
 
 
 def _check(body: Json) -> None:
-    """Refuse early what the service would refuse: an order's body is the request's business fields."""
+    """Reject invalid fields early: the body of an order has the business fields of the request event."""
     try:
         from_json({"type": "InventoryReservationRequested", "orderId": "new", **body}, forbid_unknown=True)
     except InvalidEvent as error:
@@ -210,7 +220,7 @@ async def _watch(order_id: str, timeout: float) -> None:
             order = await services.order(order_id)
             if order["status"] not in TERMINAL:
                 typer.echo(
-                    f"order {order_id} is {order['status']}; its events from now on, since it was placed:"
+                    f"order {order_id} is {order['status']}; its events from now on, timed from its placing:"
                 )
                 order = await _follow(services, events, order, timeout)
     typer.echo("\n".join(describe(order)))

@@ -1,4 +1,4 @@
-"""`saga payments`: look at a payment, and settle a refund that the provider has refused."""
+"""`saga payments`: shows payments, and retries refunds that the provider has rejected."""
 
 import asyncio
 import json
@@ -7,40 +7,41 @@ from typing import Annotated
 
 import typer
 
-from cli.console import run
 from operations.client import POLL_SECONDS, Json, Services
 from operations.endpoints import find
 from operations.errors import CommandFailed
 
-app = typer.Typer(help="Look at payments, and settle refunds.", no_args_is_help=True)
+app = typer.Typer(help="Show payments and retry refunds.", no_args_is_help=True)
 
-PaymentId = Annotated[str, typer.Argument(metavar="ID", help="The payment's id, which is its order's.")]
+PaymentId = Annotated[
+    str, typer.Argument(metavar="ID", help="The payment's id, which is the id of its order.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the payment as JSON.")]
 
 
 @app.command(epilog="Example: saga payments show 3f2a9c --json")
 def show(payment_id: PaymentId, as_json: AsJson = False) -> None:
-    """Print a payment: its status, why, and what the customer has to do for it."""
-    run(_show(payment_id, as_json))
+    """Print a payment: its status, the reason, and what the customer has to do."""
+    asyncio.run(_show(payment_id, as_json))
 
 
 @app.command(epilog="Example: saga payments refund 3f2a9c --wait 10")
 def refund(
     payment_id: PaymentId,
     wait: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="Wait so long for a provider that decides later.")
+        float, typer.Option(min=0, metavar="SECONDS", help="Wait for a provider that decides later.")
     ] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Have a refused refund tried again now, or pay back a payment of no order.
+    """Retry a rejected refund now, or refund a payment that belongs to no order.
 
-    The exit code is 0 only if the customer has the money. Repeating it is safe: nobody is paid back twice.
+    The exit code is 0 only if the payment is refunded. Repeating the command never refunds a payment twice.
     """
-    run(_refund(payment_id, wait, as_json))
+    asyncio.run(_refund(payment_id, wait, as_json))
 
 
 def describe(payment: Json) -> list[str]:
-    """Render a payment as plain text, a line a field."""
+    """Render a payment as plain text, one line for each field."""
     fields = {
         "payment": payment["paymentId"],
         "status": payment["status"],
@@ -85,8 +86,8 @@ async def _refund(payment_id: str, wait: float, as_json: bool) -> None:
 
 def _unsettled(payment: Json) -> str:
     if payment["status"] == "refundFailed":
-        return f"the provider refuses the refund: {payment.get('reason')}; mend the cause, then try again"
+        return f"the provider rejects the refund: {payment.get('reason')}; fix the cause, then try again"
     return (
         "the provider has not decided on the refund yet; "
-        f"see what becomes of it with `saga payments show {payment['paymentId']}`"
+        f"check it later with `saga payments show {payment['paymentId']}`"
     )

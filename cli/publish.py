@@ -1,5 +1,6 @@
-"""`saga publish`: publish one event by hand, validated first."""
+"""`saga publish`: validates one event and publishes it."""
 
+import asyncio
 import json
 import sys
 from datetime import UTC, datetime
@@ -7,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from cli.console import run
 from cli.order import describe
 from events.catalogue import EVENT_TYPES, Event
 from events.codec import MAX_BYTES, InvalidEvent, from_json, parse_json
@@ -24,8 +24,8 @@ Examples:
   saga publish PaymentRefundRequested < refund.json
 
 \b
-Left out, these are filled in: type (from EVENT), eventId (from the content, so that
-publishing the same again changes nothing), correlationId (the order id), occurredAt (now).
+Fields with defaults: type (EVENT), eventId (derived from the content, so that publishing the same event again
+changes nothing), correlationId (the order id), occurredAt (now).
 
 \b
 Events:
@@ -33,29 +33,29 @@ Events:
 
 
 def publish(
-    event: Annotated[str, typer.Argument(metavar="EVENT", help="The event's type; see below.")],
+    event: Annotated[str, typer.Argument(metavar="EVENT", help="The event's type, one of the list below.")],
     data: Annotated[
         str | None,
-        typer.Option(metavar="JSON", help="The event's fields; without it, standard input is read."),
+        typer.Option(metavar="JSON", help="The event's fields.  [default: read from standard input]"),
     ] = None,
     wait: Annotated[
         float,
         typer.Option(
             min=0,
             metavar="SECONDS",
-            help="Wait until the order has ended; exit code 1 if it has not by then.",
+            help="Wait for the order's end; exit code 1 if it has not ended by then.",
         ),
     ] = 0,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what was published (and the order, with --wait) as JSON.")
     ] = False,
 ) -> None:
-    """Publish an event, in the name of the service that publishes events of its type.
+    """Publish an event to the exchange of the service that publishes events of its type.
 
-    Fields are checked strictly first: a wrong or unknown one is named, and nothing is published.
+    An event with an invalid or unknown field is not published, and the field is named.
     """
     complete = with_defaults(read_event(event, _text(data)), datetime.now(UTC))
-    run(_publish(complete, wait, as_json))
+    asyncio.run(_publish(complete, wait, as_json))
 
 
 def read_event(kind: str, text: str) -> Event:
@@ -66,12 +66,12 @@ def read_event(kind: str, text: str) -> Event:
     """
     if kind not in EVENT_TYPES:
         raise typer.BadParameter(
-            f"{kind!r} is no event; known are {', '.join(EVENT_TYPES)}", param_hint="EVENT"
+            f"{kind!r} is not an event type; the types are {', '.join(EVENT_TYPES)}", param_hint="EVENT"
         )
     try:
         fields = parse_json(text)
         if isinstance(fields, dict) and fields.setdefault("type", kind) != kind:
-            raise InvalidEvent(f"type: is {fields['type']!r}, but the command says {kind}")
+            raise InvalidEvent(f"type: {fields['type']!r} differs from EVENT, {kind}")
         return from_json(fields, forbid_unknown=True)
     except InvalidEvent as error:
         raise typer.BadParameter(str(error), param_hint="--data") from None
@@ -82,7 +82,9 @@ def _text(data: str | None) -> str:
     if data is not None:
         return data
     if sys.stdin.isatty():
-        raise typer.BadParameter("give the event's JSON here or on standard input", param_hint="--data")
+        raise typer.BadParameter(
+            "missing; give the event's JSON here or on standard input", param_hint="--data"
+        )
     return sys.stdin.read(MAX_BYTES + 1)
 
 

@@ -1,11 +1,11 @@
-"""`saga seed`: sample warehouses and stock to try things with."""
+"""`saga seed`: creates sample warehouses and stock."""
 
+import asyncio
 import json
 from typing import Annotated
 
 import typer
 
-from cli.console import run
 from operations.client import Services
 from operations.endpoints import find
 from operations.sample_stock import UNITS, WAREHOUSES, put
@@ -13,12 +13,12 @@ from operations.sample_stock import UNITS, WAREHOUSES, put
 
 def seed(
     restock: Annotated[
-        bool, typer.Option("--restock", help="Also set the levels that exist back to the sample's.")
+        bool, typer.Option("--restock", help="Also reset existing stock to the sample's.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
-    """Create sample warehouses with locations and stock; what is already there stays as it is."""
-    run(_seed(restock, as_json))
+    """Create sample warehouses with locations and stock; existing stock stays as it is."""
+    asyncio.run(_seed(restock, as_json))
 
 
 async def _seed(restock: bool, as_json: bool) -> None:

@@ -1,5 +1,6 @@
-"""`saga stock`: see and set how many units of a product a warehouse has."""
+"""`saga stock`: shows, sets, exports and imports stock levels."""
 
+import asyncio
 import json
 from functools import partial
 from typing import Annotated, TextIO
@@ -9,12 +10,11 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from cli.console import run
 from operations import stock_file
 from operations.client import Json, Services
 from operations.endpoints import find
 
-app = typer.Typer(help="See and set how many units of a product a warehouse has.", no_args_is_help=True)
+app = typer.Typer(help="Show, set, export and import stock levels.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -25,8 +25,8 @@ def show(
     warehouse: Annotated[str | None, typer.Option(metavar="ID", help="Only this warehouse.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the stock: available, reserved for orders under way, allocated to confirmed orders."""
-    run(_show(product, warehouse, as_json))
+    """Print stock levels: units available, reserved for open orders, allocated to confirmed orders."""
+    asyncio.run(_show(product, warehouse, as_json))
 
 
 @app.command("set", epilog="Example: saga stock set berlin tea 100")
@@ -36,8 +36,8 @@ def set_level(
     available: Annotated[int, typer.Argument(metavar="UNITS", min=0, help="Units available from now on.")],
     as_json: AsJson = False,
 ) -> None:
-    """Set how many units are available; what is reserved or allocated stays as it is."""
-    run(_set(warehouse, product, available, as_json))
+    """Set how many units are available; reserved and allocated units stay as they are."""
+    asyncio.run(_set(warehouse, product, available, as_json))
 
 
 EXPORT_EXAMPLE = "Example: saga stock export stock.csv --warehouse berlin"
@@ -45,16 +45,18 @@ EXPORT_EXAMPLE = "Example: saga stock export stock.csv --warehouse berlin"
 
 @app.command("export", epilog=EXPORT_EXAMPLE)
 def export_levels(
-    file: Annotated[typer.FileTextWrite, typer.Argument(help="Where to; - is standard output.")] = "-",  # type: ignore[assignment]
+    file: Annotated[
+        typer.FileTextWrite, typer.Argument(help="The file to write; - is standard output.")
+    ] = "-",  # type: ignore[assignment]
     warehouse: Annotated[str | None, typer.Option(metavar="ID", help="Only this warehouse.")] = None,
 ) -> None:
-    """Write the stock as CSV, a line for each product at each warehouse."""
-    stock_file.write(run(_levels(warehouse)), file)
+    """Write stock levels as CSV, one line for each product at each warehouse."""
+    stock_file.write(asyncio.run(_levels(warehouse)), file)
 
 
 IMPORT_EXAMPLES = """\b
-The first line names the columns: warehouseId, productId, available, and version if a level must not have
-changed since it was exported. Nothing is sent unless every line can be read.
+The first line names the columns: warehouseId, productId, available, and optionally version. A level with a
+version is only set if it has not changed since its export. If any line is invalid, nothing is imported.
 
 \b
 Example:
@@ -65,13 +67,13 @@ Example:
 
 @app.command("import", epilog=IMPORT_EXAMPLES)
 def import_levels(
-    file: Annotated[typer.FileText, typer.Argument(help="Where from; - is standard input.")],
+    file: Annotated[typer.FileText, typer.Argument(help="The file to read; - is standard input.")],
     force: Annotated[
-        bool, typer.Option("--force", help="Set levels that have changed since the export, too.")
+        bool, typer.Option("--force", help="Also set levels that have changed since the export.")
     ] = False,
 ) -> None:
-    """Set what is available from a CSV file; exit code 1 if a level was refused."""
-    rejected = run(_import(file, force))
+    """Set available units from a CSV file; exit code 1 if a level was rejected."""
+    rejected = asyncio.run(_import(file, force))
     for one in rejected:
         typer.echo(f"saga: {one.line.product_id} at {one.line.warehouse_id}: {one.reason}", err=True)
     if rejected:
@@ -79,7 +81,7 @@ def import_levels(
 
 
 def level_table(levels: list[Json]) -> Table:
-    """Lay out stock levels, a row each."""
+    """Return a table of stock levels, one row for each."""
     table = Table(box=None, header_style="")
     for name in ("warehouse", "product"):
         table.add_column(name, overflow="fold")
@@ -124,4 +126,4 @@ def _print(levels: list[Json], text: str | None) -> None:
     elif levels:
         Console().print(level_table(levels))
     else:
-        typer.echo("no stock; `saga seed` puts some there")
+        typer.echo("no stock; create some with `saga seed`")

@@ -1,4 +1,4 @@
-"""`saga up`: runs the whole system in the foreground until Ctrl-C."""
+"""`saga up`: runs the whole system in the foreground."""
 
 import json
 from dataclasses import asdict
@@ -9,24 +9,23 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from local_stack.process import ProcessFailed
 from local_stack.stack import Stack
 from operations.endpoints import Endpoints, login_hint, without_password
 
 PIPE_WIDTH = 120
-"""Columns of the table where no terminal says how many there are."""
+"""Columns to print if no terminal says how many it has."""
 
 
 def up(
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Print the endpoints as one line of JSON; the services log to stderr."),
+        typer.Option("--json", help="Print the URLs as one line of JSON; the services log to stderr."),
     ] = False,
 ) -> None:
-    """Start everything that is missing (RabbitMQ, MongoDB, the services) and run it until Ctrl-C.
+    """Run RabbitMQ, MongoDB and the three services until Ctrl-C.
 
-    RABBITMQ_URL and MONGODB_URL name a broker and a database to use instead of private ones. State and logs
-    are in SAGA_STATE, by default `.saga` here.
+    Set RABBITMQ_URL or MONGODB_URL to use a broker or a database of your own instead of a private one. State
+    and logs are kept in the directory SAGA_STATE, by default `.saga`.
     """
     progress = Console(stderr=True)
     stack = Stack(logs_to_stderr=as_json)
@@ -36,9 +35,6 @@ def up(
         stack.watch()
     except KeyboardInterrupt:
         progress.print("stopping", style="dim")
-    except ProcessFailed as error:
-        progress.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
-        raise typer.Exit(1) from None
     finally:
         stack.stop()
 

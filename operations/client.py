@@ -1,4 +1,4 @@
-"""The services over HTTP, as thin as can be; whatever goes wrong becomes one line that says what to do."""
+"""A thin HTTP client of the services; errors become one line that says what to do."""
 
 import asyncio
 import os
@@ -19,19 +19,19 @@ Json = dict[str, Any]
 T = TypeVar("T")
 
 ANSWER_SECONDS = 15.0
-"""How long a service may take to answer, beyond what it was asked to wait."""
+"""Seconds a service may take to answer, in addition to the wait that a request asks for."""
 NUDGE_SECONDS = 120.0
-"""How long a nudge of every order may take."""
+"""Seconds a nudge of all orders may take."""
 LONG_POLL_SECONDS = 10.0
 POLL_SECONDS = 0.1
 PLACE_SECONDS = 60.0
-"""How long an order is held back because too many are placed."""
+"""Seconds for which an order is retried while the service answers that there are too many requests."""
 TOKEN_VARIABLE = "SAGA_TOKEN"  # noqa: S105 (a name)
-"""The environment variable with the token that the services ask for."""
+"""The environment variable with the bearer token of the services."""
 
 
 class RequestFailed(CommandFailed):
-    """A service answered with an error: its HTTP status, and in how many seconds to come again."""
+    """A service answered with an error: its HTTP status, and its Retry-After in seconds."""
 
     def __init__(self, message: str, status: int, retry_after: float = 0) -> None:
         super().__init__(message)
@@ -62,10 +62,10 @@ class Services:
         await self._http.aclose()
 
     async def ready(self, within: float) -> None:
-        """Wait until every service says that it is ready.
+        """Wait until every service is ready.
 
         Raises:
-            CommandFailed: one is not, after `within` seconds; says which and why.
+            CommandFailed: a service is not ready after `within` seconds; says which and why.
         """
         deadline = monotonic() + within
         for base in (self._at.order, self._at.inventory, self._at.payment):
@@ -79,7 +79,7 @@ class Services:
                 await asyncio.sleep(POLL_SECONDS)
 
     async def place(self, order: Json, idempotency_key: str | None = None) -> Json:
-        """Place an order, as soon as the service takes one more; return it as accepted."""
+        """Place an order, again after each answer 429; return the accepted order."""
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         deadline = monotonic() + PLACE_SECONDS
         while True:
@@ -110,10 +110,10 @@ class Services:
     ) -> Json:
         """Wait until an order has one of the statuses, even if no service knows it yet; return it.
 
-        With `long_poll` seconds the service holds its answer back, until the order has ended.
+        With `long_poll` seconds, the service delays its answer until the order has ended.
 
         Raises:
-            CommandFailed: it has none of them after `within` seconds; says where it stands.
+            CommandFailed: it has none of them after `within` seconds; has the order's status.
         """
         deadline = monotonic() + within
         while True:
@@ -153,11 +153,11 @@ class Services:
             await asyncio.sleep(POLL_SECONDS)
 
     async def refund(self, payment_id: str) -> Json:
-        """Have a payment refunded: one of no saga, or one whose refund was refused; return the payment."""
+        """Refund a payment that belongs to no saga, or retry a rejected refund; return the payment."""
         return await self._call("POST", self._at.payment, f"/payments/{quote(payment_id, safe='')}/refund")
 
     async def nudge(self, order_id: str | None = None) -> list[Json]:
-        """Have what an order, or every order, waits for asked again; return what was published."""
+        """Publish again the unanswered requests of an order, or of all orders; return what was published."""
         path = "/nudge" if order_id is None else f"/orders/{quote(order_id, safe='')}/nudge"
         return _list(await self._call("POST", self._at.order, path, timeout=NUDGE_SECONDS), "published")
 
@@ -170,7 +170,7 @@ class Services:
     async def set_stock(
         self, warehouse_id: str, product_id: str, available: int, version: int | None = None
     ) -> Json:
-        """Set how many units are available, with a version only if it is still that one; return the level."""
+        """Set the available units, with a version only if the level still has it; return the level."""
         path = f"/stock/{quote(warehouse_id, safe='')}/{quote(product_id, safe='')}"
         headers = {} if version is None else {"If-Match": f'"{version}"'}
         return await self._call(
@@ -178,7 +178,7 @@ class Services:
         )
 
     async def put_warehouses(self, warehouses: Sequence[Json]) -> None:
-        """Create warehouses, or change those that exist."""
+        """Create warehouses, or change existing ones."""
         await self._call("PUT", self._at.inventory, "/warehouses", json={"warehouses": list(warehouses)})
 
     async def _call(
@@ -224,7 +224,7 @@ def _authorization(token: str) -> dict[str, str]:
 
 
 def unreachable(url: str, error: Exception) -> str:
-    """Say that nothing answers at an address, and what to do."""
+    """Say that nothing answers at a URL, and what to do."""
     cause = str(error) or type(error).__name__
     return f"cannot reach {url} ({cause}): is the stack up? start it with `saga up`"
 
@@ -240,19 +240,17 @@ def _body(response: httpx.Response, base: str) -> Json:
             _problem(response, body, base), response.status_code, int(pause) if pause.isdecimal() else 0
         )
     if not isinstance(body, dict):
-        raise CommandFailed(
-            f"{base} answered with something else than a JSON object: is it one of the services?"
-        )
+        raise CommandFailed(f"{base} did not answer with a JSON object: is it one of the services?")
     return body
 
 
 def _problem(response: httpx.Response, body: object, base: str) -> str:
-    """Return the problem details of an answer (RFC 9457), or what `/readyz` complains of, in one line."""
+    """Return the problem details of an answer (RFC 9457), or the problems of `/readyz`, in one line."""
     problem = body if isinstance(body, dict) else {}
     wrong_fields = [f"{error.get('field')}: {error.get('message')}" for error in problem.get("errors") or ()]
-    told = "; ".join(wrong_fields) or problem.get("detail") or "; ".join(problem.get("problems") or ())
+    details = "; ".join(wrong_fields) or problem.get("detail") or "; ".join(problem.get("problems") or ())
     title = problem.get("title") or f"{response.status_code} {response.reason_phrase}"
-    text = f"{title}: {told}" if told else title
+    text = f"{title}: {details}" if details else title
     return f"{base} answered {text}" if response.is_server_error or not problem else text
 
 
@@ -268,7 +266,7 @@ def _list(body: Json, name: str) -> list[Json]:
 def _unfinished(order_id: str, order: Json | None, within: float) -> str:
     if order is None:
         return (
-            f"order {order_id} is unknown after {within:g} s: was its event published, are all services up?"
+            f"order {order_id} is unknown after {within:g} s: was its event published? is every service up?"
         )
     awaiting = ", ".join(map(str, order.get("awaiting") or ()))
     awaited = f" and awaits {awaiting}" if awaiting else ""

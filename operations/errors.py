@@ -1,7 +1,7 @@
-"""What an operator's tool says when something goes wrong."""
+"""The error of a command."""
 
 from saga.errors import SagaError
 
 
 class CommandFailed(SagaError):
-    """What went wrong and what to do about it, in one line for the person at the terminal."""
+    """A command cannot go on; the text says in one line why, and what to do."""

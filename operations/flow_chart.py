@@ -1,4 +1,4 @@
-"""The whole saga as a Mermaid flow chart, made from the tables of the three services."""
+"""The whole saga as a Mermaid flow chart, generated from the reactions of the three services."""
 
 from typing import Any
 

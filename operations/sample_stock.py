@@ -1,4 +1,4 @@
-"""Sample warehouses and stock to try things with."""
+"""Sample warehouses and stock."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Stock as a CSV file: export what there is, import levels, all lines checked before the first is sent."""
+"""Stock levels as a CSV file; all lines are validated before the first level is set."""
 
 import asyncio
 import csv
@@ -19,7 +19,7 @@ NEEDED = COLUMNS[:3]
 CONCURRENT_REQUESTS = 16
 
 
-class Line(Model):
+class StockLine(Model):
     """One line of an import; with a version, the level is set only if it still has that one."""
 
     warehouse_id: Id
@@ -32,7 +32,7 @@ class Line(Model):
 class RejectedLine:
     """A line that the service rejected, and why."""
 
-    line: Line
+    line: StockLine
     reason: str
 
 
@@ -43,17 +43,17 @@ def write(levels: Iterable[Json], file: TextIO) -> None:
     rows.writerows(levels)
 
 
-def read(file: TextIO) -> list[Line]:
-    """Read every line; `reserved` and `allocated` are not read, since they cannot be set.
+def read(file: TextIO) -> list[StockLine]:
+    """Read every line, without the columns `reserved` and `allocated`, which cannot be set.
 
     Raises:
-        CommandFailed: names each line that is wrong, and why.
+        CommandFailed: names each invalid line, and why.
     """
     rows = csv.DictReader(file)
     missing = [name for name in NEEDED if name not in (rows.fieldnames or ())]
     if missing:
         raise CommandFailed(f"the first line must name the columns; missing: {', '.join(missing)}")
-    lines: dict[tuple[str, str], Line] = {}
+    lines: dict[tuple[str, str], StockLine] = {}
     problems: list[str] = []
     for row in rows:
         try:
@@ -62,17 +62,17 @@ def read(file: TextIO) -> list[Line]:
             problems.append(f"line {rows.line_num}: {error}")
             continue
         if lines.setdefault((line.warehouse_id, line.product_id), line) is not line:
-            problems.append(f"line {rows.line_num}: {line.product_id} at {line.warehouse_id} comes twice")
+            problems.append(f"line {rows.line_num}: {line.product_id} at {line.warehouse_id} stands twice")
     if problems:
         raise CommandFailed("nothing was imported: " + "; ".join(problems))
     return list(lines.values())
 
 
-async def send(services: Services, lines: list[Line], done: Callable[[], None]) -> list[RejectedLine]:
+async def send(services: Services, lines: list[StockLine], done: Callable[[], None]) -> list[RejectedLine]:
     """Set these levels; return those that were rejected. `done` is called after each."""
     gate = asyncio.Semaphore(CONCURRENT_REQUESTS)
 
-    async def put(line: Line) -> RejectedLine | None:
+    async def put(line: StockLine) -> RejectedLine | None:
         try:
             async with gate:
                 await services.set_stock(line.warehouse_id, line.product_id, line.available, line.version)
@@ -85,7 +85,7 @@ async def send(services: Services, lines: list[Line], done: Callable[[], None]) 
     return [rejected for rejected in await asyncio.gather(*map(put, lines)) if rejected]
 
 
-def _line(row: dict[str, str | None]) -> Line:
+def _line(row: dict[str, str | None]) -> StockLine:
     if None in row:
         raise ValueError("has more fields than the first line")
     filled = {
@@ -93,12 +93,12 @@ def _line(row: dict[str, str | None]) -> Line:
     }
     numbers = {name: _number(name, filled[name]) for name in ("available", "version") if name in filled}
     try:
-        return Line.model_validate({**filled, **numbers})
+        return StockLine.model_validate({**filled, **numbers})
     except ValidationError as error:
         raise ValueError(describe(error)) from None
 
 
 def _number(name: str, text: str) -> int:
     if not (text.isascii() and text.isdigit()):
-        raise ValueError(f"{name}: {text!r} is no number of units")
+        raise ValueError(f"{name}: {text!r} is not a number of units")
     return int(text)

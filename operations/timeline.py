@@ -1,4 +1,4 @@
-"""One saga as a timeline: what happened, which service said so, and when since the start."""
+"""One saga as a timeline: its events, their services and their times since the start."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Step:
 def timeline(seen: Iterable[Seen], start: datetime | None = None) -> list[Step]:
     """Return the events of a saga in order, each once; times count from the first, or from `start`.
 
-    No event comes before its cause: neither when their times tie, nor when the services' clocks differ.
+    No event comes before its cause, even if their times are equal or the services' clocks differ.
     """
     known: dict[str | None, Event] = {}
     for one in seen:
@@ -39,7 +39,7 @@ def timeline(seen: Iterable[Seen], start: datetime | None = None) -> list[Step]:
 
 
 def lines(steps: Iterable[Step]) -> list[str]:
-    """Render a timeline as plain text, a line an event: time, service, event, what is in it."""
+    """Render a timeline as plain text, one line for each event: time, service, type, content."""
     return [line(step) for step in steps]
 
 
@@ -50,7 +50,7 @@ def line(step: Step) -> str:
 
 
 def detail(event: Event) -> str:
-    """Say in a few words what an event carries: lines, amount, reason."""
+    """Summarize the content of an event: lines, amount, reason."""
     return "; ".join(part for part in _parts(event) if part)
 
 

@@ -15,10 +15,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from cli.audit import databases_at, reachable
-from cli.console import print_plain, run
+from cli.console import print_plain
 from cli.demo.printing import print_report, print_scenario
 from cli.demo.report import DemoReport, to_json
-from local_stack.process import ProcessFailed
 from local_stack.stack import Stack
 from operations.client import Services
 from operations.endpoints import (
@@ -44,11 +43,11 @@ PIPE_WIDTH = 110
 """Columns to print if no terminal says how many it has."""
 
 EPILOG = """\b
-Uses the stack of a running `saga up`, or the one that ORDER_URL, INVENTORY_URL, PAYMENT_URL and
-RABBITMQ_URL name; otherwise it starts one and stops it at the end.
+The demo uses the services that ORDER_URL, INVENTORY_URL, PAYMENT_URL and RABBITMQ_URL name, or those of a
+running `saga up`. Otherwise it starts a stack and stops it at the end.
 
 \b
-Exit code 0 only if every order ended as expected and the audit finds nothing wrong.
+The exit code is 0 only if every order ended as expected and the audit finds nothing wrong.
 
 \b
 Examples:
@@ -59,9 +58,11 @@ Examples:
 
 
 def demo(
-    orders: Annotated[int, typer.Option(min=1, metavar="N", help="How many orders to place at once.")] = 200,
+    orders: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How many orders to place at once after the scenarios.")
+    ] = 200,
     timeout: Annotated[
-        float, typer.Option(min=1, metavar="SECONDS", help="How long to wait for the orders to end.")
+        float, typer.Option(min=1, metavar="SECONDS", help="How long to wait for an order to end.")
     ] = 60,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
@@ -71,7 +72,7 @@ def demo(
     if not console.is_terminal:
         console.width = PIPE_WIDTH
     with _stack(console) as (endpoints, state):
-        report = run(_demo(endpoints, console, orders, timeout))
+        report = asyncio.run(_demo(endpoints, console, orders, timeout))
     seconds = monotonic() - started
     if as_json:
         typer.echo(json.dumps(to_json(report, seconds, state)))
@@ -107,16 +108,7 @@ def _found(console: Console) -> Endpoints:
 
 
 def _started(stack: Stack, console: Console) -> Endpoints:
-    """Start a stack.
-
-    Raises:
-        typer.Exit: it could not be started; the reason is printed.
-    """
-    try:
-        return stack.start(report=lambda what: print_plain(console, f"{what} ..."))
-    except ProcessFailed as error:
-        typer.echo(f"saga: {error}", err=True)
-        raise typer.Exit(1) from None
+    return stack.start(report=lambda what: print_plain(console, f"{what} ..."))
 
 
 def _place(stack: Stack) -> str:

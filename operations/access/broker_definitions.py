@@ -1,7 +1,7 @@
 """RabbitMQ's definitions for the whole system, made from the services' topologies.
 
-Users, what each may do and no more, and all exchanges, queues and bindings, as the broker loads them at its
-start: one that has lost its data accepts messages for every service at once, also for those that are down.
+Users with their permissions, and all exchanges, queues and bindings, as the broker loads them at its start.
+So a broker that has lost its data accepts messages for every service, even for one that is not running yet.
 """
 
 import base64
@@ -18,22 +18,22 @@ Json = dict[str, Any]
 
 NOTHING = "^$"
 TAPS = r"(amq\.gen|tap)[-.].+"
-"""Queues for looking on: those that the broker names, and those that people call `tap-...`."""
+"""Queues of observers: those named by the broker, and those that operators name `tap-...`."""
 TAGS = {OPERATOR: ["monitoring"], PUBLISHER: ["management"], ADMINISTRATOR: ["administrator"]}
-"""Who can use the management UI: `monitoring` shows all connections, `management` only one's own."""
+"""Users of the management UI: `monitoring` sees all connections, `management` only its own."""
 SALT_BYTES = 4
-"""As long as RabbitMQ expects the salt to be."""
+"""The length of RabbitMQ's salt."""
 
 
 def users(topologies: Collection[Topology]) -> list[str]:
-    """Return everybody who has to have a password."""
+    """Return the users that need a password."""
     return [*(topology.service for topology in topologies), OPERATOR, PUBLISHER]
 
 
 def definitions(topologies: Collection[Topology], passwords: Mapping[str, str], vhost: str = "/") -> Json:
     """Return the definitions of one virtual host, and its users with these passwords, salted and hashed.
 
-    There is an administrator only if there is a password for one.
+    The administrator is only created if it has a password.
     """
     names = users(topologies)
     permissions = [_operator(topologies), _publisher(topologies), *map(_service, topologies)]
@@ -50,7 +50,7 @@ def definitions(topologies: Collection[Topology], passwords: Mapping[str, str], 
 
 
 def hashed(password: str, salt: bytes | None = None) -> str:
-    """Return a password as RabbitMQ keeps it: the salt and the SHA-256 of salt and password, in base 64."""
+    """Return a password as RabbitMQ stores it: the salt and the SHA-256 of salt and password, in base 64."""
     salt = secrets.token_bytes(SALT_BYTES) if salt is None else salt
     return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
 
@@ -65,10 +65,10 @@ def _user(name: str, password: str) -> Json:
 
 
 def _service(topology: Topology) -> Json:
-    """A service may do everything with what is its own, and bind to the exchanges that it reads from.
+    """Return a service's permissions: all on its own objects, and to bind to the exchanges that it reads.
 
-    It also has to ask whether its readers' queues are there, which RabbitMQ since 4.3.1 only answers who has
-    any right to them. To write to a queue means no more than to bind it to what one may listen to oneself.
+    It also checks whether its readers' queues exist, which RabbitMQ since 4.3.1 only answers to users with a
+    permission for them. Permission to write to a queue only allows to bind it to what the user may read.
     """
     own = [re.escape(topology.exchange), rf"{re.escape(topology.service)}(\..+)?"]
     asked = map(re.escape, topology.required_queues)
@@ -76,7 +76,7 @@ def _service(topology: Topology) -> Json:
 
 
 def _operator(topologies: Collection[Topology]) -> Json:
-    """The operator taps every exchange, publishes, and looks at dead letters and replays them."""
+    """Return the operator's permissions: to tap every exchange, publish, and read and replay dead letters."""
     exchanges = [re.escape(topology.exchange) for topology in topologies]
     write = [*exchanges, *(re.escape(topology.return_exchange) for topology in topologies), TAPS]
     read = [*exchanges, *(re.escape(topology.dead_letter_queue) for topology in topologies), TAPS]
@@ -93,7 +93,7 @@ def _permission(user: str, configure: str, write: str, read: str) -> Json:
 
 
 def _topic_permissions(topologies: Collection[Topology]) -> list[Json]:
-    """Who may publish which events, and who may bind to which; the operator may all."""
+    """Return which events each user may publish and bind to; the operator may all."""
     found = []
     for exchange in topologies:
         for user in (*(topology.service for topology in topologies), PUBLISHER):

@@ -6,6 +6,7 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
+from operations.endpoints import without_password
 from operations.errors import CommandFailed
 from saga.mongodb.errors import first_line
 
@@ -41,11 +42,11 @@ def make_users(url: str, databases: Mapping[str, str], passwords: Mapping[str, s
             for user, granted in roles(databases).items():
                 _make(client, user, passwords[user], granted)
     except PyMongoError as error:
-        raise CommandFailed(first_line(error)) from None
+        raise CommandFailed(f"cannot create users at {without_password(url)}: {first_line(error)}") from None
 
 
 def make_root(client: MongoClient[dict[str, Any]], password: str) -> None:
-    """Create the user who may do everything, or give it this password."""
+    """Create the user with all rights, or give it this password."""
     _make(client, ROOT, password, [{"role": "root", "db": "admin"}])
 
 

@@ -1,4 +1,4 @@
-"""The passwords of those who log in at the broker and the database: from the environment alone."""
+"""The passwords of the users of the broker and the database; they come from the environment only."""
 
 import secrets
 from collections.abc import Collection, Mapping
@@ -19,7 +19,7 @@ def variable(user: str, server: str) -> str:
 
 
 def url_variable(service: str, server: str) -> str:
-    """Return the environment variable of the URL by which one service alone reaches a server."""
+    """Return the environment variable of one service's own URL of a server."""
     return f"{short_name(service).upper()}_{server}_URL"
 
 
@@ -27,7 +27,7 @@ def named(users: Collection[str], server: str, environment: Mapping[str, str]) -
     """Return the password of every user.
 
     Raises:
-        PasswordsMissing: some are.
+        PasswordsMissing: a password is missing; names the variables to set.
     """
     wanted = {user: variable(user, server) for user in users}
     if missing := [name for name in wanted.values() if not environment.get(name)]:

@@ -136,7 +136,7 @@ class TestCommand:
         url = node.url_of(SERVICES[0])
         told = CliRunner().invoke(main.app, ["database", "users"], env={"MONGODB_URL": url, **VARIABLES})
         assert told.exit_code == 1
-        assert told.stderr.startswith("saga: cannot make users at ")
+        assert told.stderr.startswith("saga: cannot create users at ")
         assert len(told.stderr.splitlines()) == 1
         assert "s3cret" not in told.output
 

@@ -308,7 +308,7 @@ async def test_a_crash_between_publishing_and_taking_away_only_doubles_a_message
     await shop.dead_letter(confirmation(order_id))
     with monkeypatch.context() as patched:
         patched.setattr(DeadLetterQueue, "drop", crash)
-        assert "killed; 0 were replayed before" in one_line(
+        assert "killed; 0 had been replayed before" in one_line(
             await saga("replay", "--service", "inventory", code=1)
         )
     first = await shop.order.receive_a(InventoryConfirmed, order_id)
@@ -363,7 +363,7 @@ async def test_a_drop_asks_first_and_does_nothing_without_a_yes(
 ) -> None:
     (message_id,) = [await shop.dead_letter(confirmation(uuid4().hex))]
     refused = await saga("drop", "--service", "inventory", answer="n\n", code=1)
-    assert "Drop inventory_service: 1 dead letter for good?" in refused.stderr
+    assert "Drop inventory_service: 1 dead letter permanently?" in refused.stderr
     await saga("drop", "--service", "inventory", answer="", code=1)
     assert await saga.ids() == [message_id]
     await saga("drop", "--service", "inventory", answer="y\n")

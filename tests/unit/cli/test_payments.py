@@ -36,7 +36,7 @@ def test_show_prints_what_the_customer_has_to_do(answer: Answer) -> None:
     ("states", "code", "told"),
     [
         (["refunded"], 0, ""),
-        (["refundFailed"], 1, "refuses the refund: balance too low"),
+        (["refundFailed"], 1, "rejects the refund: balance too low"),
         (["refunding"] * 99, 1, "saga payments show o-1"),
         (["refunding", "refunding", "refunded"], 0, ""),
     ],

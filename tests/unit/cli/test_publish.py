@@ -13,7 +13,7 @@ from tests.support.command_line import REQUEST, one_line, runner
     ("kind", "fields", "named"),
     [
         ("InventoryReserved", {}, "userId"),
-        ("OrderPlaced", REQUEST, "'OrderPlaced' is no event"),
+        ("OrderPlaced", REQUEST, "'OrderPlaced' is not an event type"),
         ("InventoryReservationRequested", {**REQUEST, "totalAmount": "-1"}, "totalAmount"),
         ("InventoryReservationRequested", {**REQUEST, "totlAmount": "1"}, "totlAmount"),
         ("InventoryReservationRequested", {**REQUEST, "items": []}, "items"),

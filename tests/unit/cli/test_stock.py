@@ -54,12 +54,15 @@ def test_an_export_is_an_import(answer: Answer, tmp_path: Path) -> None:
     [
         ("warehouseId,productId\n", "missing: available"),
         ("", "missing: warehouseId, productId, available"),
-        ("warehouseId,productId,available\nberlin,tea,many\n", "line 2: available: 'many' is no number"),
-        ("warehouseId,productId,available\nberlin,tea,-1\n", "line 2: available: '-1' is no number"),
+        ("warehouseId,productId,available\nberlin,tea,many\n", "line 2: available: 'many' is not a number"),
+        ("warehouseId,productId,available\nberlin,tea,-1\n", "line 2: available: '-1' is not a number"),
         ("warehouseId,productId,available\nber lin,tea,1\n", "line 2: warehouseId: "),
         ("warehouseId,productId,available\nberlin,tea\n", "line 2: available: Field required"),
         ("warehouseId,productId,available\nberlin,tea,1,2\n", "line 2: has more fields"),
-        ("warehouseId,productId,available\nberlin,tea,1\nberlin,tea,2\n", "line 3: tea at berlin comes"),
+        (
+            "warehouseId,productId,available\nberlin,tea,1\nberlin,tea,2\n",
+            "line 3: tea at berlin stands twice",
+        ),
     ],
 )
 def test_invalid_file_imports_nothing(answer: Answer, tmp_path: Path, text: str, told: str) -> None:
