@@ -124,7 +124,7 @@ class House:
         for worker in self._workers:
             if type(event) in worker._reactions:
                 [verdict] = await worker.handle([event])
-                done = await verdict.verdict if isinstance(verdict, Deferred) else verdict
+                done = await verdict.result if isinstance(verdict, Deferred) else verdict
                 assert isinstance(done, Handled), done
                 await self._post.send([to_message(one) for one in done.publish])
 

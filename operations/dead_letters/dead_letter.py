@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import Any, NoReturn
 
 from events.codec import MAX_BYTES
+from events.types import format_time
 from operations.client import Json
 from saga.messaging.message import (
     EVENT_ID,
@@ -82,7 +83,7 @@ class DeadLetter:
         """When that was, as RFC 3339 in UTC."""
         if death := broker_dead_lettering(self.delivery):
             moment = death.get("time")
-            return moment.isoformat() if isinstance(moment, datetime) else None
+            return format_time(moment) if isinstance(moment, datetime) else None
         moment = self.delivery.headers.get(FAILED_AT)
         return moment if isinstance(moment, str) else None
 

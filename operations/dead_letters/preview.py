@@ -14,7 +14,7 @@ from operations.registry import SPECS
 from payment_service.payment import Payment
 from saga.clock import utc_now
 from saga.errors import OutOfOrder, Unavailable
-from saga.messaging.message import Delivery, read, replayed
+from saga.messaging.message import Delivery, read_event, replayed
 from saga.messaging.topology import Topology
 from saga.reactions.aggregate import Aggregate
 from saga.reactions.step import Outcome
@@ -118,7 +118,7 @@ def _read(letter: DeadLetter, topology: Topology, *, check_publisher: bool) -> E
         headers=message.headers,
     )
     try:
-        return read(delivery, topology, utc_now(), check_publisher=check_publisher)
+        return read_event(delivery, topology, utc_now(), check_publisher=check_publisher)
     except InvalidEvent as error:
         return error
 

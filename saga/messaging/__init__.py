@@ -1,1 +1,1 @@
-"""What happens to a message, whatever broker carries it: topology, batches, retries, dead letters."""
+"""Messaging without a particular broker: topology, batches, retries, quarantine, dead letters."""

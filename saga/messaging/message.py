@@ -1,4 +1,4 @@
-"""What travels: an event as a message, and a delivered message as an event."""
+"""Messages: an event as a message to publish, a delivery as an event, and the copies of a message."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Any
 from events.catalogue import Event
 from events.codec import InvalidEvent, decode, encode
 from events.identity import with_defaults
-from events.types import ID_PATTERN
+from events.types import ID_PATTERN, format_time
 from saga.messaging.topology import QUARANTINE_KEY, Topology, home_exchange, routing_key
 from saga.messaging.users import may_publish
 
@@ -24,13 +24,13 @@ FAILED_AT = "x-saga-failed-at"
 TRACE = "traceparent"
 
 KEPT = frozenset({ATTEMPTS, REASON, EVENT_ID, FAILED_AT, TRACE})
-"""The headers that a copy has from its original, whatever else that carries: all headers of a message have to
-fit into one frame, and the copy has more of its own."""
+"""The headers that a copy keeps, and no others: all headers of a message have to fit into one frame, and the
+copy has more of its own."""
 
 MAX_REASON = 500
 MAX_HEADER = 1000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-"""AMQP has no times before."""
+"""AMQP has no earlier times."""
 MAX_KEY = 255
 
 
@@ -52,10 +52,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Delivery:
-    """A message that was delivered; `redeliveries` counts the readers that died with it before.
+    """A message that was delivered; `redeliveries` counts the readers that were lost with it before.
 
-    RabbitMQ before 4.3 also counts how often it was given back. `user_id` is the broker's word for who
-    published it, None if that one did not say.
+    RabbitMQ before 4.3 also counts how often it was requeued. `user_id` is the user who published it, as the
+    broker has checked; None if the publisher named none.
     """
 
     tag: int
@@ -98,16 +98,16 @@ def to_message(event: Event) -> Message:
     )
 
 
-def read(
+def read_event(
     delivery: Delivery, topology: Topology, received_at: datetime, *, check_publisher: bool = False
 ) -> Event:
     """Return the event of a delivery.
 
-    `check_publisher`: every service is a user of its own at the broker, so that who published can be known.
+    `check_publisher`: every service is a user of its own at the broker, so that the publisher is known.
 
     Raises:
-        InvalidEvent: the body is no event, or came by a way that events of its type do not come, or from
-            somebody who may not publish it.
+        InvalidEvent: the body is no event, or came through an exchange or with a routing key that events of
+            its type do not have, or from a user who may not publish it.
     """
     event = decode(delivery.body)
     exchange, key = origin(delivery, topology)
@@ -117,8 +117,8 @@ def read(
         raise InvalidEvent(f"type: {event.type} came through {exchange}, not {home_exchange(event.type)}")
     if event.type not in topology.reacts_to:
         raise InvalidEvent(f"type: {topology.service} does not react to {event.type}")
-    if check_publisher and not may_publish(user := sender(delivery, topology), event.type):
-        who = f"by {user}" if user else "by somebody who did not say who it is"
+    if check_publisher and not may_publish(user := original_publisher(delivery, topology), event.type):
+        who = f"by {user}" if user else "by an unnamed user"
         raise InvalidEvent(f"user_id: {event.type} was published {who}, not by {event.published_by}")
     known_id = delivery.headers.get(EVENT_ID)
     if event.event_id is None and isinstance(known_id, str) and re.fullmatch(ID_PATTERN, known_id):
@@ -128,31 +128,31 @@ def read(
 
 def origin(delivery: Delivery, topology: Topology) -> tuple[str, str]:
     """Return the exchange and routing key a message was first published with."""
-    way = _way(delivery, topology)
-    if _is_own(way[0], topology):
+    route = _route(delivery, topology)
+    if _is_own(route[0], topology):
         exchange, key = delivery.headers.get(ORIGIN_EXCHANGE), delivery.headers.get(ORIGIN_KEY)
         if isinstance(exchange, str) and isinstance(key, str):
             return exchange, key
-    return way
+    return route
 
 
-def sender(delivery: Delivery, topology: Topology) -> str | None:
-    """Return the user who first published a message, None if that one did not say.
+def original_publisher(delivery: Delivery, topology: Topology) -> str | None:
+    """Return the user who first published a message; None if the publisher named none.
 
-    The broker vouches for `user_id`. A copy carries our own user's; who published the first one was written
-    down in a header, which counts only in what came through an exchange that nobody else may write to.
+    The broker has checked `user_id`. A copy carries this service's own; the user of the original is in a
+    header, which is trusted only in messages from an exchange that no other user may write to.
     """
-    if _is_own(_way(delivery, topology)[0], topology):
+    if _is_own(_route(delivery, topology)[0], topology):
         user = delivery.headers.get(ORIGIN_USER)
         return user if isinstance(user, str) else None
     return delivery.user_id
 
 
-def _way(delivery: Delivery, topology: Topology) -> tuple[str, str]:
-    """Return the exchange and routing key that brought a message into one of the service's queues."""
-    if delivery.exchange == topology.dead_letter_queue and (death := broker_dead_lettering(delivery)):
-        keys = death.get("routing-keys")
-        return str(death.get("exchange")), str(keys[0]) if isinstance(keys, list) and keys else ""
+def _route(delivery: Delivery, topology: Topology) -> tuple[str, str]:
+    """Return the exchange and routing key with which a message came into one of the service's queues."""
+    if delivery.exchange == topology.dead_letter_exchange and (record := broker_dead_lettering(delivery)):
+        keys = record.get("routing-keys")
+        return str(record.get("exchange")), str(keys[0]) if isinstance(keys, list) and keys else ""
     return delivery.exchange, delivery.routing_key
 
 
@@ -161,42 +161,42 @@ def _is_own(exchange: str, topology: Topology) -> bool:
 
 
 def broker_dead_lettering(delivery: Delivery) -> Mapping[str, Any] | None:
-    """Return the broker's own note of why it put a dead letter away; None if a service did, whose copies
-    carry no such note."""
-    deaths = delivery.headers.get("x-death")
-    last = deaths[0] if isinstance(deaths, list) and deaths else None
+    """Return the broker's record of why it dead-lettered a message; None if a service did, whose copies
+    carry no such record."""
+    records = delivery.headers.get("x-death")
+    last = records[0] if isinstance(records, list) and records else None
     return last if isinstance(last, Mapping) else None
 
 
 def delayed(delivery: Delivery, topology: Topology, event: Event, reason: str, now: datetime) -> Message:
-    """Return the copy of a message that comes back after a pause, with one more attempt counted."""
+    """Return the copy of a message that returns after a pause, with one more attempt counted."""
     headers = {
         EVENT_ID: event.event_id,
         ATTEMPTS: delivery.attempts + 1,
         REASON: reason[:MAX_REASON],
-        FAILED_AT: _written(now),
+        FAILED_AT: format_time(now),
     }
     return _copy(delivery, topology, topology.retry_exchange, topology.delay_key(delivery.attempts), headers)
 
 
 def for_quarantine(delivery: Delivery, topology: Topology, now: datetime) -> Message:
     """Return the copy of a message that is read alone from now on."""
-    return _copy(delivery, topology, topology.retry_exchange, QUARANTINE_KEY, {FAILED_AT: _written(now)})
+    return _copy(delivery, topology, topology.retry_exchange, QUARANTINE_KEY, {FAILED_AT: format_time(now)})
 
 
-def dead(delivery: Delivery, topology: Topology, reason: str, now: datetime) -> Message:
-    """Return the copy of a message that rests in the dead-letter queue until somebody looks."""
-    headers = {ATTEMPTS: delivery.attempts, REASON: reason[:MAX_REASON], FAILED_AT: _written(now)}
+def dead_lettered(delivery: Delivery, topology: Topology, reason: str, now: datetime) -> Message:
+    """Return the copy of a message that stays in the dead-letter queue until an operator acts."""
+    headers = {ATTEMPTS: delivery.attempts, REASON: reason[:MAX_REASON], FAILED_AT: format_time(now)}
     return _copy(delivery, topology, topology.dead_letter_exchange, origin(delivery, topology)[1], headers)
 
 
 def republished(delivery: Delivery, topology: Topology) -> Message:
-    """Return the copy of a message that its service reads again as if it had never been delivered."""
+    """Return the copy of a message that its service reads again with no redeliveries counted."""
     return _copy(delivery, topology, topology.return_exchange, origin(delivery, topology)[1], {})
 
 
 def replayed(delivery: Delivery, topology: Topology) -> Message:
-    """Return the copy of a dead letter that its service reads once more, with all attempts before it."""
+    """Return the copy of a dead letter that its service reads again, with no attempts counted."""
     return _copy(delivery, topology, topology.return_exchange, origin(delivery, topology)[1], {ATTEMPTS: 0})
 
 
@@ -208,9 +208,9 @@ def _copy(
     headers: Mapping[str, Any],
 ) -> Message:
     first_exchange, first_key = origin(delivery, topology)
-    user = sender(delivery, topology)
-    # Others may route a copy elsewhere (CC), count for another queue (x-delivery-count), or be of a kind that
-    # can be read but not written.
+    user = original_publisher(delivery, topology)
+    # Other headers may route a copy elsewhere (CC), count for another queue (x-delivery-count), or have a
+    # type that the client library can read but not write.
     kept = {name: value for name, value in delivery.headers.items() if name in KEPT and _is_plain(value)}
     return Message(
         exchange=exchange,
@@ -231,16 +231,12 @@ def _copy(
     )
 
 
-def _written(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds")
-
-
 def _is_plain(value: object) -> bool:
     return isinstance(value, int) or (isinstance(value, str) and len(value) <= MAX_HEADER)
 
 
 def _trace_parent(event: Event) -> str:
-    """Return the W3C trace context of an event: one trace a saga, one span an event, both derived."""
+    """Return the W3C trace context of an event: one trace per saga, one span per event, both derived."""
     trace = sha256((event.correlation_id or "").encode()).hexdigest()[:32]
     span = sha256((event.event_id or "").encode()).hexdigest()[:16]
     return f"00-{trace}-{span}-01"

@@ -1,4 +1,4 @@
-"""What a handler may say of an event it was given."""
+"""The results of handling an event."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """Under way: the verdict follows, and must not hold up the messages behind this one."""
+    """In progress: the result follows, and must not delay the messages behind this one."""
 
-    verdict: Awaitable[Handled | Retry]
+    result: Awaitable[Handled | Retry]
 
 
 Result = Handled | Retry | Deferred
 Handler = Callable[[Sequence[Event]], Awaitable[Sequence[Result]]]
-"""Handles a batch of events: one verdict for each, in order. May raise `Unavailable`."""
+"""Handles a batch of events: one result for each, in order. May raise `Unavailable`."""

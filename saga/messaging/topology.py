@@ -6,17 +6,10 @@ from dataclasses import dataclass
 from events.catalogue import EVENT_TYPES, Event, short_name
 
 DELIVERY_LIMIT = 50
-"""Redeliveries after which the broker itself dead-letters. High, since a consumer that dies counts against
-every message it had prefetched; `QUARANTINE_AFTER` catches the one that kills its reader long before."""
-QUARANTINE_AFTER = 2
-"""Redeliveries after which a message is read alone."""
-REPUBLISH_AFTER = 20
-"""Redeliveries after which a message that killed nobody is sent once more, long before the broker's limit:
-there, what is given back or held by a lost connection counts like a death."""
-POISON_AFTER = 3
-"""Redeliveries of a message that is read alone after which it is taken for the one that kills its reader."""
+"""Redeliveries after which the broker itself dead-letters. High, since a consumer that crashes counts against
+every message it had prefetched; `saga.messaging.poison` finds the one to blame long before."""
 UNLIMITED = 1_000_000_000
-"""A delivery limit that is never reached: RabbitMQ 4 has one by default, 3.10 knows no word for none."""
+"""A delivery limit that is never reached: RabbitMQ 4 has a default, and 3.10 no way to set none."""
 
 DEFAULT_DELAYS = (1.0, 5.0, 30.0, 300.0)
 QUARANTINE_KEY = "quarantine"
@@ -41,7 +34,7 @@ def routing_key(event: Event) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """What one service declares at the broker, and what it waits for.
+    """What one service declares at the broker, and which queues of others it needs.
 
     `reacts_to` and `publishes` are event types, taken from the service's reaction table; `delays` are the
     pauses before a failed message is tried again, in seconds, one for each attempt.
@@ -70,7 +63,7 @@ class Topology:
 
     @property
     def return_exchange(self) -> str:
-        """The exchange through which a delayed message comes back."""
+        """The exchange through which a delayed, replayed or republished message returns to the queue."""
         return f"{self.service}.return"
 
     @property
@@ -149,10 +142,10 @@ class Topology:
 
     @property
     def required_queues(self) -> list[str]:
-        """The queues that must exist before anything is published, so that no event falls on the floor.
+        """The queues that must exist before anything is published, so that no event is lost.
 
         A queue that exists need not be bound yet, and `mandatory` is satisfied by any one queue. Each reader
-        therefore declares its suspects' queue last, when it is bound to all its events.
+        therefore declares its quarantine queue last, when it is bound to all its events.
         """
         readers = {reader for kind in self.publishes for reader in EVENT_TYPES[kind].handled_by}
         return sorted(

@@ -1,8 +1,8 @@
-"""Who logs in at the broker, and which events each may publish.
+"""The users of the broker, and the events that each may publish.
 
-Every service is a user of its own name. The broker holds each to its permissions, which are made
-from the same rule (`operations.access.broker_definitions`), and receivers check the publisher again
-(`saga.messaging.message.read`).
+Every service is a user of its own name. The broker enforces permissions that are made from the same rule
+(`operations.access.broker_definitions`), and receivers check the publisher again
+(`saga.messaging.message.read_event`).
 """
 
 from urllib.parse import unquote, urlsplit
@@ -10,13 +10,13 @@ from urllib.parse import unquote, urlsplit
 from events.catalogue import EVENT_TYPES, SERVICES, InventoryReservationRequested
 
 OPERATOR = "operator"
-"""The user of the `saga` command and of people: sees everything, and may publish any event by hand."""
+"""The user of the `saga` command and of operators: sees everything, and may publish any event."""
 PUBLISHER = "publisher"
-"""The user of who starts sagas from outside, and can do nothing else."""
+"""The user of programs that start sagas from outside, and may do nothing else."""
 ADMINISTRATOR = "administrator"
-"""A user who may do everything, where one is wanted. Without, nobody can change rights from afar."""
+"""An optional user who may do everything. Without it, permissions cannot be changed remotely."""
 OPEN = frozenset({InventoryReservationRequested.__name__})
-"""What others than a service may publish: the events that start a saga."""
+"""The events that users other than services may publish: those that start a saga."""
 
 DEFAULT_USER = "guest"
 
@@ -27,9 +27,10 @@ def user_of(amqp_url: str) -> str:
 
 
 def may_publish(user: str | None, event_type: str) -> bool:
-    """Tell whether an event of this type may come from this user; None: who published it did not say.
+    """Tell whether an event of this type may come from this user; None: the publisher named none.
 
-    What starts a saga may come from anybody whom the broker lets publish it, but for another service.
+    An event that starts a saga may come from every user whom the broker lets publish it, except services that
+    do not publish it.
     """
     if user in (EVENT_TYPES[event_type].published_by, OPERATOR):
         return True

@@ -10,7 +10,7 @@ import pytest
 from events.catalogue import INVENTORY, ORDER, InventoryConfirmed, InventoryReservationRequested, OrderCreated
 from operations.registry import TOPOLOGIES
 from saga.errors import Unavailable
-from saga.messaging.message import Delivery, Message, dead, delayed, for_quarantine, to_message
+from saga.messaging.message import Delivery, Message, dead_lettered, delayed, for_quarantine, to_message
 from saga.messaging.subscription import Subscription
 from saga.messaging.topology import DELIVERY_LIMIT, Topology
 from tests.contract.broker_drivers import BrokerDriver, MemoryBrokerDriver, RabbitBrokerDriver
@@ -258,7 +258,7 @@ async def test_suspects_and_dead_letters_have_queues_of_their_own(bus: BrokerDri
     await line.publisher.send([confirmed()])
     [delivery] = await taken(subscription)
     await line.publisher.send(
-        [for_quarantine(delivery, ORDERS, NOW), dead(delivery, ORDERS, "no event", NOW)]
+        [for_quarantine(delivery, ORDERS, NOW), dead_lettered(delivery, ORDERS, "no event", NOW)]
     )
     [suspect] = await taken(await line.read(ORDERS.quarantine_queue))
     [buried] = await taken(await line.read(ORDERS.dead_letter_queue))

@@ -243,7 +243,7 @@ async def test_a_dry_run_says_what_a_replay_then_does(shop: MerchantSettings, sa
     first, again = [await shop.order.receive_a(InventoryConfirmed, order_id) for _ in range(2)]
     assert first == again
     await shop.dead(2)
-    assert counted(shop, since=before) == {"handled": 1, "repeated": 1, "ignored": 1, "put_off": 3}
+    assert counted(shop, since=before) == {"handled": 1, "repeated": 1, "ignored": 1, "retry": 3}
     assert shop.level(tea) == (4, 0, 1)
     assert await shop.client.depth(ORDER) == 0
     listed = await saga.document("list", "--service", "inventory")

@@ -12,7 +12,7 @@ from events.catalogue import ORDER, InventoryConfirmationRequested
 from events.codec import decode
 from local_stack.process import Child
 from saga.messaging.message import REASON
-from saga.messaging.topology import POISON_AFTER, QUARANTINE_AFTER
+from saga.messaging.poison import POISON_AFTER, QUARANTINE_AFTER
 from tests.support.broker import Broker, Client, until
 from tests.support.crashing_consumer import SERVICE
 from tests.support.services import TOPOLOGIES
@@ -78,7 +78,7 @@ async def test_a_message_that_kills_its_process_is_isolated_and_its_neighbours_a
             letter = await client.get(SERVICE.dead_letter_queue)
             await letter.ack()
             assert decode(letter.body).order_id == KILLER
-            assert letter.headers[REASON] == "its reader died each time it was read alone"
+            assert letter.headers[REASON] == "poison message: its reader crashed each time it was read alone"
 
 
 async def ask(client: Client, *order_ids: str) -> None:

@@ -26,8 +26,9 @@ from saga import metrics
 from saga.clock import utc_now
 from saga.errors import Unavailable
 from saga.messaging import consumer as consumer
+from saga.messaging import poison
 from saga.messaging.consumer import BatchConsumer
-from saga.messaging.message import ATTEMPTS, EVENT_ID, ORIGIN_KEY, REASON, Delivery, read, to_message
+from saga.messaging.message import ATTEMPTS, EVENT_ID, ORIGIN_KEY, REASON, Delivery, read_event, to_message
 from saga.messaging.results import Deferred, Handled, Handler, Result, Retry
 from saga.messaging.topology import QUARANTINE_KEY, Topology
 from saga.rabbitmq.client import BrokerClient
@@ -480,9 +481,9 @@ async def test_a_message_that_cannot_be_read_for_an_unforeseen_reason_is_put_awa
     def unforeseen(delivery: Delivery, *others: Any, **named: Any) -> Event:
         if delivery.message_id == "unforeseen":
             raise OverflowError("nobody thought of this")
-        return read(delivery, *others, **named)
+        return read_event(delivery, *others, **named)
 
-    monkeypatch.setattr(consumer, "read", unforeseen)
+    monkeypatch.setattr(consumer, "read_event", unforeseen)
     await declare_the_service(client)
     await client.publish("order.events", KEY, b"{}", message_id="unforeseen")
     await ask(client, request())
@@ -802,7 +803,7 @@ async def test_what_was_given_back_in_very_many_outages_is_not_put_away_by_the_b
     broker: Broker, client: Client, asker: Neighbour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("saga.messaging.topology.DELIVERY_LIMIT", 4)
-    monkeypatch.setattr(consumer, "REPUBLISH_AFTER", 2)
+    monkeypatch.setattr(poison, "REPUBLISH_AFTER", 2)
     monkeypatch.setattr(consumer, "LONGEST_PAUSE", 0.1)
     outages = 12
 

@@ -116,7 +116,7 @@ async def test_documents_out_of_reach_hold_up_only_those_who_need_them(clients: 
     assert isinstance(waiting, Deferred)
     assert isinstance(done, Handled)
     assert isinstance(done.publish[0], InventoryReserved)
-    follows = asyncio.ensure_future(waiting.verdict)
+    follows = asyncio.ensure_future(waiting.result)
     await a_store(clients, name, REPLICA)
     verdict = await asyncio.wait_for(follows, 20)
     assert isinstance(verdict, Handled)

@@ -12,7 +12,7 @@ import pytest
 import inventory_service.reactions as inventory
 import order_service.reactions as orders
 import payment_service.reactions as payments
-import saga.messaging.consumer
+import saga.messaging.poison
 import saga.reactions.engine
 from events.catalogue import (
     EVENT_TYPES,
@@ -392,8 +392,8 @@ def fail_before_all_is_undone(patch: Patch) -> None:
 
 
 def suspect_nobody(patch: Patch) -> None:
-    patch.setattr(saga.messaging.consumer, "QUARANTINE_AFTER", 1_000)
+    patch.setattr(saga.messaging.poison, "QUARANTINE_AFTER", 1_000)
 
 
 def bury_every_suspect(patch: Patch) -> None:
-    patch.setattr(saga.messaging.consumer, "POISON_AFTER", 0)
+    patch.setattr(saga.messaging.poison, "POISON_AFTER", 0)

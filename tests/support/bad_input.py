@@ -15,7 +15,7 @@ from pamqp.commands import Basic
 
 from events.catalogue import INVENTORY, ORDER, PAYMENT
 from events.codec import InvalidEvent
-from saga.messaging.message import Delivery, read
+from saga.messaging.message import Delivery, read_event
 from saga.messaging.topology import Topology
 from tests.support.services import TOPOLOGIES
 
@@ -312,7 +312,7 @@ class Forge:
 
 def _refuses(topology: Topology, body: bytes) -> bool:
     try:
-        read(Delivery(1, "order.events", KEY, body), topology, datetime.now(UTC))
+        read_event(Delivery(1, "order.events", KEY, body), topology, datetime.now(UTC))
     except InvalidEvent:
         return True
     return False

@@ -11,7 +11,7 @@ from cli import main
 from events.catalogue import Event
 from operations.registry import SPECS
 from saga.clock import utc_now
-from saga.messaging.message import Delivery, dead, to_message
+from saga.messaging.message import Delivery, dead_lettered, to_message
 from saga.messaging.topology import Topology
 from tests.support.broker import Client, until
 from tests.support.services import DELAYS
@@ -80,7 +80,7 @@ async def dead_letter(
 
 async def dead_letter_message(client: Client, topology: Topology, delivery: Delivery, reason: str) -> None:
     """Dead-letter any message as its service does."""
-    letter = dead(delivery, topology, reason, utc_now())
+    letter = dead_lettered(delivery, topology, reason, utc_now())
     properties = {"message_id": letter.message_id, "headers": dict(letter.headers)}
     await client.publish(letter.exchange, letter.routing_key, letter.body, **properties)
 

@@ -24,7 +24,7 @@ async def answers(store: InventoryStore, requests: Sequence[Event]) -> list[Even
     """Handle a batch; return the events to publish."""
     published: list[Event] = []
     for verdict in await InventoryApplication(store, lambda events: None, utc_now).handle(requests):
-        settled = await verdict.verdict if isinstance(verdict, Deferred) else verdict
+        settled = await verdict.result if isinstance(verdict, Deferred) else verdict
         assert isinstance(settled, Handled), settled
         published += settled.publish
     return published

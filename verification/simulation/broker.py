@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from saga.errors import Unavailable
 from saga.messaging.message import Delivery, Message
-from saga.messaging.topology import POISON_AFTER, Arguments, Topology
+from saga.messaging.poison import POISON_AFTER
+from saga.messaging.topology import Arguments, Topology
 from verification.simulation.adversary import Adversary, Process
 
 PREFETCH = 200

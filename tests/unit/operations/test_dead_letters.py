@@ -42,9 +42,9 @@ from saga.messaging.message import (
     REASON,
     Delivery,
     Message,
-    dead,
+    dead_lettered,
     delayed,
-    read,
+    read_event,
     replayed,
 )
 from saga.messaging.topology import Topology
@@ -79,7 +79,7 @@ def delivery(content: bytes | None = None, **fields: Any) -> Delivery:
 
 def letter(content: bytes | None = None, reason: str = "not JSON", **fields: Any) -> DeadLetter:
     """Return the letter that a message becomes when the service puts it away."""
-    return in_dead_queue(dead(delivery(content, **fields), SERVICE, reason, NOW))
+    return in_dead_queue(dead_lettered(delivery(content, **fields), SERVICE, reason, NOW))
 
 
 def in_dead_queue(message: Message) -> DeadLetter:
@@ -123,13 +123,13 @@ class TestWhatALetterIs:
 
     def test_reason_time_and_attempts_are_the_services(self) -> None:
         one = letter(reason="out of attempts", headers={ATTEMPTS: 4})
-        assert (one.reason, one.dead_lettered_at) == ("out of attempts", "2026-03-01T12:00:00.000+00:00")
-        assert cause(one) == "2026-03-01T12:00:00.000+00:00, 4 retries: out of attempts"
+        assert (one.reason, one.dead_lettered_at) == ("out of attempts", "2026-03-01T12:00:00.000Z")
+        assert cause(one) == "2026-03-01T12:00:00.000Z, 4 retries: out of attempts"
 
     def test_what_the_broker_put_away_has_the_brokers_reason_and_way(self) -> None:
         one = put_away_by_broker({REASON: "of an earlier failure", ATTEMPTS: 1})
         assert one.reason == "the broker put it away: delivery_limit"
-        assert one.dead_lettered_at == "2026-03-01T12:00:00+00:00"
+        assert one.dead_lettered_at == "2026-03-01T12:00:00.000Z"
         assert one.origin == ("payment.events", "PaymentFailed.c-1")
 
     def test_what_was_too_long_says_so_though_the_broker_put_it_away(self) -> None:
@@ -166,15 +166,17 @@ class TestWhatAReplayPublishes:
         first = delivery(
             b'{"type":"PaymentFailed","orderId":"o-1","reason":"r"}', headers={"traceparent": "t"}
         )
-        asked = read(first, SERVICE, NOW)
+        asked = read_event(first, SERVICE, NOW)
         late = arrived(delayed(first, SERVICE, asked, "no luck", NOW))
-        again = replayed(in_dead_queue(dead(late, SERVICE, "out of attempts", NOW)).delivery, SERVICE)
+        again = replayed(
+            in_dead_queue(dead_lettered(late, SERVICE, "out of attempts", NOW)).delivery, SERVICE
+        )
         assert again.exchange == SERVICE.return_exchange
         assert again.message_id == first.message_id
         assert again.headers["traceparent"] == "t"
         delivered = arrived(again)
         assert delivered.attempts == 0
-        assert read(delivered, SERVICE, NOW) == asked
+        assert read_event(delivered, SERVICE, NOW) == asked
 
     def test_the_brokers_notes_stay_behind(self) -> None:
         again = replayed(put_away_by_broker().delivery, SERVICE)
@@ -219,7 +221,7 @@ class TestWhichAreMeant:
         one = letter()
         assert one.mark == letter().mark
         assert one.mark != letter(b"{").mark
-        assert one.mark != in_dead_queue(dead(delivery(), SERVICE, "r", datetime.now(UTC))).mark
+        assert one.mark != in_dead_queue(dead_lettered(delivery(), SERVICE, "r", datetime.now(UTC))).mark
 
 
 class TestHowTheyArePrinted:
@@ -247,10 +249,10 @@ class TestHowTheyArePrinted:
             "id:        m-1",
             "reason:    not JSON",
             "retries:   3",
-            "put away:  2026-03-01T12:00:00.000+00:00",
+            "put away:  2026-03-01T12:00:00.000Z",
             "came by:   payment.events, key PaymentFailed.c-1",
             "order:     o-1: confirmed",
-            f"  {FAILED_AT}: 2026-03-01T12:00:00.000+00:00",
+            f"  {FAILED_AT}: 2026-03-01T12:00:00.000Z",
             '  "reason": "declined"',
         ):
             assert part in text

@@ -14,7 +14,7 @@ from saga.messaging.message import (
     TRACE,
     Delivery,
     Message,
-    dead,
+    dead_lettered,
     for_quarantine,
     replayed,
     republished,
@@ -36,7 +36,9 @@ def size(message: Message) -> int:
 @pytest.mark.parametrize(
     "copy",
     [
-        dead(Delivery(1, "e", "k", b"{", headers={"x-saga-reason": "r", TRACE: "t"}), SERVICE, "bad", NOW),
+        dead_lettered(
+            Delivery(1, "e", "k", b"{", headers={"x-saga-reason": "r", TRACE: "t"}), SERVICE, "bad", NOW
+        ),
         for_quarantine(Delivery(1, "e", "k", b"{", headers={"x-saga-reason": "r", TRACE: "t"}), SERVICE, NOW),
         republished(Delivery(1, "e", "k", b"{", headers={"x-saga-reason": "r", TRACE: "t"}), SERVICE),
         replayed(Delivery(1, "e", "k", b"{", headers={"x-saga-reason": "r", TRACE: "t"}), SERVICE),
@@ -54,7 +56,7 @@ def test_a_copy_of_a_message_whose_headers_fill_a_frame_fits_into_one() -> None:
     delivery = Delivery(1, "order.events", "k", b"{", message_id="m" * 255, headers=many)
     assert FRAME - 2 * MAX_HEADER < size(Message("e", "k", b"", headers=many)) <= FRAME
     for copy in (
-        dead(delivery, SERVICE, "not JSON", NOW),
+        dead_lettered(delivery, SERVICE, "not JSON", NOW),
         for_quarantine(delivery, SERVICE, NOW),
         republished(delivery, SERVICE),
         replayed(delivery, SERVICE),
