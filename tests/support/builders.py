@@ -11,7 +11,6 @@ from inventory_service.reservation import Reservation
 from inventory_service.stock import Stock, Warehouse
 from order_service.order import Order
 from payment_service.payment import Payment
-from saga.reactions.reaction import Reaction
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=10)
@@ -146,8 +145,3 @@ def stock(**tea: int) -> Stock:
 def context(now: datetime = NOW, **tea: int) -> ReservationContext:
     """Return what inventory's reactions look at, with so much tea at each warehouse (10 in Berlin)."""
     return ReservationContext(stock=stock(**(tea or {"berlin": 10})), now=now, default_hold=HOLD)
-
-
-def types(reaction: Reaction[Any]) -> list[str]:
-    """Return the types of the events that a reaction publishes, in order."""
-    return [emitted.type for emitted in reaction.emits]

@@ -1,20 +1,10 @@
-"""The reservation's state table, line by line, and what each change does to the stock."""
+"""Reactions of the inventory service to a saga's requests, and the expiry of holds."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable
-from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
-from itertools import permutations
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from events.catalogue import (
-    INVENTORY,
-    Event,
     InventoryConfirmationFailed,
     InventoryConfirmationRequested,
     InventoryConfirmed,
@@ -25,22 +15,14 @@ from events.catalogue import (
     InventoryReservationRequested,
     InventoryReserved,
 )
-from events.identity import transition_id
 from events.values import HeldLine, Item, Shortage
 from inventory_service.reactions import (
-    CONFIRM_DIRECTLY,
     EXPIRE,
-    HOLD_DIRECTLY,
-    REACTIONS,
-    RELEASE_DIRECTLY,
-    InsufficientStock,
-    ReservationContext,
-    StockReaction,
 )
-from inventory_service.reservation import Hold, Reservation
+from inventory_service.reservation import Reservation
 from inventory_service.stock import StockMove
-from saga.errors import OutOfOrder, Refused
-from saga.reactions.reaction import Reaction, Transition
+from saga.errors import OutOfOrder
+from saga.reactions.reaction import Reaction
 from tests.support.builders import (
     BERLIN,
     ITEMS,
@@ -49,72 +31,25 @@ from tests.support.builders import (
     NOW,
     PRICE,
     context,
-    event,
     reservation,
-    types,
 )
-
-HELD = reservation()
-ALLOCATED = reservation(status="allocated", confirmation_record="e-confirm")
-EXPIRED = reservation(status="expired")
-REJECTED = reservation(status="rejected", lines=(), expires_at=None)
-RELEASED = reservation(status="released", release_record="e-release")
-TOMBSTONE = Reservation(
-    order_id="o-1", correlation_id="c-1", status="released", release_record="e-InventoryReleaseRequested"
+from tests.support.reactions import after, types
+from tests.unit.inventory_service.states import (
+    ALLOCATE,
+    ALLOCATED,
+    EXPIRED,
+    EXPIRED_DIRECTLY,
+    GIVE_BACK,
+    HELD,
+    HELD_DIRECTLY,
+    REJECTED,
+    RELEASED,
+    SAGA_STATES,
+    TAKE,
+    TOMBSTONE,
+    moves,
+    react,
 )
-HELD_DIRECTLY = reservation(saga=False, total_amount=None, request_record=None)
-ALLOCATED_DIRECTLY = HELD_DIRECTLY.model_copy(update={"status": "allocated"})
-RELEASED_DIRECTLY = HELD_DIRECTLY.model_copy(update={"status": "released"})
-EXPIRED_DIRECTLY = HELD_DIRECTLY.model_copy(update={"status": "expired"})
-SAGA_STATES = {
-    "held": HELD,
-    "allocated": ALLOCATED,
-    "expired": EXPIRED,
-    "rejected": REJECTED,
-    "released": RELEASED,
-    "tombstone": TOMBSTONE,
-}
-HAND_STATES = {
-    "held": HELD_DIRECTLY,
-    "allocated": ALLOCATED_DIRECTLY,
-    "released": RELEASED_DIRECTLY,
-    "expired": EXPIRED_DIRECTLY,
-}
-PLACE = ("berlin", "tea")
-TAKE = StockMove(PLACE, available=-2, reserved=2)
-ALLOCATE = StockMove(PLACE, reserved=-2, allocated=2)
-GIVE_BACK = StockMove(PLACE, available=2, reserved=-2)
-
-Change = Transition[Reservation, ReservationContext]
-
-
-def react(
-    before: Reservation | None, kind: type[Event], around: ReservationContext | None = None, **changes: Any
-) -> Reaction[Reservation]:
-    return REACTIONS[kind](before, event(kind, **changes), around or context())
-
-
-def after(reaction: Reaction[Reservation]) -> Reservation:
-    assert reaction.state is not None
-    return reaction.state
-
-
-def moves(reaction: Reaction[Reservation]) -> list[StockMove]:
-    return list(reaction.moves) if isinstance(reaction, StockReaction) else []
-
-
-def hold(**changes: Any) -> Hold:
-    asked = Hold(
-        order_id="o-1",
-        user_id="u-1",
-        items=ITEMS,
-        user_location=None,
-        total_amount=None,
-        currency="USD",
-        expires_in=None,
-        payment_method=None,
-    )
-    return replace(asked, **changes)
 
 
 class TestRequest:
@@ -304,294 +239,3 @@ class TestExpiry:
         assert after(reaction) == EXPIRED_DIRECTLY
         assert not reaction.emits
         assert moves(reaction) == [GIVE_BACK]
-
-
-class TestByHand:
-    def test_a_hold_without_a_price_starts_no_saga(self) -> None:
-        reaction = HOLD_DIRECTLY(None, hold(), context())
-        assert after(reaction) == HELD_DIRECTLY.model_copy(update={"correlation_id": "o-1"})
-        assert not reaction.emits
-        assert moves(reaction) == [TAKE]
-
-    def test_a_hold_with_a_price_starts_one(self) -> None:
-        reaction = HOLD_DIRECTLY(None, hold(total_amount=PRICE, expires_in=30), context())
-        assert after(reaction).saga
-        assert after(reaction).request_record == transition_id(INVENTORY, "o-1", "hold_directly")
-        assert after(reaction).expires_at == NOW + timedelta(seconds=30)
-        assert types(reaction) == ["InventoryReserved"]
-        assert moves(reaction) == [TAKE]
-
-    def test_too_little_stock_is_refused_with_the_shortages(self) -> None:
-        with pytest.raises(InsufficientStock, match="insufficient_stock") as refusal:
-            HOLD_DIRECTLY(None, hold(), context(berlin=1))
-        assert refusal.value.shortages == (Shortage(product_id="tea", requested=2, available=1),)
-
-    @pytest.mark.parametrize(
-        "before", [*SAGA_STATES.values(), *HAND_STATES.values()], ids=lambda before: before.status
-    )
-    def test_a_second_hold_changes_nothing(self, before: Reservation) -> None:
-        assert HOLD_DIRECTLY(before, hold(), context()) == Reaction(before)
-
-    def test_a_hold_of_no_saga_is_confirmed(self) -> None:
-        reaction = CONFIRM_DIRECTLY(HELD_DIRECTLY, context())
-        assert after(reaction) == ALLOCATED_DIRECTLY
-        assert moves(reaction) == [ALLOCATE]
-
-    def test_a_hold_of_no_saga_is_released(self) -> None:
-        reaction = RELEASE_DIRECTLY(HELD_DIRECTLY, context())
-        assert after(reaction) == RELEASED_DIRECTLY
-        assert moves(reaction) == [GIVE_BACK]
-
-    @pytest.mark.parametrize("change", [CONFIRM_DIRECTLY, RELEASE_DIRECTLY], ids=lambda change: change.name)
-    @pytest.mark.parametrize("before", SAGA_STATES.values(), ids=SAGA_STATES)
-    def test_a_sagas_reservation_cannot_be_changed_directly(
-        self, change: Change, before: Reservation
-    ) -> None:
-        with pytest.raises(Refused, match="belongs to a saga"):
-            change(before, context())
-
-    @pytest.mark.parametrize("change", [CONFIRM_DIRECTLY, RELEASE_DIRECTLY], ids=lambda change: change.name)
-    def test_an_unknown_reservation_cannot_be_changed_directly(self, change: Change) -> None:
-        with pytest.raises(OutOfOrder):
-            change(None, context())
-
-    @pytest.mark.parametrize(
-        ("change", "before"),
-        [
-            (CONFIRM_DIRECTLY, ALLOCATED_DIRECTLY),
-            (RELEASE_DIRECTLY, RELEASED_DIRECTLY),
-            (RELEASE_DIRECTLY, EXPIRED_DIRECTLY),
-        ],
-        ids=["confirmed", "released", "expired"],
-    )
-    def test_repeated_direct_changes_change_nothing(self, change: Change, before: Reservation) -> None:
-        assert change(before, context()) == Reaction(before)
-
-    @pytest.mark.parametrize(
-        ("change", "before"),
-        [
-            (CONFIRM_DIRECTLY, RELEASED_DIRECTLY),
-            (CONFIRM_DIRECTLY, EXPIRED_DIRECTLY),
-            (RELEASE_DIRECTLY, ALLOCATED_DIRECTLY),
-        ],
-        ids=["confirm released", "confirm expired", "release allocated"],
-    )
-    def test_late_direct_changes_are_refused(self, change: Change, before: Reservation) -> None:
-        with pytest.raises(Refused, match=before.status):
-            change(before, context())
-
-
-class TestSagaTakesOver:
-    """A saga that asks for what was held by hand."""
-
-    def test_the_answer_names_what_is_held(self) -> None:
-        reaction = react(
-            HELD_DIRECTLY.model_copy(update={"correlation_id": "o-1"}),
-            InventoryReservationRequested,
-            user_id="u-2",
-            currency="EUR",
-            payment_method="sim:approve",
-        )
-        assert after(reaction) == reservation(
-            currency="EUR",
-            payment_method="sim:approve",
-            request_record="e-InventoryReservationRequested",
-        )
-        (answer,) = reaction.emits
-        assert isinstance(answer, InventoryReserved)
-        assert (answer.user_id, answer.items, answer.reservations) == ("u-1", ITEMS, LINES)
-        assert not moves(reaction)
-
-    @pytest.mark.parametrize("name", ["allocated", "released", "expired"])
-    def test_a_saga_cannot_take_over_an_ended_hold(self, name: str) -> None:
-        reaction = react(HAND_STATES[name], InventoryReservationRequested)
-        assert after(reaction).status == name
-        assert types(reaction) == ["InventoryReservationFailed"]
-        assert not moves(reaction)
-
-    def test_a_second_request_gets_the_answer_of_the_first(self) -> None:
-        joined = after(react(HELD_DIRECTLY, InventoryReservationRequested))
-        assert react(joined, InventoryReservationRequested, event_id="e-2") == Reaction(
-            joined, repeat_of="e-InventoryReservationRequested"
-        )
-
-    @pytest.mark.parametrize("name", ["held", "released", "expired"])
-    def test_its_release_is_answered(self, name: str) -> None:
-        reaction = react(HAND_STATES[name], InventoryReleaseRequested)
-        assert (after(reaction).status, after(reaction).saga) == ("released", True)
-        assert types(reaction) == ["InventoryReleased"]
-        assert moves(reaction) == ([GIVE_BACK] if name == "held" else [])
-
-    @pytest.mark.parametrize("joined_first", [True, False])
-    def test_releasing_a_direct_allocation_moves_nothing(self, joined_first: bool) -> None:
-        """No saga owns it, so an order that is cancelled must not wait for its release for ever."""
-        before = ALLOCATED_DIRECTLY
-        if joined_first:
-            before = after(react(before, InventoryReservationRequested))
-        reaction = react(before, InventoryReleaseRequested)
-        assert list(reaction.emits) == [InventoryReleased(order_id="o-1")]
-        assert (after(reaction).status, after(reaction).saga) == ("allocated", True)
-        assert not moves(reaction)
-        assert react(after(reaction), InventoryReleaseRequested, event_id="e-2") == Reaction(
-            after(reaction), repeat_of="e-InventoryReleaseRequested"
-        )
-
-    @pytest.mark.parametrize("first", [InventoryReleaseRequested, InventoryConfirmationRequested])
-    def test_a_request_after_its_release_or_confirmation_is_answered(self, first: type[Event]) -> None:
-        """Nobody has answered a request for what was held by hand."""
-        before = after(react(HELD_DIRECTLY, first))
-        reaction = react(before, InventoryReservationRequested)
-        assert types(reaction) == ["InventoryReservationFailed"]
-        assert not moves(reaction)
-
-    def test_its_confirmation_allocates(self) -> None:
-        reaction = react(HELD_DIRECTLY, InventoryConfirmationRequested)
-        assert (after(reaction).status, after(reaction).saga) == ("allocated", True)
-        assert types(reaction) == ["InventoryConfirmed"]
-        assert moves(reaction) == [ALLOCATE]
-
-    def test_its_confirmation_of_an_allocation_is_answered(self) -> None:
-        reaction = react(ALLOCATED_DIRECTLY, InventoryConfirmationRequested)
-        assert (after(reaction).status, after(reaction).saga) == ("allocated", True)
-        assert types(reaction) == ["InventoryConfirmed"]
-        assert not moves(reaction)
-
-
-CHANGES: dict[str, set[type[Event]]] = {
-    "held": {InventoryConfirmationRequested, InventoryReleaseRequested},
-    "allocated": set(),
-    "expired": {InventoryConfirmationRequested, InventoryReleaseRequested},
-    "rejected": {InventoryReleaseRequested},
-    "released": set(),
-    "tombstone": set(),
-}
-"""Which events change the status of which reservation, or its stock; a released one is only asked again."""
-
-
-@pytest.mark.parametrize("name", SAGA_STATES)
-@pytest.mark.parametrize("kind", REACTIONS, ids=lambda kind: kind.__name__)
-def test_only_the_listed_events_change_a_reservation(name: str, kind: type[Event]) -> None:
-    before = SAGA_STATES[name]
-    reaction = react(before, kind)
-    if kind in CHANGES[name]:
-        assert after(reaction).status != before.status
-    elif name == "tombstone" and kind is InventoryReservationRequested:
-        assert (after(reaction).status, after(reaction).lines) == (before.status, before.lines)
-        assert not moves(reaction)
-    else:
-        assert reaction.state == before
-        assert not moves(reaction)
-
-
-@pytest.mark.parametrize("kind", REACTIONS, ids=lambda kind: kind.__name__)
-def test_every_event_of_a_rule_is_published_in_some_state(kind: type[Event]) -> None:
-    told: set[type[Event]] = set()
-    for before in (None, *SAGA_STATES.values()):
-        with suppress(OutOfOrder):
-            told |= {type(one) for one in react(before, kind).emits}
-    assert told == set(REACTIONS[kind].publishes)
-
-
-def test_the_states_cover_every_status() -> None:
-    assert {state.status for state in SAGA_STATES.values()} == {
-        "held",
-        "rejected",
-        "allocated",
-        "released",
-        "expired",
-    }
-
-
-Deed = Callable[[Reservation | None, ReservationContext], Reaction[Reservation]]
-
-
-def on(kind: type[Event]) -> Deed:
-    return lambda before, around: react(before, kind, around)
-
-
-def expiry(before: Reservation | None, around: ReservationContext) -> Reaction[Reservation]:
-    return EXPIRE(before, replace(around, now=LATER + timedelta(days=1)))
-
-
-def rival(before: Reservation | None, around: ReservationContext) -> Reaction[Reservation]:
-    """Take all that is free at the moment, for somebody else."""
-    available = around.stock.available[PLACE]
-    return StockReaction(before, moves=[StockMove(PLACE, available=-available, reserved=available)])
-
-
-def play(deeds: Iterable[Deed], around: ReservationContext) -> tuple[Reservation | None, list[str]]:
-    """Return the reservation after these deeds, and the types of all that was published."""
-    state, published = None, list[str]()
-    for deed in deeds:
-        try:
-            reaction = deed(state, around)
-        except OutOfOrder:
-            continue
-        around.stock.apply(moves(reaction))
-        state = reaction.state
-        published += types(reaction)
-    return state, published
-
-
-def balance(around: ReservationContext) -> Counter[str]:
-    return around.stock.moved.get(PLACE, Counter())
-
-
-def test_a_request_and_its_release_in_any_order_hold_nothing() -> None:
-    for deeds in permutations([on(InventoryReservationRequested), on(InventoryReleaseRequested)]):
-        around = context()
-        state, published = play(deeds, around)
-        assert state is not None
-        assert state.status == "released"
-        assert "InventoryReleased" in published
-        assert not any(balance(around).values())
-
-
-def test_confirmation_and_expiry_in_any_order_allocate_the_stock() -> None:
-    for deeds in permutations([on(InventoryConfirmationRequested), expiry]):
-        around = context()
-        state, _ = play([on(InventoryReservationRequested), *deeds], around)
-        assert state is not None
-        assert state.status == "allocated"
-        assert balance(around) == Counter(available=-2, allocated=2)
-
-
-def test_confirmation_and_release_in_any_order_fit_the_answers() -> None:
-    ends = {}
-    for deeds in permutations([on(InventoryConfirmationRequested), on(InventoryReleaseRequested)]):
-        state, published = play([on(InventoryReservationRequested), *deeds], context())
-        assert state is not None
-        ends[state.status] = published[1:]
-    assert ends == {
-        "allocated": ["InventoryConfirmed"],
-        "released": ["InventoryReleased", "InventoryConfirmationFailed"],
-    }
-
-
-DEEDS: dict[str, Deed] = {**{kind.__name__: on(kind) for kind in REACTIONS}, "expiry": expiry, "rival": rival}
-
-
-@given(st.lists(st.sampled_from(sorted(DEEDS)), max_size=12))
-def test_any_sequence_balances_the_stock(names: list[str]) -> None:
-    around = context(berlin=3)
-    mine: Counter[str] = Counter()
-    state: Reservation | None = None
-    for name in names:
-        try:
-            reaction = DEEDS[name](state, around)
-        except OutOfOrder:
-            assert state is None
-            continue
-        around.stock.apply(moves(reaction))
-        assert around.stock.available[PLACE] >= 0
-        assert all(move.available + move.reserved + move.allocated == 0 for move in moves(reaction))
-        if name != "rival":
-            for move in moves(reaction):
-                mine.update(reserved=move.reserved, allocated=move.allocated)
-            assert {
-                after(reaction).status for one in reaction.emits if isinstance(one, InventoryConfirmed)
-            } <= {"allocated"}
-        state = reaction.state
-    status = state.status if state else None
-    assert mine["reserved"] == (2 if status == "held" else 0)
-    assert mine["allocated"] == (2 if status == "allocated" else 0)

@@ -1,0 +1,170 @@
+"""Reactions to payment requests and to the provider's answers about charges."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from events.catalogue import (
+    PaymentFailed,
+    PaymentRequested,
+)
+from payment_service.payment import EXPIRY_MARGIN, Payment
+from payment_service.providers.base import (
+    ChargeAnswer,
+    Declined,
+)
+from payment_service.reactions import (
+    CHARGE_ANSWERED,
+    FIRST_RETRY_AFTER,
+    LONGEST_RETRY_PAUSE,
+    UNANSWERED,
+)
+from saga.errors import OutOfOrder
+from saga.reactions.reaction import Reaction
+from tests.support.builders import NOW, PRICE, payment
+from tests.support.reactions import after
+from tests.unit.payment_service.states import (
+    APPROVED,
+    CHARGED,
+    CHARGING,
+    CHARGING_STATES,
+    COMPLETED,
+    DECLINED,
+    LATER,
+    PENDING,
+    PENDING_TO_BE_REFUNDED,
+    REFUNDED_NOTHING,
+    STATES,
+    TO_BE_REFUNDED,
+    VOID,
+    charge_answered,
+    react,
+)
+
+
+class TestRequest:
+    def test_a_request_starts_a_charge_and_publishes_nothing(self) -> None:
+        until = NOW + timedelta(hours=2)
+        reaction = react(None, PaymentRequested, payment_method="sim:approve", expires_at=until)
+        assert reaction == Reaction(
+            payment(
+                payment_method="sim:approve",
+                expires_at=until,
+                request_record="e-PaymentRequested",
+                next_attempt_at=NOW + FIRST_RETRY_AFTER,
+            )
+        )
+        assert after(reaction).in_progress
+
+    @pytest.mark.parametrize("name", sorted(set(STATES) - {"void"}))
+    @pytest.mark.parametrize("amount", [PRICE, Decimal(99)], ids=["same", "other"])
+    def test_any_later_request_gets_the_first_answer_again(self, name: str, amount: Decimal) -> None:
+        reaction = react(STATES[name], PaymentRequested, amount=amount)
+        assert reaction == Reaction(STATES[name], repeat_of="e-request")
+
+    def test_the_provider_gets_the_key_of_the_order(self) -> None:
+        state = after(react(None, PaymentRequested, idempotency_key="order-of-another-client"))
+        assert state.charge_key == "order-o-1"
+
+    def test_of_a_void_payment_it_fails_and_nothing_is_charged(self) -> None:
+        reaction = react(VOID, PaymentRequested)
+        assert after(reaction).status == "void"
+        assert not after(reaction).in_progress
+        assert list(reaction.emits) == [
+            PaymentFailed(order_id="o-1", reason="refund_requested_first", payment_id="o-1")
+        ]
+
+    def test_of_a_void_payment_a_second_one_gets_the_same_answer(self) -> None:
+        once = after(react(VOID, PaymentRequested))
+        assert react(once, PaymentRequested, event_id="e-2") == Reaction(once, repeat_of="e-PaymentRequested")
+
+
+class TestChargeAnswered:
+    def test_approved_is_charged_and_answers_the_request(self) -> None:
+        reaction = charge_answered(CHARGING, APPROVED)
+        assert reaction == Reaction(CHARGED, [COMPLETED], append_to="e-request")
+
+    def test_declined_answers_the_request(self) -> None:
+        reaction = charge_answered(CHARGING, Declined("no_funds"))
+        assert reaction == Reaction(
+            DECLINED.model_copy(update={"reason": "no_funds"}),
+            [PaymentFailed(order_id="o-1", reason="no_funds", payment_id="o-1")],
+            append_to="e-request",
+        )
+
+    def test_a_pending_charge_keeps_the_action_and_publishes_nothing(self) -> None:
+        reaction = charge_answered(CHARGING, LATER)
+        assert reaction == Reaction(PENDING)
+        assert after(reaction).in_progress
+
+    def test_pauses_between_calls_about_a_pending_charge_grow(self) -> None:
+        pauses, pending = [], CHARGING
+        for _ in range(12):
+            pending = after(charge_answered(pending, LATER))
+            assert pending.next_attempt_at is not None
+            pauses.append((pending.next_attempt_at - NOW) / FIRST_RETRY_AFTER)
+        assert pauses[:4] == [1, 2, 4, 8]
+        assert pauses[-1] * FIRST_RETRY_AFTER == LONGEST_RETRY_PAUSE
+
+    def test_an_overdue_charge_is_cancelled_at_once(self) -> None:
+        over = NOW + timedelta(seconds=12) + EXPIRY_MARGIN
+        pending = CHARGING.model_copy(
+            update={"expires_at": NOW + timedelta(seconds=12), "unanswered_attempts": 9}
+        )
+        pending = after(charge_answered(pending, LATER))
+        assert pending.next_attempt_at == pending.cancel_at == over
+        again = after(CHARGE_ANSWERED(pending, LATER, over))
+        assert again.next_attempt_at == over + LONGEST_RETRY_PAUSE
+
+    @pytest.mark.parametrize("answer", [APPROVED, Declined("expired")], ids=["approved", "declined"])
+    def test_a_late_decision_equals_an_immediate_one(self, answer: ChargeAnswer) -> None:
+        at_once, later = charge_answered(CHARGING, answer), charge_answered(PENDING, answer)
+        assert after(later) == after(at_once).model_copy(update={"unanswered_attempts": 1})
+        assert (later.emits, later.append_to) == (at_once.emits, at_once.append_to)
+
+    @pytest.mark.parametrize("name", sorted(set(STATES) - CHARGING_STATES))
+    def test_a_late_pending_answer_changes_nothing(self, name: str) -> None:
+        assert charge_answered(STATES[name], LATER) == Reaction(STATES[name])
+
+    @pytest.mark.parametrize("before", [TO_BE_REFUNDED, PENDING_TO_BE_REFUNDED], ids=["asked", "pending"])
+    def test_an_approval_after_a_refund_request_is_refunded_silently(self, before: Payment) -> None:
+        reaction = charge_answered(before, APPROVED)
+        assert (after(reaction).status, after(reaction).charge_id) == ("refunding", "ch-1")
+        assert after(reaction).refund_key == "refund-o-1-1"
+        assert not reaction.emits
+
+    def test_a_decline_after_a_refund_request_refunds_0(self) -> None:
+        reaction = charge_answered(TO_BE_REFUNDED, Declined("no_funds"))
+        assert after(reaction).status == "declined"
+        assert list(reaction.emits) == [REFUNDED_NOTHING]
+        assert reaction.append_to == "e-refund"
+
+    def test_pauses_between_unanswered_calls_grow(self) -> None:
+        pauses, charging = [], STATES["charging"]
+        for _ in range(12):
+            charging = after(UNANSWERED(charging, NOW))
+            assert charging.next_attempt_at is not None
+            pauses.append((charging.next_attempt_at - NOW) / FIRST_RETRY_AFTER)
+        assert pauses[:4] == [1, 2, 4, 8]
+        assert pauses[-1] * FIRST_RETRY_AFTER == LONGEST_RETRY_PAUSE
+
+    @pytest.mark.parametrize("before", [DECLINED, VOID], ids=["declined", "void"])
+    def test_approved_late_is_refunded_by_itself(self, before: Payment) -> None:
+        reaction = charge_answered(before, APPROVED)
+        assert (after(reaction).status, after(reaction).charge_id) == ("refunding", "ch-1")
+        assert after(reaction).refund_attempt == 1
+        assert after(reaction).next_attempt_at == NOW + FIRST_RETRY_AFTER
+        assert not reaction.emits
+
+    @pytest.mark.parametrize("name", sorted(set(STATES) - CHARGING_STATES - {"declined", "void"}))
+    def test_approved_again_changes_nothing(self, name: str) -> None:
+        assert charge_answered(STATES[name], APPROVED) == Reaction(STATES[name])
+
+    @pytest.mark.parametrize("name", sorted(set(STATES) - CHARGING_STATES))
+    def test_declined_late_changes_nothing(self, name: str) -> None:
+        assert charge_answered(STATES[name], Declined("late")) == Reaction(STATES[name])
+
+    def test_of_an_unknown_payment_it_waits(self) -> None:
+        with pytest.raises(OutOfOrder):
+            charge_answered(None, APPROVED)
