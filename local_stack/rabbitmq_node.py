@@ -70,8 +70,8 @@ class BrokerNode:
         self._dist_port = free_port()
         log = log or self._directory / "rabbitmq.log"
         epmd = [find_epmd(), "-port", str(self._epmd_port), "-address", "127.0.0.1"]
-        self._epmd = Child("RabbitMQ's port mapper (epmd)", epmd, env=self._environment(), log=log)
-        self._server = Child("RabbitMQ", [str(find_server())], env=self._environment(), log=log)
+        self._epmd = Child("RabbitMQ's port mapper (epmd)", epmd, env=self.environment(), log=log)
+        self._server = Child("RabbitMQ", [str(find_server())], env=self.environment(), log=log)
 
     @property
     def url(self) -> str:
@@ -120,21 +120,8 @@ class BrokerNode:
         self._server.kill()
         self._epmd.kill()
 
-    def _write_files(self) -> None:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        config = CONFIG.format(amqp=self._amqp_port, management=self._management_port) + self._extra_config
-        if self._passwords:
-            file = self._directory / "definitions.json"
-            write_definitions(file, self._passwords)
-            config += LOAD_DEFINITIONS.format(file=file)
-        (self._directory / "rabbitmq.conf").write_text(config)
-        (self._directory / "enabled_plugins").write_text(PLUGINS)
-        cookie = self._directory / ".erlang.cookie"
-        if not cookie.exists():
-            cookie.touch(mode=0o600)
-            cookie.write_text(secrets.token_hex(16))
-
-    def _environment(self) -> Mapping[str, str]:
+    def environment(self) -> Mapping[str, str]:
+        """Return the environment of the node, with which RabbitMQ's command line tools find it."""
         foreign = ("RABBITMQ_", "ERL_", "NOTIFY_")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         directory = self._directory
@@ -161,6 +148,20 @@ class BrokerNode:
             # The script then becomes the server, instead of a shell that waits for it and cannot stop it.
             "detached": "1",
         }
+
+    def _write_files(self) -> None:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        config = CONFIG.format(amqp=self._amqp_port, management=self._management_port) + self._extra_config
+        if self._passwords:
+            file = self._directory / "definitions.json"
+            write_definitions(file, self._passwords)
+            config += LOAD_DEFINITIONS.format(file=file)
+        (self._directory / "rabbitmq.conf").write_text(config)
+        (self._directory / "enabled_plugins").write_text(PLUGINS)
+        cookie = self._directory / ".erlang.cookie"
+        if not cookie.exists():
+            cookie.touch(mode=0o600)
+            cookie.write_text(secrets.token_hex(16))
 
 
 def write_definitions(file: Path, passwords: Mapping[str, str]) -> None:

@@ -17,7 +17,7 @@ from tests.contract.broker_drivers import BrokerDriver, MemoryBrokerDriver, Rabb
 from tests.support.broker import until
 from tests.support.builders import event
 
-LIMIT = 15.0
+LIMIT = 60.0
 SILENCE = 0.3
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ORDERS: Topology = TOPOLOGIES[ORDER]

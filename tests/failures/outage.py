@@ -140,7 +140,7 @@ class Outage:
         await asyncio.to_thread(
             subprocess.run,
             command,
-            env=self.broker._environment(),
+            env=self.broker.environment(),
             check=True,
             capture_output=True,
             timeout=60,

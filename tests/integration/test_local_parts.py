@@ -24,7 +24,7 @@ from local_stack.rabbitmq_node import BrokerNode
 from local_stack.stack import Stack
 from operations.endpoints import running_endpoints
 
-LIMIT = 20.0
+LIMIT = 60.0
 """Seconds for what takes a moment on an idle machine."""
 
 OBEDIENT = [sys.executable, "-c", "import signal; print('up', flush=True); signal.pause()"]

@@ -639,7 +639,7 @@ async def test_a_stop_while_something_is_away_is_quick(
         await until(lambda: not rabbit.reading, "it takes nothing more")
         raise Unavailable("away")
 
-    async with asyncio.timeout(4), serving(broker, handle) as rabbit:
+    async with asyncio.timeout(20), serving(broker, handle) as rabbit:
         await reading(rabbit)
         await ask(client, request())
         await until(lambda: stopping is not None, "it is handled")

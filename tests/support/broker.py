@@ -21,7 +21,7 @@ from saga.rabbitmq.declare import declare_bound, declare_own
 
 E = TypeVar("E", bound=Event)
 
-LIMIT = 20.0
+LIMIT = 60.0
 """Seconds that anything awaited may take."""
 
 

@@ -14,7 +14,7 @@ from local_stack.mongodb_node import DatabaseNode
 from local_stack.process import Child, free_port, wait_until
 from operations.registry import SPECS
 from saga.messaging.topology import Topology
-from tests.support.broker import Client, Neighbour, until
+from tests.support.broker import LIMIT, Client, Neighbour, until
 
 DELAYS = (0.1, 0.2)
 """Short pauses, in seconds, so that retries end within a test."""
@@ -58,11 +58,11 @@ class Alone:
             detail = self.http.get("/readyz").json().get("detail", "")
             return all(re.search(pattern, detail) for pattern in patterns) and "\n" not in detail
 
-        await until(said, f"{self.child.name} says {patterns}", limit=40)
+        await until(said, f"{self.child.name} says {patterns}")
 
     def wait_ready(self) -> None:
         """Return once the service can work."""
-        wait_until(lambda: self.ready, 30, f"{self.child.name} is ready", self.child)
+        wait_until(lambda: self.ready, LIMIT, f"{self.child.name} is ready", self.child)
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def alone(
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20) as http:
             service_alone = Alone(child, http, log)
-            wait_until(lambda: service_alone.lives, 30, f"{service} answers", child)
+            wait_until(lambda: service_alone.lives, LIMIT, f"{service} answers", child)
             yield service_alone
     finally:
         child.stop(15)

@@ -112,7 +112,7 @@ class System:
                 if order.get("status") in TERMINAL:
                     return order
 
-    async def until_status(self, order_id: str, *statuses: str, limit: float = 30) -> dict[str, Any]:
+    async def until_status(self, order_id: str, *statuses: str, limit: float = 60) -> dict[str, Any]:
         """Wait until an order has one of these statuses."""
         async with asyncio.timeout(limit):
             while True:
