@@ -1,41 +1,14 @@
 """The search through all that can happen to one order: it finds nothing, and it can find something."""
 
 import json
-from collections.abc import Callable
 from itertools import accumulate
 
 import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
-from tests.simulation.mutants import (
-    Patch,
-    await_no_payment_after_an_expiry,
-    cancel_what_is_paid,
-    charge_after_a_void,
-    charge_under_a_new_key,
-    expire_and_keep_the_stock,
-    fail_what_is_paid_for_an_expired_hold,
-    fail_with_a_refused_refund,
-    forget_to_undo_what_is_under_way,
-    hold_again_for_every_request,
-    ignore_a_refused_refund,
-    keep_what_is_approved_late,
-    leave_no_tombstone,
-    leave_no_void,
-    miss_the_deadline_of_what_is_paid,
-    nudge_only_one_request,
-    record_an_answer_beside_its_request,
-    refund_under_a_new_key_after_silence,
-    refund_what_is_pending_with_another_key,
-    release_nothing_at_the_deadline,
-    release_what_is_allocated,
-    repeat_an_adopted_request,
-    take_any_refusal_for_the_answer,
-    take_other_content,
-    take_pending_for_declined,
-    take_silence_for_a_refusal,
-)
+from tests.simulation.mutants import inventory, orders, payments
+from tests.simulation.mutants.patching import Mutant, Patch
 from verification.invariants.names import Invariant
 from verification.model_checker.fault_combinations import search_all, together
 from verification.model_checker.judge import Judge
@@ -100,39 +73,39 @@ def test_a_fault_named_twice_strikes_twice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mistake", "faults", "steps"),
+    ("mutant", "faults", "steps"),
     [
-        (take_other_content, "other", 15),
-        (await_no_payment_after_an_expiry, "expiry", 10),
-        (cancel_what_is_paid, "cancel", 16),
-        (miss_the_deadline_of_what_is_paid, "deadline", 16),
-        (fail_what_is_paid_for_an_expired_hold, "expiry", 16),
-        (release_nothing_at_the_deadline, "deadline", 5),
-        (ignore_a_refused_refund, "cancel,refuse", 14),
-        (fail_with_a_refused_refund, "cancel,refuse", 13),
-        (repeat_an_adopted_request, "adopt", 15),
-        (nudge_only_one_request, "cancel,wipe", 9),
-        (leave_no_tombstone, "cancel", 6),
-        (release_what_is_allocated, "release", 13),
-        (hold_again_for_every_request, "same", 4),
-        (expire_and_keep_the_stock, "expiry", 3),
-        (charge_after_a_void, "cancel", 13),
-        (leave_no_void, "cancel", 12),
-        (take_silence_for_a_refusal, "late", 10),
-        (keep_what_is_approved_late, "late", 11),
-        (forget_to_undo_what_is_under_way, "cancel", 12),
-        (record_an_answer_beside_its_request, "wipe", 7),
-        (take_any_refusal_for_the_answer, "cancel,late,refuse", 13),
-        (charge_under_a_new_key, "late", 7),
-        (refund_under_a_new_key_after_silence, "cancel,late", 11),
-        (take_pending_for_declined, "pending", 11),
-        (refund_what_is_pending_with_another_key, "cancel,pending", 12),
+        (orders.adopt_other_content, "other", 15),
+        (orders.await_no_payment_after_expiry, "expiry", 10),
+        (orders.cancel_a_paid_order, "cancel", 16),
+        (orders.miss_deadline_of_a_paid_order, "deadline", 16),
+        (orders.fail_a_paid_order_for_an_expired_hold, "expiry", 16),
+        (orders.release_no_stock_at_the_deadline, "deadline", 5),
+        (orders.ignore_a_refused_refund, "cancel,refuse", 14),
+        (orders.fail_with_a_refused_refund, "cancel,refuse", 13),
+        (orders.repeat_an_adopted_request, "adopt", 15),
+        (orders.nudge_only_one_request, "cancel,wipe", 9),
+        (inventory.leave_no_tombstone, "cancel", 6),
+        (inventory.release_allocated_stock, "release", 13),
+        (inventory.hold_again_for_every_request, "same", 4),
+        (inventory.expire_and_keep_the_stock, "expiry", 3),
+        (payments.charge_after_a_void, "cancel", 13),
+        (payments.leave_no_void, "cancel", 12),
+        (payments.treat_silence_as_declined, "late", 10),
+        (payments.keep_a_late_approval, "late", 11),
+        (payments.forget_the_pending_refund, "cancel", 12),
+        (payments.record_no_answer_for_its_request, "wipe", 7),
+        (payments.accept_a_refusal_of_any_attempt, "cancel,late,refuse", 13),
+        (payments.charge_under_a_new_key_after_silence, "late", 7),
+        (payments.refund_under_a_new_key_after_silence, "cancel,late", 11),
+        (payments.treat_pending_as_declined, "pending", 11),
+        (payments.refund_a_pending_refund_under_a_new_key, "cancel,pending", 12),
     ],
 )
-def test_a_mistake_is_found_by_the_shortest_way_to_it(
-    mistake: Callable[[Patch], None], faults: str, steps: int, monkeypatch: Patch
+def test_a_mutant_is_found_by_the_shortest_path(
+    mutant: Mutant, faults: str, steps: int, monkeypatch: Patch
 ) -> None:
-    mistake(monkeypatch)
+    mutant(monkeypatch)
     found = search(faults.split(","), LIMIT)
     assert found.violation, f"not found in {found.states} states"
     assert len(found.story) == steps, described(found)
@@ -159,7 +132,7 @@ def test_a_search_beyond_its_limit_is_given_up() -> None:
 
 def test_what_never_comes_to_rest_is_found(monkeypatch: Patch) -> None:
     # The nudged request is answered with nothing: it goes round in circles, none of them with a way out.
-    record_an_answer_beside_its_request(monkeypatch)
+    payments.record_no_answer_for_its_request(monkeypatch)
     found = search(("wipe",), LIMIT)
     assert found.violation
     assert str(found.violation) == "o-1 never comes to rest from here  [comes to rest]"
@@ -204,7 +177,7 @@ class TestCommand:
         assert json.loads(result.stdout)["longest"] is None
 
     def test_a_violation_is_told_with_the_way_to_it(self, monkeypatch: Patch) -> None:
-        leave_no_tombstone(monkeypatch)
+        inventory.leave_no_tombstone(monkeypatch)
         result = CliRunner().invoke(app, ["search", "--faults", "cancel"])
         assert result.exit_code == 1
         assert "the customer CANCELS" in result.output

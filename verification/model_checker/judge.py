@@ -61,6 +61,8 @@ class Judge:
         if case.order is None and not self._model.struck(state, "wipe"):
             yield from order.lost_orders([ORDER_ID])
         yield from world.provider_agrees(case, self._kept_by_provider(state))
+        unasked = self._model.struck(state, "late") or self._model.struck(state, "charge")
+        yield from world.refund_is_awaited(case, charged_unasked=unasked)
         if case.order and not self._lost_with_its_service(state):
             recorded = order.last_events(case.order.emitted)
             yield from world.events_are_published(case, recorded, self._published_ids(state))
