@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from events.catalogue import INVENTORY, ORDER, PAYMENT
 from operations.errors import CommandFailed
 from operations.registry import SPECS
-from saga.tls import broker_url, check_authorities, database_url
+from saga.tls import broker_url, check_ca_file, database_url
 
 ENDPOINTS_FILE = "endpoints.json"
 """The file with the endpoints of a running stack; only its owner can read it."""
@@ -144,6 +144,6 @@ def _with_authorities(
     if not (name := environment.get(variable)):
         return url
     try:
-        return url_with(url, check_authorities(Path(name)))
+        return url_with(url, check_ca_file(Path(name)))
     except ValueError as error:
         raise CommandFailed(f"{variable} {error}") from None

@@ -4,6 +4,6 @@ from datetime import UTC, datetime
 
 
 def utc_now() -> datetime:
-    """Return the time in UTC to the millisecond, which is as exact as the database keeps it."""
+    """Return the time in UTC, to the millisecond as the database stores it."""
     now = datetime.now(UTC)
     return now.replace(microsecond=now.microsecond // 1000 * 1000)

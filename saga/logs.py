@@ -7,7 +7,7 @@ import structlog
 
 
 def configure(service: str, level: str) -> None:
-    """Send everything, the libraries' warnings included, through structlog."""
+    """Send all logs through structlog, the warnings of libraries included."""
     numeric = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,

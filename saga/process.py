@@ -1,4 +1,4 @@
-"""The process of a service: its HTTP API, its readers and its clocks in one event loop, stopped in order."""
+"""The process of a service: HTTP API, consumers and timers in one event loop, stopped in order."""
 
 import asyncio
 import signal
@@ -27,8 +27,8 @@ from saga.timers.relay import Relay
 log = structlog.get_logger()
 
 HTTP_DRAIN = 2
-"""Seconds that requests in hand have at a stop, after the readers have drained; most take milliseconds, and
-who waits for an order to end asks again."""
+"""Seconds that open requests have at a stop, once the consumers have drained: most take milliseconds, and a
+client that waits for an order to end repeats its request."""
 
 CF = TypeVar("CF", bound=ServiceSettings)
 ST = TypeVar("ST", bound=ServiceStore)
@@ -36,7 +36,7 @@ ST = TypeVar("ST", bound=ServiceStore)
 
 @dataclass(frozen=True, slots=True)
 class Parts(Generic[ST]):
-    """What every service is put together from."""
+    """What every service consists of."""
 
     store: ST
     relay: Relay
@@ -58,10 +58,10 @@ class _Service:
 
 
 def serve(spec: ServiceSpec[CF, ST], assemble: Assemble[CF, ST]) -> None:
-    """Run a service, configured by the environment, until SIGTERM or SIGINT; then finish the work in hand.
+    """Run a service, configured by the environment, until SIGTERM or SIGINT; then finish its open work.
 
     Raises:
-        RuntimeError: a part of the service has ended unasked; the others have been stopped in order.
+        RuntimeError: a part of the service ended by itself; the others have been stopped in order.
     """
     settings = read_to_serve(spec.settings)
     logs.configure(spec.name, settings.log_level)
@@ -117,7 +117,7 @@ async def _run(service: _Service) -> None:
     stop.set()
     log.info("draining")
     health.draining = True
-    # A frame that waits for room on a connection that dies at this moment would wait for ever.
+    # With a limit: a frame for a connection that dies at this moment would wait without end.
     closing = asyncio.create_task(service.rabbit.stop())
     await asyncio.wait([closing], timeout=service.settings.drain_timeout)
     await asyncio.wait([reading], timeout=service.settings.drain_timeout)
@@ -132,7 +132,7 @@ async def _run(service: _Service) -> None:
         if isinstance(result, Exception):
             raise result
     if not asked:
-        raise RuntimeError("a part of the service has ended unasked")
+        raise RuntimeError("a part of the service ended by itself")
 
 
 async def _read(service: _Service, prepared: asyncio.Event, stop: asyncio.Event) -> None:
@@ -143,10 +143,10 @@ async def _read(service: _Service, prepared: asyncio.Event, stop: asyncio.Event)
     known = service.rabbit.user == topology.service
     if not known:
         log.warning(
-            "senders_unchecked",
+            "publishers_unchecked",
             user=service.rabbit.user,
-            reason=f"only where each service is a user of its own, this one {topology.service}, is it known "
-            "who published",
+            reason="the publisher of a message is known only if each service logs in as a user of its own, "
+            f"this one as {topology.service}",
         )
     consumers = [
         BatchConsumer(
@@ -168,7 +168,7 @@ async def _prepare(service: _Service, stop: asyncio.Event) -> bool:
             await service.parts.store.prepare()
             return True
         except Unavailable as why:
-            log.warning("waiting", reason=str(why))
+            log.warning("database_unavailable", reason=str(why))
         with suppress(TimeoutError):
             async with asyncio.timeout(0.5):
                 await stop.wait()
@@ -181,7 +181,7 @@ async def _every(seconds: float, sweep: Sweep) -> None:
         try:
             await sweep()
         except Unavailable as why:
-            log.warning("sweep_waits", reason=str(why))
+            log.warning("sweep_postponed", reason=str(why))
         except Exception:
             log.exception("sweep_failed")
 
@@ -189,5 +189,5 @@ async def _every(seconds: float, sweep: Sweep) -> None:
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to us: the readers have to stop before the server does."""
+        """Install no signal handlers: the consumers have to stop before the server does."""
         yield

@@ -1,4 +1,4 @@
-"""The settings all services have; each service adds its own. They come from the environment."""
+"""The settings that all services have, from the environment; each service adds its own."""
 
 import sys
 from pathlib import Path
@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from saga.http.auth import Access, is_local, parse
 from saga.messaging.topology import DEFAULT_DELAYS
-from saga.tls import broker_url, check_authorities, database_url
+from saga.tls import broker_url, check_ca_file, database_url
 
 
 def _split(value: object) -> object:
@@ -44,13 +44,16 @@ def _mongodb(url: SecretStr) -> SecretStr:
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=24 * 3600)]
-Authorities = Annotated[Path | None, AfterValidator(lambda file: file and check_authorities(file))]
+CaFile = Annotated[Path | None, AfterValidator(lambda file: file and check_ca_file(file))]
 Pauses = Annotated[tuple[Seconds, ...], NoDecode, BeforeValidator(_split)]
 
 
 class ServiceSettings(BaseSettings):
-    """Read from the environment: `RABBITMQ_URL`, `MONGODB_URL`, the files of authorities and the tokens as
-    they are, the rest with the prefix of the service, as in `ORDER_PORT`."""
+    """Settings from environment variables.
+
+    URLs, CA bundles, tokens and the log level have one name for all services, such as `RABBITMQ_URL`; the
+    names of the others begin with the service's, as in `ORDER_PORT`.
+    """
 
     model_config = SettingsConfigDict(extra="ignore", use_attribute_docstrings=True)
 
@@ -67,9 +70,9 @@ class ServiceSettings(BaseSettings):
     unless the service listens on this machine only."""
     tokens_file: Path | None = Field(None, validation_alias="SAGA_TOKENS_FILE")
     """A file with more such tokens."""
-    rabbitmq_ca_file: Authorities = Field(None, validation_alias="RABBITMQ_CA_FILE")
+    rabbitmq_ca_file: CaFile = Field(None, validation_alias="RABBITMQ_CA_FILE")
     """CA bundle for the broker's certificate (`amqps://`); default: those of the system."""
-    mongodb_ca_file: Authorities = Field(None, validation_alias="MONGODB_CA_FILE")
+    mongodb_ca_file: CaFile = Field(None, validation_alias="MONGODB_CA_FILE")
     """CA bundle for the database's certificate (`tls=true`); default: those of the system."""
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", validation_alias="LOG_LEVEL")
     """`debug`, `info`, `warning` or `error`."""
@@ -98,7 +101,7 @@ class ServiceSettings(BaseSettings):
     """Seconds between two searches for what is due."""
 
     def access(self) -> Access:
-        """Return the tokens, of the environment and of the file.
+        """Return the tokens from the environment and the file.
 
         Raises:
             ValueError: one is malformed, or the file cannot be read.
@@ -113,26 +116,26 @@ class ServiceSettings(BaseSettings):
 
     @field_validator("rabbitmq_ca_file")
     @classmethod
-    def _of_the_broker(cls, file: Path | None, known: ValidationInfo) -> Path | None:
+    def _fits_the_broker_url(cls, file: Path | None, known: ValidationInfo) -> Path | None:
         if url := known.data.get("rabbitmq_url"):
             broker_url(url.get_secret_value(), file)
         return file
 
     @field_validator("mongodb_ca_file")
     @classmethod
-    def _of_the_database(cls, file: Path | None, known: ValidationInfo) -> Path | None:
+    def _fits_the_database_url(cls, file: Path | None, known: ValidationInfo) -> Path | None:
         if url := known.data.get("mongodb_url"):
             database_url(url.get_secret_value(), file)
         return file
 
     @property
     def broker(self) -> str:
-        """The broker's URL, with the authorities; a secret."""
+        """The broker's URL with its CA bundle; a secret."""
         return broker_url(self.rabbitmq_url.get_secret_value(), self.rabbitmq_ca_file)
 
     @property
     def mongodb(self) -> str:
-        """The database's URL, with the authorities; a secret."""
+        """The database's URL with its CA bundle; a secret."""
         return database_url(self.mongodb_url.get_secret_value(), self.mongodb_ca_file)
 
 
@@ -140,7 +143,7 @@ T = TypeVar("T", bound=ServiceSettings)
 
 
 def read(kind: type[T]) -> T:
-    """Return the settings; when one is wrong, say which and exit with 2, without showing any value."""
+    """Return the settings; if one is wrong, name it without its value, and exit with code 2."""
     try:
         return kind()
     except ValidationError as error:
@@ -153,15 +156,17 @@ def read(kind: type[T]) -> T:
 
 
 def read_to_serve(kind: type[T]) -> T:
-    """Return the settings of a service that is about to serve HTTP; exit with 2 also when others than this
-    machine could reach it and no token keeps them out."""
+    """Return the settings of a service that serves HTTP; exit with code 2 also if tokens are missing.
+
+    They are required unless the service listens on this machine only.
+    """
     settings = read(kind)
     try:
         if settings.access().open and not is_local(settings.host):
             raise ValueError(
-                f"missing, and others than this machine can reach {settings.host or 'every address'}; "
-                "set SAGA_TOKENS=orders,stock,payments,operate:$(openssl rand -hex 24), or a file of such "
-                f"tokens by SAGA_TOKENS_FILE, or serve this machine alone: "
+                f"missing, but other machines can reach {settings.host or 'every address'}; set "
+                "SAGA_TOKENS=orders,stock,payments,operate:$(openssl rand -hex 24), or name a file with such "
+                "tokens in SAGA_TOKENS_FILE, or listen on this machine only: "
                 f"{kind.model_config.get('env_prefix', '')}HOST=127.0.0.1"
             )
     except ValueError as error:

@@ -1,15 +1,15 @@
-"""URLs of broker and database with the authority that vouches for their certificates."""
+"""URLs of broker and database with the CA bundle for their certificates."""
 
 import ssl
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 
-def check_authorities(file: Path) -> Path:
-    """Return the file if it holds certificates of authorities.
+def check_ca_file(file: Path) -> Path:
+    """Return the file if it holds CA certificates.
 
     Raises:
-        ValueError: it does not, or is not there.
+        ValueError: it does not, or cannot be read.
     """
     try:
         ssl.create_default_context(cafile=file)
@@ -18,31 +18,31 @@ def check_authorities(file: Path) -> Path:
     return file
 
 
-def broker_url(url: str, authorities: Path | None) -> str:
-    """Return the broker's URL with this file of authorities, in the place of the system's.
+def broker_url(url: str, ca_file: Path | None) -> str:
+    """Return the broker's URL with this CA bundle instead of the system's.
 
     Raises:
-        ValueError: the URL is not encrypted, so that the file would protect nothing.
+        ValueError: the URL is not encrypted, so that the file would have no effect.
     """
-    if authorities is None:
+    if ca_file is None:
         return url
     if urlsplit(url).scheme != "amqps":
         raise ValueError("is set, but the broker's URL does not begin with amqps://")
-    return _with(url, cafile=str(authorities))
+    return _with(url, cafile=str(ca_file))
 
 
-def database_url(url: str, authorities: Path | None) -> str:
-    """Return the database's URL with this file of authorities, in the place of the system's.
+def database_url(url: str, ca_file: Path | None) -> str:
+    """Return the database's URL with this CA bundle instead of the system's.
 
     Raises:
-        ValueError: the URL says that it is not encrypted, or does not say that it is.
+        ValueError: the URL does not ask for encryption.
     """
-    if authorities is None:
+    if ca_file is None:
         return url
     options = {name.lower(): values[-1] for name, values in parse_qs(urlsplit(url).query).items()}
     if options.get("tls", options.get("ssl")) != "true" and not url.startswith("mongodb+srv://"):
         raise ValueError("is set, but the database's URL does not say tls=true")
-    return _with(url, tlsCAFile=str(authorities))
+    return _with(url, tlsCAFile=str(ca_file))
 
 
 def _with(url: str, **options: str) -> str:

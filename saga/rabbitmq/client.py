@@ -147,7 +147,7 @@ class BrokerClient:
             ]
             if self._stopping.is_set():
                 return
-            log.info("reading", service=self.topology.service)
+            log.info("reading_started", service=self.topology.service)
             await self._read(consumers, publisher)
 
     async def _connect(self, stack: AsyncExitStack, purpose: str) -> AbstractConnection:
@@ -182,7 +182,7 @@ class BrokerClient:
             self._awaited = await run_shielded(self._missing(connection), SETUP_TIMEOUT)
             if not self._awaited:
                 return True
-            log.info("waiting", service=self.topology.service, missing=self._awaited)
+            log.info("waiting_for_neighbours", service=self.topology.service, missing=self._awaited)
             with suppress(TimeoutError):
                 async with asyncio.timeout(DEPENDENCY_POLL_INTERVAL):
                     await self._stopping.wait()
@@ -222,10 +222,10 @@ class BrokerClient:
 
     def _tell(self, error: BaseException) -> None:
         if told := explain_rejection(error):
-            log.error("broker_refuses", service=self.topology.service, user=self.user, error=told)
+            log.error("broker_rejected", service=self.topology.service, user=self.user, error=told)
             self._awaited = [told]
             return
-        log.warning("broker_away", service=self.topology.service, error=repr(error))
+        log.warning("broker_unreachable", service=self.topology.service, error=repr(error))
         self._awaited = [f"a connection ({error})"]
 
     def _disconnected(self) -> None:

@@ -78,7 +78,7 @@ class Relay:
                     next_sweep = clock() + self._patience / 2
                     await self.sweep()
             except Unavailable as why:
-                log.warning("relay_waits", service=self._service, reason=str(why))
+                log.warning("relay_postponed", service=self._service, reason=str(why))
                 next_sweep = clock() + self._patience / 2
             except Exception:
                 log.exception("relay_failed", service=self._service)

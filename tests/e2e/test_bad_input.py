@@ -151,4 +151,4 @@ def unexpected_errors(system: System) -> list[str]:
 def readings(system: System) -> int:
     """Return how often a service has begun to read: once at its start, and once for each lost connection."""
     logs = system.stack.logs_dir
-    return sum((logs / f"{name}.log").read_text().count('"event": "reading"') for name in SERVICES)
+    return sum((logs / f"{name}.log").read_text().count('"event": "reading_started"') for name in SERVICES)

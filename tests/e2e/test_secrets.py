@@ -112,7 +112,9 @@ async def test_a_whole_run_writes_no_secret(whole_run: System, users_broker: Bro
 
 
 @pytest.mark.parametrize("service", SERVICES)
-@pytest.mark.parametrize(("away", "said"), [("broker", "broker_away"), ("database", "waiting")])
+@pytest.mark.parametrize(
+    ("away", "said"), [("broker", "broker_unreachable"), ("database", "database_unavailable")]
+)
 async def test_what_cannot_be_reached_is_named_without_its_password(
     service: str, away: str, said: str, mongodb_url: str, tmp_path: Path
 ) -> None:

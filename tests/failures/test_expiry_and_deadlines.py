@@ -100,7 +100,7 @@ async def test_when_holds_expire_while_down_replicas_expire_each_once(
             last = datetime.fromisoformat(order["deadline"]) - GRACE
             await until(lambda: utc_now() > last, "the holds have run out")
             replica = await replicas.enter_async_context(scenario.replica("inventory_service"))
-        await until(lambda: '"reading"' in replica.log_tail(), "the second replica works", limit=60)
+        await until(lambda: '"reading_started"' in replica.log_tail(), "the second replica works", limit=60)
         order_ids += await placed(scenario, product, expiresIn=1)
         for order_id in order_ids:
             await scenario.system.until_status(order_id, "compensating", limit=60)

@@ -36,7 +36,7 @@ async def test_rights_that_are_missing_are_said_and_asked_for_again(
         await service.says("ACCESS_REFUSED", "access to exchange 'payment.events'", ADVICE)
         load_users(broker)
         service.wait_ready()
-    assert '"broker_refuses"' in logged(tmp_path, PAYMENT)
+    assert '"broker_rejected"' in logged(tmp_path, PAYMENT)
 
 
 async def test_a_binding_that_is_refused_is_said(broker: Broker, mongodb_url: str, tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ async def test_who_is_another_users_guest_does_not_look_at_publishers_and_says_s
 ) -> None:
     with alone(PAYMENT, broker.url, mongodb_url, tmp_path) as service:
         await service.says("waiting for")
-        await until(lambda: "senders_unchecked" in logged(tmp_path, PAYMENT), "it says so")
+        await until(lambda: "publishers_unchecked" in logged(tmp_path, PAYMENT), "it says so")
 
 
 async def test_a_database_that_lets_nobody_in_is_said(broker: Broker, tmp_path: Path) -> None:

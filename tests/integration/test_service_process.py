@@ -19,7 +19,7 @@ runpy.run_module("order_service", run_name="__main__", alter_sys=True)
 """
 
 
-def test_a_service_of_which_a_part_ends_unasked_fails() -> None:
+def test_a_service_fails_if_a_part_of_it_ends() -> None:
     env = {
         **os.environ,
         "RABBITMQ_URL": f"amqp://{NOBODY}/",
@@ -31,4 +31,4 @@ def test_a_service_of_which_a_part_ends_unasked_fails() -> None:
         [sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, timeout=90, check=False
     )
     assert ended.returncode == 1, ended.stderr
-    assert "ended unasked" in ended.stderr
+    assert "ended by itself" in ended.stderr
