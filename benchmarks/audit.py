@@ -20,7 +20,7 @@ import bson
 from bson.raw_bson import RawBSONDocument
 
 from cli.audit_findings import describe
-from events.catalogue import InventoryReservationRequested
+from events.catalogue import INVENTORY, ORDER, PAYMENT, InventoryReservationRequested
 from events.codec import decode
 from events.values import Item
 from inventory_service.application import InventoryApplication
@@ -40,6 +40,7 @@ from saga.clock import utc_now
 from saga.messaging.message import Message, to_message
 from saga.messaging.results import Deferred, Handled
 from saga.mongodb.client import connect, database
+from saga.reactions.application import Application
 from saga.timers.relay import Relay
 from verification.audit.auditor import audit
 from verification.audit.reader import Databases
@@ -70,7 +71,7 @@ class Post:
 
 
 class House:
-    """The three services without doors and broker, on real stores."""
+    """The three services without HTTP API and broker, on real stores."""
 
     def __init__(self, databases: Databases) -> None:
         self.client = connect(databases.url, 30)
@@ -86,11 +87,13 @@ class House:
         ]
         provider = SimulatedProvider(Behaviour(), time.monotonic)
         self._customer = OrderApplication(self.orders, self._relays[0].hand_over, utc_now)
-        self._workers: list[Any] = [
-            self._customer,
-            InventoryApplication(self.stock, self._relays[1].hand_over, utc_now),
-            PaymentApplication(self.payments, self._relays[2].hand_over, provider, utc_now, 4.0, Retries()),
-        ]
+        self._applications: dict[str, Application[Any, Any]] = {
+            ORDER: self._customer,
+            INVENTORY: InventoryApplication(self.stock, self._relays[1].hand_over, utc_now),
+            PAYMENT: PaymentApplication(
+                self.payments, self._relays[2].hand_over, provider, utc_now, 4.0, Retries()
+            ),
+        }
 
     async def prepare(self) -> None:
         """Create the indexes, and some stock."""
@@ -121,12 +124,11 @@ class House:
 
     async def _deliver(self, message: Message) -> None:
         event = decode(message.body)
-        for worker in self._workers:
-            if type(event) in worker._reactions:
-                [verdict] = await worker.handle([event])
-                done = await verdict.result if isinstance(verdict, Deferred) else verdict
-                assert isinstance(done, Handled), done
-                await self._post.send([to_message(one) for one in done.publish])
+        for service in type(event).handled_by:
+            [handled] = await self._applications[service].handle([event])
+            done = await handled.result if isinstance(handled, Deferred) else handled
+            assert isinstance(done, Handled), done
+            await self._post.send([to_message(one) for one in done.publish])
 
 
 async def fill(databases: Databases, orders: int) -> Counter[str]:

@@ -8,13 +8,20 @@ import json
 from collections.abc import Iterable
 from datetime import datetime
 from typing import TypeVar
-from uuid import UUID, uuid5
+from uuid import UUID, uuid4, uuid5
 
 from events.catalogue import Event
 
 NAMESPACE = UUID("8f1d2b0e-5f0c-5d6a-9a55-3c1f0f6e7a10")
 
 E = TypeVar("E", bound=Event)
+
+
+def new_id(kind: str, idempotency_key: str | None) -> str:
+    """Return the id of a new object of this kind: random or, with an idempotency key, the same each time."""
+    if idempotency_key is None:
+        return uuid4().hex
+    return uuid5(NAMESPACE, f"{kind}-key:{idempotency_key}").hex
 
 
 def derived_id(cause_id: str, event_type: str, index: int = 0) -> str:

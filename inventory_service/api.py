@@ -2,12 +2,12 @@
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated
-from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from fastapi import FastAPI, Header, Query, Response
 from pydantic import Field
 
 from events.catalogue import DEFAULT_CURRENCY
+from events.identity import new_id
 from events.types import ID_PATTERN, Count, Currency, HoldSeconds, Id, Money, PaymentMethod, Price, Timestamp
 from events.values import HeldLine, Item, Items, Location, Model
 from inventory_service.application import InventoryApplication
@@ -173,7 +173,7 @@ async def _changed(reservation_id: str, change: Callable[[str], Awaitable[Reserv
 
 def _hold(body: MakeReservation, idempotency_key: str | None) -> Hold:
     """Return the hold that is requested; without an order id, the key determines it."""
-    order_id = body.order_id or _id_for(idempotency_key)
+    order_id = body.order_id or new_id("reservation", idempotency_key)
     return Hold(
         order_id=order_id,
         user_id=body.user_id,
@@ -184,11 +184,6 @@ def _hold(body: MakeReservation, idempotency_key: str | None) -> Hold:
         expires_in=body.expires_in,
         payment_method=body.payment_method,
     )
-
-
-def _id_for(idempotency_key: str | None) -> str:
-    """Return a random id, or one derived from the key, which differs from that of an order with this key."""
-    return uuid5(NAMESPACE_URL, f"reservation-key:{idempotency_key}").hex if idempotency_key else uuid4().hex
 
 
 def _matches(reservation: Reservation, hold: Hold) -> bool:

@@ -6,9 +6,10 @@ from typing import Annotated
 from fastapi import Depends, FastAPI, Query, Response
 
 from events.catalogue import DEFAULT_CURRENCY, Event, InventoryReservationRequested
+from events.identity import new_id
 from events.types import Currency, HoldSeconds, Id, Money, PaymentMethod, Price, Timestamp
 from events.values import Items, Location, Model
-from order_service.application import OrderApplication, order_id_for
+from order_service.application import OrderApplication
 from order_service.order import Order, OrderStatus
 from order_service.ports import OrderQueries
 from saga.errors import Refused
@@ -108,7 +109,7 @@ def order_api(
         response: Response,
         idempotency_key: IdempotencyKeyHeader = None,
     ) -> OrderView:
-        request = InventoryReservationRequested(order_id=order_id_for(idempotency_key), **dict(body))
+        request = InventoryReservationRequested(order_id=new_id("order", idempotency_key), **dict(body))
         order = await application.place(request)
         if not _matches(order, body):
             raise Problem(409, "this Idempotency-Key was used for another order")

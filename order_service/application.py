@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from uuid import NAMESPACE_URL, uuid4, uuid5
 from weakref import WeakValueDictionary
 
 from events.catalogue import ORDER, InventoryReservationRequested
@@ -69,11 +68,3 @@ class OrderApplication(Application[Order, datetime]):
         order = outcome.state
         if order and order.terminal and (ended := self._ended.get(order.order_id)):
             ended.set()
-
-
-def order_id_for(idempotency_key: str | None) -> str:
-    """Return the id of a new order: random, or derived from the customer's key, so that one key always means
-    one order."""
-    if idempotency_key is None:
-        return uuid4().hex
-    return uuid5(NAMESPACE_URL, f"idempotency-key:{idempotency_key}").hex

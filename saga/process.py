@@ -87,7 +87,7 @@ async def _serve(spec: ServiceSpec[CF, ST], assemble: Assemble[CF, ST], settings
 
 
 async def _run(service: _Service) -> None:
-    health = Health(service.rabbit, service.parts.store)
+    health = Health(service.rabbit, service.parts.store.ping)
     add_health(service.app, health)
     prepared = asyncio.Event()
     protect(service.app, service.settings.access(), prepared)

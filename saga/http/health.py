@@ -1,5 +1,8 @@
 """Liveness, readiness and metrics of a service."""
 
+from collections.abc import Awaitable, Callable, Collection
+from typing import Protocol
+
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -8,27 +11,40 @@ from saga.errors import Unavailable
 from saga.http.app import HEALTH
 from saga.http.problems import Problem, problem_response
 from saga.http.security import OPEN, needs
-from saga.rabbitmq.client import BrokerClient
-from saga.timers.relay import Outbox
+
+
+class BrokerStatus(Protocol):
+    """What a connection to the broker lacks."""
+
+    @property
+    def reading(self) -> bool:
+        """Whether the queues of the service are read."""
+
+    @property
+    def waits_for(self) -> Collection[str]:
+        """The queues that do not exist yet."""
+
+    async def blocked(self) -> bool:
+        """Return whether the broker blocks publishers."""
 
 
 class Health:
     """What a service lacks to be ready; `draining` is set when it stops."""
 
-    def __init__(self, rabbit: BrokerClient, outbox: Outbox) -> None:
-        self._rabbit = rabbit
-        self._outbox = outbox
+    def __init__(self, broker: BrokerStatus, ping: Callable[[], Awaitable[None]]) -> None:
+        self._broker = broker
+        self._ping = ping
         self.draining = False
 
     async def problems(self) -> list[str]:
         """Return what is missing; nothing if the service is ready."""
         problems = ["the service is stopping"] if self.draining else []
-        if not self._rabbit.reading:
-            problems.append(f"broker: waiting for {', '.join(self._rabbit.waits_for) or 'its queues'}")
-        if await self._rabbit.blocked():
+        if not self._broker.reading:
+            problems.append(f"broker: waiting for {', '.join(self._broker.waits_for) or 'its queues'}")
+        if await self._broker.blocked():
             problems.append("broker: it blocks publishers")
         try:
-            await self._outbox.ping()
+            await self._ping()
         except Unavailable as error:
             problems.append(str(error))
         return problems

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from random import Random
 from time import monotonic
 
+from events.identity import new_id
 from operations.client import Json, RequestFailed, Services
 from operations.endpoints import Endpoints
 from operations.errors import CommandFailed
 from operations.sample_stock import WAREHOUSES, Level
-from order_service.application import order_id_for
 from verification.scenarios.starts import publish_request
 
 AGAIN = 0.5
@@ -106,7 +106,7 @@ class Workload:
 
     async def _customer(self, number: int, way: OrderProfile, accepted: Callable[[], None]) -> None:
         key = f"chaos-{self._seed}-{number}"
-        order_id = key if way.published_manually else order_id_for(key)
+        order_id = key if way.published_manually else new_id("order", key)
         body: Json = {"userId": "chaos", "items": list(way.items), "totalAmount": "12.50", **way.options}
         await _insist(lambda: self._heard(way, key, order_id, body))
         if order_id in self.accepted:

@@ -189,30 +189,30 @@ class Replica:
         self._nudge: Nudge
         self.stock: MemoryInventory
         """The store of an inventory service."""
-        self.worker = self._assemble()
-        self._reading = asyncio.create_task(self._link.run(self._intakes()))
+        self.application = self._assemble()
+        self._reading = asyncio.create_task(self._link.run(self._consumers()))
         task = asyncio.gather(self._reading, self._relay.run(), self._sweeping())
         task.add_done_callback(self._ended)
 
     @property
     def orders(self) -> OrderApplication:
-        """The worker of an order service."""
+        """The application of an order service."""
         return self._as(OrderApplication)
 
     @property
     def inventory(self) -> InventoryApplication:
-        """The worker of an inventory service."""
+        """The application of an inventory service."""
         return self._as(InventoryApplication)
 
     @property
     def payments(self) -> PaymentApplication:
-        """The worker of a payment service."""
+        """The application of a payment service."""
         return self._as(PaymentApplication)
 
     def _as(self, kind: type[T]) -> T:
-        if not isinstance(self.worker, kind):
+        if not isinstance(self.application, kind):
             raise TypeError(f"{self.name} is no {kind.__name__}")
-        return self.worker
+        return self.application
 
     async def drain(self) -> None:
         """Stop as on SIGTERM: finish what is in hand, then end."""
@@ -246,12 +246,12 @@ class Replica:
         self._nudge = Nudge(self.service, self._link, store, self._clock)
         return self._relay.hand_over
 
-    def _intakes(self) -> list[BatchConsumer]:
+    def _consumers(self) -> list[BatchConsumer]:
         return [
             BatchConsumer(
                 TOPOLOGIES[self.service],
                 partial(self._handle, quarantined),
-                self.worker.available,
+                self.application.available,
                 quarantined=quarantined,
                 clock=self._clock,
             )
@@ -268,7 +268,7 @@ class Replica:
                 await self.process.live()
             self.process.kill("by a message")
             await self.process.live()
-        return await self.worker.handle(events)
+        return await self.application.handle(events)
 
     async def _sweeping(self) -> None:
         while not self.process.dead:
@@ -276,7 +276,7 @@ class Replica:
             if not self._has_something_to_do():
                 continue
             try:
-                for sweep in self.worker.sweeps:
+                for sweep in self.application.sweeps:
                     await sweep()
                 if self._outside.pace.nudge:
                     await self._nudge.sweep()
