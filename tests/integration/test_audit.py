@@ -62,7 +62,7 @@ async def judged(databases: Databases, **options: Any) -> AuditReport:
         return await asyncio.to_thread(audit, databases, at_rest=True, **options)
 
 
-async def test_sound_databases_are_judged_whole_and_found_sound(filled: Databases) -> None:
+async def test_sound_databases_violate_nothing(filled: Databases) -> None:
     seen: list[tuple[int, int]] = []
     report = await judged(filled, progress=lambda done, total: seen.append((done, total)))
     assert report.broken == {}
@@ -77,14 +77,14 @@ def is_aggregates(name: str) -> bool:
     return name.rpartition(".")[2] in ("orders", "reservations", "payments")
 
 
-async def test_a_promised_order_that_is_not_there_is_lost(filled: Databases) -> None:
+async def test_a_promised_order_without_a_document_is_lost(filled: Databases) -> None:
     report = await judged(filled, promised=[f"confirmed-{0:012d}", "lost"])
     assert [(one.subject, one.findings[0].invariant) for one in report.violations] == [
         ("lost", "no order is lost")
     ]
 
 
-async def test_what_has_not_come_to_rest_is_counted(filled: Databases) -> None:
+async def test_orders_that_still_change_are_counted(filled: Databases) -> None:
     with reading.reading(filled) as reader, MongoClient[Document](filled.url) as client:
         assert reader.unfinished() == {}
         assert reader.orders() == ORDERS
@@ -180,7 +180,7 @@ async def test_damage_is_found(filled: Databases, damage: str) -> None:
     assert report.judged == ORDERS - ("document is readable" in rules and damage.startswith("an order"))
 
 
-async def test_a_scope_is_blind_to_other_peoples_orders(filled: Databases) -> None:
+async def test_a_scope_ignores_other_orders(filled: Databases) -> None:
     mine = [f"confirmed-{number:012d}" for number in (0, 1)]
     with MongoClient[Document](filled.url) as client:
         client[filled.order]["orders"].update_one({"_id": f"confirmed-{2:012d}"}, {"$set": {"state": {}}})
@@ -192,7 +192,7 @@ async def test_a_scope_is_blind_to_other_peoples_orders(filled: Databases) -> No
     assert [one.subject for one in damaged.violations if one.subject in mine] == [mine[0]]
 
 
-async def test_stock_that_moves_all_the_time_raises_no_alarm(databases: Databases) -> None:
+async def test_stock_that_keeps_changing_raises_no_alarm(databases: Databases) -> None:
     house = House(databases)
     await house.prepare()
     stop = asyncio.Event()
@@ -242,7 +242,7 @@ class TestCommand:
         result = runner.invoke(main.app, ["audit", "--all"])
         assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "no promise is broken")
 
-    def test_an_offender_is_told_with_its_timeline_and_ends_with_1(self, filled: Databases) -> None:
+    def test_a_violation_has_a_timeline_and_exit_code_1(self, filled: Databases) -> None:
         with MongoClient[Document](filled.url) as client:
             client[filled.payment]["payments"].delete_one({"_id": f"confirmed-{0:012d}"})
         result = runner.invoke(main.app, ["audit", "--all"])
@@ -252,28 +252,28 @@ class TestCommand:
             assert sum(kind in line for line in result.stdout.splitlines()) == 1
         found = runner.invoke(main.app, ["audit", "--all", "--json"])
         assert found.exit_code == 1
-        told = json.loads(found.stdout)
-        assert told["broken"] == {"money matches the order": 1, "money adds up": 1}
-        assert [one["subject"] for one in told["violations"]] == [f"confirmed-{0:012d}", "USD"]
-        assert len(told["violations"][0]["timeline"]) == 6
+        report = json.loads(found.stdout)
+        assert report["broken"] == {"money matches the order": 1, "money adds up": 1}
+        assert [one["subject"] for one in report["violations"]] == [f"confirmed-{0:012d}", "USD"]
+        assert len(report["violations"][0]["timeline"]) == 6
 
     @pytest.mark.usefixtures("filled")
-    def test_what_has_just_happened_is_not_judged_yet(self) -> None:
-        told = json.loads(runner.invoke(main.app, ["audit", "--json", "--settled-for", "3600"]).stdout)
-        assert (told["ok"], told["judged"], told["changing"]) == (True, 0, ORDERS)
+    def test_a_recent_change_is_not_judged_yet(self) -> None:
+        report = json.loads(runner.invoke(main.app, ["audit", "--json", "--settled-for", "3600"]).stdout)
+        assert (report["ok"], report["judged"], report["changing"]) == (True, 0, ORDERS)
 
     @pytest.mark.usefixtures("filled")
-    def test_that_nothing_was_judged_is_said(self) -> None:
+    def test_it_reports_when_nothing_was_judged(self) -> None:
         result = runner.invoke(main.app, ["audit", "--settled-for", "3600"])
         assert result.exit_code == 0
         assert result.stdout.splitlines()[-1] == "nothing was judged: every order has just changed"
 
-    def test_an_empty_database_is_said(self) -> None:
+    def test_it_reports_an_empty_database(self) -> None:
         result = runner.invoke(main.app, ["audit"])
         assert result.exit_code == 0
         assert result.stdout.splitlines()[-1] == "nothing was judged: the databases hold no order"
 
-    def test_no_database_is_one_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_unreachable_database_is_reported_in_one_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(reading, "ANSWER_SECONDS", 0.2)
         monkeypatch.setenv("MONGODB_URL", "mongodb://user:secret@127.0.0.1:1/")
         result = runner.invoke(main.app, ["audit"])
@@ -281,7 +281,7 @@ class TestCommand:
         assert len(result.stderr.splitlines()) == 1
         assert "cannot read mongodb://user:***@127.0.0.1:1 (" in result.stderr
 
-    def test_a_database_that_dies_meanwhile_is_one_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_database_that_fails_meanwhile_is_one_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def die(*_: object, **__: object) -> None:
             raise CursorNotFound("cursor id 5 not found", 43, {"ok": 0.0})
 

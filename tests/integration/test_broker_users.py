@@ -147,7 +147,7 @@ async def test_a_forbidden_act_is_refused(logins: Mapping[str, AbstractConnectio
 
 
 @pytest.mark.parametrize("user", EVERYBODY)
-async def test_nobody_publishes_in_the_name_of_another(defined: Broker, user: str) -> None:
+async def test_no_user_publishes_in_the_name_of_another(defined: Broker, user: str) -> None:
     exchange = exchange_of(user if user in SERVICES else ORDER)
     kind = next(kind for kind, event in EVENT_TYPES.items() if home_exchange(kind) == exchange)
     kind = REQUEST if user in (OPERATOR, PUBLISHER) else kind
@@ -187,7 +187,7 @@ async def test_the_operator_taps_and_publishes_every_event(defined: Broker) -> N
             assert (await anext(aiter(seen))).event.type == event.type
 
 
-async def test_the_operator_looks_at_dead_letters_and_has_them_read_once_more(defined: Broker) -> None:
+async def test_the_operator_lists_and_replays_dead_letters(defined: Broker) -> None:
     topology = TOPOLOGIES[ORDER]
     async with defined.connected() as client:
         await client.publish(topology.dead_letter_queue, "InventoryReserved", b"{}", message_id="letter-1")
@@ -198,7 +198,7 @@ async def test_the_operator_looks_at_dead_letters_and_has_them_read_once_more(de
         assert [letter async for letter in queue.letters(DeadLetterFilter(id="letter-1"))] == []
 
 
-async def test_the_publisher_starts_sagas_also_from_the_management_ui(defined: Broker) -> None:
+async def test_the_publisher_starts_sagas_from_the_management_ui(defined: Broker) -> None:
     publisher = at(defined, PUBLISHER)
     async with await aio_pika.connect(publisher.url) as connection:
         channel = await connection.channel()
@@ -209,7 +209,7 @@ async def test_the_publisher_starts_sagas_also_from_the_management_ui(defined: B
         publisher.publish_manually("order.events", "PaymentRequested", "{}")
 
 
-async def test_a_command_that_is_refused_says_so_in_one_line(defined: Broker) -> None:
+async def test_a_refused_command_says_so_in_one_line(defined: Broker) -> None:
     url = at(defined, PUBLISHER).url
     (payment,) = [event for event in every_event() if event.type == "PaymentRequested"]
     with pytest.raises(CommandFailed, match="the broker refuses"):
@@ -225,11 +225,11 @@ async def test_a_command_that_is_refused_says_so_in_one_line(defined: Broker) ->
 
 
 @pytest.mark.parametrize("user", EVERYBODY)
-def test_nobody_gives_rights_to_anybody(defined: Broker, user: str) -> None:
+def test_no_user_grants_permissions(defined: Broker, user: str) -> None:
     assert at(defined, user).grants_itself_everything(user) in (401, 403)
 
 
-async def test_only_who_has_the_password_comes_in(defined: Broker) -> None:
+async def test_a_login_needs_the_password(defined: Broker) -> None:
     for user in EVERYBODY:
         with pytest.raises(CommandFailed, match="refused"):
             async with broker_session(defined.as_user(user, "guessed").url):

@@ -1,4 +1,4 @@
-"""A private node loads the definitions at each start, also one that has lost everything."""
+"""A private node loads the definitions at each start, also one that has lost its data."""
 
 import shutil
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def node(tmp_path: Path) -> Iterator[BrokerNode]:
     node.kill()
 
 
-async def test_a_broker_that_has_lost_everything_takes_messages_for_services_that_are_not_up(
+async def test_an_empty_broker_accepts_messages_for_services_that_are_down(
     node: BrokerNode, tmp_path: Path
 ) -> None:
     for _ in range(2):
@@ -49,9 +49,7 @@ async def has(connection: AbstractConnection, queue: str, messages: int) -> None
     await until(so_many, f"{queue} holds {messages} messages")
 
 
-async def test_nobody_comes_in_as_guest_or_with_a_password_of_yesterday(
-    node: BrokerNode, tmp_path: Path
-) -> None:
+async def test_neither_guest_nor_an_old_password_can_log_in(node: BrokerNode, tmp_path: Path) -> None:
     node.start()
     node.wait_ready()
     stale = node.url_of(OPERATOR)

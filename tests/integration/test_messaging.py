@@ -80,7 +80,7 @@ class Confirming:
         return [Handled([answer(event)]) for event in events]
 
 
-async def nothing_is_away() -> None:
+async def all_available() -> None:
     return None
 
 
@@ -88,7 +88,7 @@ async def nothing_is_away() -> None:
 async def serving(
     broker: Broker,
     handle: Handler,
-    available: Callable[[], Awaitable[None]] = nothing_is_away,
+    available: Callable[[], Awaitable[None]] = all_available,
     topology: Topology = SERVICE,
     url: str | None = None,
     **options: float,

@@ -1,4 +1,4 @@
-"""The relay on a real broker and database: what was saved is published, whoever dies and whatever is away."""
+"""The relay on a real broker and database: saved events are published, whatever crashes or is unavailable."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -75,7 +75,7 @@ async def listener(client: Client) -> Neighbour:
 async def sending(url: str) -> AsyncIterator[BrokerClient]:
     """A service's link to the broker, by which nothing comes in."""
     rabbit = BrokerClient(url, SERVICE, publish_timeout=5)
-    running = asyncio.create_task(rabbit.run([BatchConsumer(SERVICE, handle_nothing, nothing_is_away)]))
+    running = asyncio.create_task(rabbit.run([BatchConsumer(SERVICE, handle_nothing, all_available)]))
     try:
         await until(lambda: rabbit.reading, "the service is connected")
         yield rabbit
@@ -100,7 +100,7 @@ async def handle_nothing(events: Sequence[Event]) -> Sequence[Result]:
     raise AssertionError(events)
 
 
-async def nothing_is_away() -> None:
+async def all_available() -> None:
     return None
 
 
@@ -154,7 +154,7 @@ async def nothing_waits(store: PaymentStore) -> None:
     await until(empty, "nothing waits for the relay any more")
 
 
-async def test_what_is_handed_over_is_published_at_once(
+async def test_a_handed_over_event_is_published_at_once(
     broker: Broker, stores: Stores, client: Client, listener: Neighbour
 ) -> None:
     store = stores.open()
@@ -170,7 +170,7 @@ async def test_what_is_handed_over_is_published_at_once(
     assert await client.depth(ORDER) == 0
 
 
-async def test_what_a_dead_process_left_over_is_swept_up(
+async def test_events_of_a_dead_process_are_published_by_the_sweep(
     broker: Broker, stores: Stores, client: Client, listener: Neighbour
 ) -> None:
     events = await save(stores.open(), 3)
@@ -183,7 +183,7 @@ async def test_what_a_dead_process_left_over_is_swept_up(
     assert await client.depth(ORDER) == 0
 
 
-async def test_nothing_is_taken_for_left_over_before_the_patience_is_over(
+async def test_no_event_is_swept_before_the_relay_patience(
     broker: Broker, stores: Stores, client: Client, listener: Neighbour
 ) -> None:
     now = utc_now()
@@ -199,7 +199,7 @@ async def test_nothing_is_taken_for_left_over_before_the_patience_is_over(
         assert await listener.receive_a(PaymentCompleted, event.order_id) == event
 
 
-async def test_what_was_published_is_not_published_again(
+async def test_a_published_event_is_not_published_again(
     broker: Broker, stores: Stores, client: Client, listener: Neighbour
 ) -> None:
     now = utc_now() + timedelta(hours=1)
@@ -217,7 +217,7 @@ async def test_what_was_published_is_not_published_again(
     await received(listener, [at_once, left_over])
 
 
-async def test_while_the_broker_is_away_nothing_is_lost(
+async def test_a_broker_outage_loses_no_event(
     broker: Broker, stores: Stores, client: Client, listener: Neighbour
 ) -> None:
     store = stores.open()
@@ -241,14 +241,14 @@ async def test_while_the_broker_is_away_nothing_is_lost(
         await nothing_waits(store)
 
 
-async def test_an_event_whose_confirmation_was_not_noted_is_published_again(
+async def test_an_event_with_an_unrecorded_confirm_is_published_again(
     broker: Broker, stores: Stores, client: Client, listener: Neighbour
 ) -> None:
     class Forgetful(PaymentStore):
         """Loses its connection to the database just after the broker has confirmed."""
 
         async def mark_published(self, events: object) -> None:
-            raise Unavailable("the database is away")
+            raise Unavailable("the database is down")
 
     store = stores.open()
     [event] = await save(store)
@@ -279,7 +279,7 @@ async def test_two_relays_on_one_outbox_lose_nothing(
             await nothing_waits(stores.open())
 
 
-async def test_what_is_too_much_to_be_handed_over_is_swept_up(
+async def test_events_beyond_the_hand_over_limit_are_swept(
     broker: Broker, stores: Stores, client: Client, listener: Neighbour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("saga.timers.relay.HANDED_OVER_LIMIT", 5)

@@ -124,7 +124,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-async def test_a_broker_with_the_wrong_certificate_is_refused_in_one_line(
+async def test_a_wrong_broker_certificate_is_refused_in_one_line(
     encrypted: Encrypted, environment: pytest.MonkeyPatch, tmp_path: Path, wrong: str
 ) -> None:
     url = broker_url(encrypted, ORDER)
@@ -137,7 +137,7 @@ async def test_a_broker_with_the_wrong_certificate_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-async def test_a_database_with_the_wrong_certificate_is_refused_in_one_line(
+async def test_a_wrong_database_certificate_is_refused_in_one_line(
     encrypted: Encrypted, environment: pytest.MonkeyPatch, tmp_path: Path, wrong: str
 ) -> None:
     url = encrypted.database
@@ -149,7 +149,7 @@ async def test_a_database_with_the_wrong_certificate_is_refused_in_one_line(
         await service.says("the database's certificate is not accepted", WRONG[wrong], "MONGODB_CA_FILE")
 
 
-def test_without_an_authority_neither_is_trusted(
+def test_without_a_ca_bundle_neither_is_trusted(
     encrypted: Encrypted, environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     environment.delenv("RABBITMQ_CA_FILE")
@@ -162,8 +162,8 @@ def test_without_an_authority_neither_is_trusted(
 class TestCommandLine:
     def test_it_uses_encrypted_links(self, encrypted: Encrypted, environment: pytest.MonkeyPatch) -> None:
         url = broker_url(encrypted, OPERATOR)
-        told = saga(environment, url, encrypted.database, "dead-letters", "list", code=0)
-        assert "order_service: no dead letters" in told
+        output = saga(environment, url, encrypted.database, "dead-letters", "list", code=0)
+        assert "order_service: no dead letters" in output
         assert "orders" in saga(environment, url, encrypted.database, "audit", code=0)
 
     @pytest.mark.parametrize("command", [("dead-letters", "list"), ("audit",)])
@@ -177,17 +177,17 @@ class TestCommandLine:
             environment.setenv("MONGODB_CA_FILE", encrypted.wrong_authority)
         else:
             broker, database = elsewhere(broker), elsewhere(database)
-        told = saga(environment, broker, f"{database}&serverSelectionTimeoutMS=2000", *command)
-        assert "certificate is not accepted" in told
-        assert re.search(WRONG[wrong], told)
-        assert len(told.splitlines()) == 1
-        assert PASSWORDS[OPERATOR] not in told
+        output = saga(environment, broker, f"{database}&serverSelectionTimeoutMS=2000", *command)
+        assert "certificate is not accepted" in output
+        assert re.search(WRONG[wrong], output)
+        assert len(output.splitlines()) == 1
+        assert PASSWORDS[OPERATOR] not in output
 
 
 def saga(environment: pytest.MonkeyPatch, broker: str, database: str, *command: str, code: int = 1) -> str:
     """Run a command; return all that it prints."""
     environment.setenv("RABBITMQ_URL", broker)
     environment.setenv("MONGODB_URL", database)
-    told = CliRunner().invoke(main.app, list(command))
-    assert told.exit_code == code, f"{told.output}\n{told.exception!r}"
-    return told.output
+    result = CliRunner().invoke(main.app, list(command))
+    assert result.exit_code == code, f"{result.output}\n{result.exception!r}"
+    return result.output

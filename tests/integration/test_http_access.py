@@ -50,7 +50,7 @@ SCOPES: dict[str, dict[tuple[str, str], str]] = {
         ("GET", "/metrics"): "operate",
     },
 }
-"""What each call takes; the ids in the paths are nobody's."""
+"""The scope of each call; the ids in the paths do not exist."""
 
 CALLS = [(service, *call, scope) for service, calls in SCOPES.items() for call, scope in calls.items()]
 
@@ -82,7 +82,7 @@ def bearer(scope: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("service", "method", "path", "scope"), CALLS)
-def test_a_call_takes_a_token_of_its_scope(
+def test_a_call_needs_a_token_of_its_scope(
     guarded: dict[str, Alone], service: str, method: str, path: str, scope: str
 ) -> None:
     http = guarded[service].http
@@ -90,12 +90,12 @@ def test_a_call_takes_a_token_of_its_scope(
     check_problem(http.request(method, path, headers={"Authorization": "Bearer unknown"}), 401)
     for other in TOKENS.keys() - {scope}:
         check_problem(http.request(method, path, headers=bearer(other)), 403)
-    # Nobody's ids are not found, and no body is invalid: in any case it was let in.
+    # An unknown id gives 404, a missing body 422: either way the call was let in.
     assert http.request(method, path, headers=bearer(scope)).status_code in (200, 202, 404, 422)
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_no_call_is_forgotten_here(guarded: dict[str, Alone], service: str) -> None:
+def test_every_call_of_the_api_is_listed_here(guarded: dict[str, Alone], service: str) -> None:
     paths = guarded[service].http.get("/openapi.json").json()["paths"]
     declared = Counter(
         (method.upper(), rule["bearer"][0])
@@ -133,7 +133,7 @@ def test_a_body_that_is_too_long_is_refused(
     assert guarded[service].lives
 
 
-def test_who_places_orders_too_fast_is_told_when_to_come_again(guarded: dict[str, Alone]) -> None:
+def test_placing_orders_too_fast_gives_429_and_the_time_to_wait(guarded: dict[str, Alone]) -> None:
     answers = [
         guarded[ORDER].http.post("/orders", json=ORDER_BODY, headers=bearer("orders"))
         for _ in range(BURST + 1)
@@ -145,7 +145,7 @@ def test_who_places_orders_too_fast_is_told_when_to_come_again(guarded: dict[str
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_service_that_others_could_reach_does_not_start_without_tokens(service: str) -> None:
+def test_a_service_open_to_others_does_not_start_without_tokens(service: str) -> None:
     prefix = SPECS[service].env_prefix
     port = free_port()
     env = {**os.environ, f"{prefix}HOST": "0.0.0.0", f"{prefix}PORT": str(port)}  # noqa: S104

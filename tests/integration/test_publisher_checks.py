@@ -1,4 +1,4 @@
-"""Who published is known to those who read, and an event from anybody else is put away."""
+"""Readers know the publisher of each event, and dead-letter an event from a user who may not publish it."""
 
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -30,7 +30,7 @@ def defined(module_broker: Broker) -> Broker:
 
 @pytest.fixture(scope="module")
 def inventory(defined: Broker, mongodb_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
-    """The inventory service, logged in as itself; its neighbours' queues are there, and nobody reads them."""
+    """The inventory service, logged in as itself; its neighbours' queues exist, without readers."""
     directory = tmp_path_factory.mktemp("inventory")
     with alone(INVENTORY, at(defined, INVENTORY).url, mongodb_url, directory, database=DATABASE) as service:
         service.wait_ready()
@@ -71,7 +71,7 @@ def status(inventory: Alone, order_id: str) -> str:
     return str(inventory.http.get(f"/reservations/{order_id}").json().get("status"))
 
 
-async def put_away(client: Client) -> tuple[str, object]:
+async def dead_lettered(client: Client) -> tuple[str, object]:
     """Return the reason of the next dead letter, and who is said to have published it."""
     letter = await client.get(DEAD)
     await letter.ack()
@@ -79,7 +79,7 @@ async def put_away(client: Client) -> tuple[str, object]:
 
 
 @pytest.mark.parametrize("user", [ORDER, OPERATOR, PUBLISHER, ADMINISTRATOR, None])
-async def test_a_saga_is_started_by_whomever_the_broker_lets(
+async def test_any_user_that_the_broker_permits_starts_a_saga(
     defined: Broker, inventory: Alone, user: str | None
 ) -> None:
     await publish(defined, REQUEST, order_id := uuid4().hex, user)
@@ -87,7 +87,7 @@ async def test_a_saga_is_started_by_whomever_the_broker_lets(
 
 
 @pytest.mark.parametrize("user", [ORDER, OPERATOR])
-async def test_what_a_service_asks_for_may_come_from_itself_and_the_operator(
+async def test_a_request_may_come_from_its_service_or_the_operator(
     defined: Broker, inventory: Alone, user: str
 ) -> None:
     await publish(defined, REQUEST, order_id := uuid4().hex, PUBLISHER)
@@ -100,20 +100,20 @@ async def test_what_a_service_asks_for_may_come_from_itself_and_the_operator(
     ("user", "who"),
     [(ADMINISTRATOR, "by administrator"), (None, "by somebody who did not say who it is")],
 )
-async def test_what_only_a_service_may_publish_is_put_away_from_anybody_else(
+async def test_an_event_of_a_service_from_another_user_is_dead_lettered(
     defined: Broker, inventory: Alone, client: Client, user: str | None, who: str
 ) -> None:
     await publish(defined, REQUEST, order_id := uuid4().hex, PUBLISHER)
     await held(inventory, order_id)
     await publish(defined, RELEASE, order_id, user)
-    reason, named = await put_away(client)
+    reason, named = await dead_lettered(client)
     assert reason == f"user_id: {RELEASE} was published {who}, not by order_service"
     assert named == user
     assert status(inventory, order_id) == "held"
 
 
 @pytest.mark.parametrize("user", [PAYMENT, INVENTORY])
-async def test_a_service_starts_no_saga_in_the_place_of_another(
+async def test_a_service_starts_no_saga_in_place_of_another(
     defined: Broker, inventory: Alone, client: Client, user: str
 ) -> None:
     # Even if the broker let it through.
@@ -122,42 +122,42 @@ async def test_a_service_starts_no_saga_in_the_place_of_another(
         await publish(defined, REQUEST, order_id := uuid4().hex, user)
     finally:
         load_users(defined)
-    reason, _ = await put_away(client)
+    reason, _ = await dead_lettered(client)
     assert reason == f"user_id: {REQUEST} was published by {user}, not by order_service"
     assert inventory.http.get(f"/reservations/{order_id}").status_code == 404
 
 
-async def test_a_header_does_not_tell_who_published(
+async def test_a_header_does_not_change_the_publisher(
     defined: Broker, inventory: Alone, client: Client
 ) -> None:
     await publish(defined, RELEASE, uuid4().hex, ADMINISTRATOR, {ORIGIN_USER: ORDER})
-    reason, named = await put_away(client)
+    reason, named = await dead_lettered(client)
     assert "was published by administrator" in reason
     assert named == ADMINISTRATOR
     await publish(defined, RELEASE, uuid4().hex, None, {ORIGIN_USER: ORDER})
-    reason, named = await put_away(client)
+    reason, named = await dead_lettered(client)
     assert "by somebody who did not say who it is" in reason
     assert named is None
 
 
-async def test_who_published_is_known_through_every_retry(
+async def test_the_publisher_is_known_through_every_retry(
     defined: Broker, inventory: Alone, client: Client
 ) -> None:
     await publish(defined, "InventoryConfirmationRequested", uuid4().hex, ORDER)
-    reason, named = await put_away(client)
+    reason, named = await dead_lettered(client)
     assert reason.startswith("out of attempts")
     assert named == ORDER
 
 
-async def test_a_replay_makes_nobody_an_honest_publisher_and_a_dry_run_says_so(
+async def test_a_replay_makes_no_forged_message_valid(
     defined: Broker, inventory: Alone, client: Client, mongodb_url: str, tmp_path: Path
 ) -> None:
     saga = Commands(at(defined, OPERATOR).url, mongodb_url, DATABASE, tmp_path)
     await publish(defined, RELEASE, uuid4().hex, ADMINISTRATOR)
-    await until(letters_are_there(client), "the letter is put away")
+    await until(letters_are_there(client), "the message is dead-lettered")
     assert [verdict for verdict, *_ in await saga.forecasts("inventory")] == ["put_away"]
     await saga("replay", "--service", "inventory")
-    reason, named = await put_away(client)
+    reason, named = await dead_lettered(client)
     assert "was published by administrator" in reason
     assert named == ADMINISTRATOR
 
@@ -169,7 +169,7 @@ def letters_are_there(client: Client) -> Any:
     return there
 
 
-async def test_a_second_routing_key_carries_no_other_event_past_the_broker(
+async def test_a_second_routing_key_smuggles_no_other_event(
     defined: Broker, inventory: Alone, client: Client
 ) -> None:
     # RabbitMQ 3.10 checks the rights on the first routing key alone.
@@ -181,5 +181,5 @@ async def test_a_second_routing_key_carries_no_other_event_past_the_broker(
             )
         except ChannelAccessRefused:
             return
-    reason, _ = await put_away(client)
+    reason, _ = await dead_lettered(client)
     assert reason == f"type: {RELEASE} came with the routing key {REQUEST}"
