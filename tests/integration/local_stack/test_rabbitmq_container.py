@@ -32,7 +32,7 @@ def containers() -> list[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.split()
 
 
-async def test_a_broker_in_docker_can_be_used_and_leaves_nothing_behind(tmp_path: Path) -> None:
+async def test_broker_in_docker_works_and_is_removed_at_the_end(tmp_path: Path) -> None:
     before = containers()
     broker = broker_of(tmp_path)
     try:
@@ -45,7 +45,7 @@ async def test_a_broker_in_docker_can_be_used_and_leaves_nothing_behind(tmp_path
     assert containers() == before
 
 
-def test_what_a_killed_stack_left_behind_goes_when_the_next_one_starts(tmp_path: Path) -> None:
+def test_container_of_a_killed_stack_is_replaced(tmp_path: Path) -> None:
     before = containers()
     killed, following = broker_of(tmp_path), broker_of(tmp_path)
     try:
