@@ -1,4 +1,4 @@
-"""`python -m tests.support.crashing_consumer URL ORDER_ID`: a service that one order kills, and no other."""
+"""`python -m tests.support.crashing_consumer URL ORDER_ID`: a service that one order crashes."""
 
 import asyncio
 import os
@@ -19,11 +19,11 @@ SERVICE = Topology(
 )
 
 
-async def main(url: str, killer: str) -> None:
-    """Confirm every order but the one that kills."""
+async def main(url: str, poison: str) -> None:
+    """Confirm every order but the poison one."""
 
     async def handle(events: Sequence[Event]) -> Sequence[Result]:
-        if any(event.order_id == killer for event in events):
+        if any(event.order_id == poison for event in events):
             os.kill(os.getpid(), signal.SIGKILL)
         return [Handled([_confirmed(event)]) for event in events]
 

@@ -1,4 +1,4 @@
-"""A message that kills the process that reads it: a real process, a real SIGKILL, again and again."""
+"""A poison message: a real process that reads it, and a real SIGKILL each time."""
 
 import asyncio
 import sys
@@ -17,30 +17,30 @@ from tests.support.broker import Broker, Client, until
 from tests.support.crashing_consumer import SERVICE
 from tests.support.services import TOPOLOGIES
 
-KILLER = "killer"
+POISON = "poison"
 NEIGHBOURS = [f"o-{number}" for number in range(60)]
 LIMIT = 150.0
 """Seconds for several starts of a process on a busy machine."""
 
 
 class Supervisor:
-    """Starts a process again whenever it has died, as an init system does."""
+    """Starts a process again whenever it has crashed, as an init system does."""
 
     def __init__(self, child: Child) -> None:
         self.child = child
-        self.deaths = 0
+        self.crashes = 0
 
     async def run(self) -> None:
         """Keep the process running."""
         while True:
             await asyncio.to_thread(self.child.start)
-            await until(lambda: not self.child.alive, "the reader dies", 2 * LIMIT)
-            self.deaths += 1
+            await until(lambda: not self.child.alive, "the reader crashes", 2 * LIMIT)
+            self.crashes += 1
 
 
 @asynccontextmanager
 async def supervised(url: str, log: Path) -> AsyncIterator[Supervisor]:
-    child = Child("reader", [sys.executable, "-m", "tests.support.crashing_consumer", url, KILLER], log=log)
+    child = Child("reader", [sys.executable, "-m", "tests.support.crashing_consumer", url, POISON], log=log)
     supervisor = Supervisor(child)
     running = asyncio.create_task(supervisor.run())
     try:
@@ -52,32 +52,30 @@ async def supervised(url: str, log: Path) -> AsyncIterator[Supervisor]:
 
 
 @pytest.mark.timeout(300)
-async def test_a_message_that_kills_its_process_is_isolated_and_its_neighbours_are_not(
-    broker: Broker, tmp_path: Path
-) -> None:
+async def test_poison_message_is_isolated_and_other_messages_are_not(broker: Broker, tmp_path: Path) -> None:
     async with broker.connected() as client:
         order = await client.stand_in_for(TOPOLOGIES[ORDER])
         await (await client.stand_in_for(SERVICE)).bind()
         await order.bind(only_to=SERVICE.exchange)
         half = len(NEIGHBOURS) // 2
-        await ask(client, *NEIGHBOURS[:half], KILLER, *NEIGHBOURS[half:])
+        await ask(client, *NEIGHBOURS[:half], POISON, *NEIGHBOURS[half:])
         async with supervised(broker.url, tmp_path / "reader.log") as supervisor:
-            await until(lambda: supervisor.deaths > 0, "the reader has died", LIMIT)
+            await until(lambda: supervisor.crashes > 0, "the reader has crashed", LIMIT)
             await ask(client, "newcomer")
             await until_answered(client, {*NEIGHBOURS, "newcomer"})
 
-            async def put_away() -> bool:
+            async def dead_lettered() -> bool:
                 return await client.depth(SERVICE.dead_letter_queue) > 0 and await emptied(client)
 
-            await until(put_away, "the killer is put away, and nothing waits", LIMIT)
+            await until(dead_lettered, "the poison message is dead-lettered, and nothing waits", LIMIT)
             await ask(client, "afterwards")
             await until_answered(client, {"afterwards"})
-        # Its reader may have died between setting it aside and saying so: then it is there twice.
-        assert QUARANTINE_AFTER + POISON_AFTER <= supervisor.deaths <= 2 * (QUARANTINE_AFTER + POISON_AFTER)
+        # Its reader may have crashed between quarantining and acknowledging it: then it is there twice.
+        assert QUARANTINE_AFTER + POISON_AFTER <= supervisor.crashes <= 2 * (QUARANTINE_AFTER + POISON_AFTER)
         for _ in range(await client.depth(SERVICE.dead_letter_queue)):
             letter = await client.get(SERVICE.dead_letter_queue)
             await letter.ack()
-            assert decode(letter.body).order_id == KILLER
+            assert decode(letter.body).order_id == POISON
             assert letter.headers[REASON] == "poison message: its reader crashed each time it was read alone"
 
 
