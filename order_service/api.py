@@ -161,7 +161,7 @@ def order_api(
         summary="Publish the unanswered requests of all orders again",
     )
     async def nudge_all() -> NudgeResult:
-        return _nudged(await nudge.everybody())
+        return _nudged(await nudge.nudge_all())
 
     @app.get(
         "/books",

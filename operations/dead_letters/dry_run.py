@@ -1,4 +1,4 @@
-"""What a service would make of events, worked out with its own tables on its own data, and not saved."""
+"""What a service would make of events: its own tables run on its own data, and nothing is saved."""
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
@@ -27,7 +27,7 @@ async def dry_run(
     Events on one aggregate see each other's result, in the order given.
 
     Raises:
-        Unavailable: the store is away.
+        Unavailable: the store cannot be reached.
     """
     steps = [reaction_step(reactions, event) for event in events]
     unit = await store.load(steps)

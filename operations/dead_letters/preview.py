@@ -154,6 +154,6 @@ def _foreseen(event: Event, before: Aggregate | None, outcome: Outcome[Any]) -> 
 
 
 def _asks(event: Event, payment: Payment) -> bool:
-    # A refund is left to the message that asked for it, and once refused to the sweeper; see the worker.
+    # A refund is left to the message that asked for it, and once refused to the sweep; see the application.
     refunds = isinstance(event, PaymentRefundRequested) and payment.refund_attempt == 1
     return payment.status == "charging" or (payment.in_progress and refunds)

@@ -29,5 +29,5 @@ class Aggregate(Model):
 
     @property
     def adopted_requests(self) -> tuple[Event, ...]:
-        """What somebody else has published for it, and only a nudge ever publishes again."""
+        """Requests that another service published for it, and that only a nudge publishes again."""
         return ()

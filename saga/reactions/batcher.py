@@ -1,4 +1,4 @@
-"""Turns many single calls that come at the same time into few calls with many items."""
+"""Turns many single calls at the same time into few calls with many items."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,10 +10,11 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 LIMIT = 100
+"""Items in one call."""
 
 
 class Batcher(Generic[Item, Result]):
-    """Calls `work` with whatever has come in since its last call, without waiting for more."""
+    """Calls `work` with all items since its last call, without waiting for more."""
 
     def __init__(self, work: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]) -> None:
         self._work = work
@@ -23,8 +24,8 @@ class Batcher(Generic[Item, Result]):
     async def __call__(self, item: Item) -> Result:
         """Return the result for this item, or raise what `work` raised for it.
 
-        What fails as a whole is done one by one, so that only the item that is to blame fails; but not while
-        something is away, which no single item would find otherwise.
+        A batch that fails is repeated item by item, so that only the item that causes the failure fails; but
+        not after `Unavailable`, which every item would meet.
         """
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))

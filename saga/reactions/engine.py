@@ -1,4 +1,4 @@
-"""The batch logic: load once, react in memory, save once, and once more for whoever lost a race."""
+"""The batch logic: load once, react in memory, save once, and repeat the steps that met a write conflict."""
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
@@ -24,9 +24,9 @@ C = TypeVar("C")
 log = structlog.get_logger()
 
 MAX_CONFLICT_ROUNDS = 8
-"""Rounds that a batch may lose against other writers; then the losers are left to the caller to try again."""
+"""Rounds with write conflicts, after which the caller has to repeat the steps that met them."""
 YIELD_EVERY = 10
-"""Reactions after which all else in the process gets its turn: a large order may take half a second."""
+"""Reactions after which control returns to the event loop: a large order may take half a second."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.2
 """Seconds between two rounds that met a write conflict, at most."""
 
@@ -40,35 +40,34 @@ class Engine(Generic[S, C]):
         self._clock = clock
 
     async def run(self, steps: Sequence[Step[S, C]]) -> list[Outcome[S]]:
-        """Run the steps; return the outcome of each, all of it saved, but for those that end in a conflict.
+        """Run the steps; return the outcome of each, which is saved unless it is a conflict.
 
-        Steps on one aggregate see each other's result. A step that fails changes nothing and takes none of
-        the others with it.
+        Steps on one aggregate see each other's result. A step that fails changes nothing, and does not affect
+        the others.
 
         Raises:
-            Unavailable: the store is away; nothing is known of what was saved, and running the same steps
-                again is safe.
+            Unavailable: the store cannot be reached; some steps may be saved, and running them again is safe.
         """
         outcomes: dict[int, Outcome[S]] = {}
-        losers: set[int] = set()
+        conflicting: set[int] = set()
         todo = list(range(len(steps)))
         chunk = len(todo)
-        races = 0
+        conflicts = 0
         while todo:
-            lost = await self._round(steps, todo[:chunk], outcomes)
-            # Who lost waits behind those who may have nothing to do with it.
-            todo = [*todo[chunk:], *lost]
-            if not lost:
+            stale_steps = await self._round(steps, todo[:chunk], outcomes)
+            # Conflicting steps run after the rest, which may have nothing to do with the conflict.
+            todo = [*todo[chunk:], *stale_steps]
+            if not stale_steps:
                 chunk = min(len(steps), chunk * 2)
                 continue
-            metrics.write_conflicts(self._service).inc(len(lost))
-            races += 1
-            losers.update(lost)
-            if races >= MAX_CONFLICT_ROUNDS:
-                outcomes.update({index: _conflict() for index in todo if index in losers})
-                todo = [index for index in todo if index not in losers]
+            metrics.write_conflicts(self._service).inc(len(stale_steps))
+            conflicts += 1
+            conflicting.update(stale_steps)
+            if conflicts >= MAX_CONFLICT_ROUNDS:
+                outcomes.update({index: _conflict() for index in todo if index in conflicting})
+                todo = [index for index in todo if index not in conflicting]
             chunk = max(1, chunk // 2)
-            await asyncio.sleep(jittered(backoff(FIRST_PAUSE, races, LONGEST_PAUSE), least=0))
+            await asyncio.sleep(jittered(backoff(FIRST_PAUSE, conflicts, LONGEST_PAUSE), least=0))
         return [outcomes[index] for index in range(len(steps))]
 
     async def _round(
@@ -81,9 +80,9 @@ class Engine(Generic[S, C]):
             if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
         stale: Collection[str] = await self._store.save(unit)
-        lost = [index for index in chosen if steps[index].key in stale]
-        outcomes.update({index: outcome for index, outcome in tried.items() if index not in lost})
-        return lost
+        stale_steps = [index for index in chosen if steps[index].key in stale]
+        outcomes.update({index: outcome for index, outcome in tried.items() if index not in stale_steps})
+        return stale_steps
 
     def _take(self, step: Step[S, C], unit: UnitOfWork[S, C]) -> Outcome[S]:
         entry = unit.entries[step.key]
@@ -100,15 +99,15 @@ class Engine(Generic[S, C]):
         if reaction.repeat_of is not None:
             return Outcome("repeated", entry.state, _events(entry.journal.get(reaction.repeat_of)))
         if reaction.state == entry.state and not reaction.emits:
-            # A step that continues a record may find that another has done it: what that one recorded here is
-            # for this one to publish too, since nobody knows what became of the other.
+            # Another step may have completed the record that this one continues, without publishing its
+            # events: this one publishes them too.
             return Outcome("repeated" if record else "ignored", entry.state, _events(record))
         unit.accept(reaction)
         entry.state = reaction.state
         record_id = reaction.append_to or step.record_id
         emitted = self._record(step, entry, reaction, record_id)
         if step.relayed or record_id != step.record_id:
-            # The message it is recorded under may be done with by now: only the relay can publish it.
+            # The message of that record may be acknowledged by now: only the relay can publish the events.
             entry.queued += [str(event.event_id) for event in emitted]
             return Outcome("handled", entry.state, relayed=emitted)
         return Outcome("handled", entry.state, emitted)

@@ -1,7 +1,8 @@
-"""Publishes again what nobody has answered, for sagas that do not move.
+"""Publishes unanswered requests again, for sagas that do not move.
 
-A broker that has lost its messages leaves aggregates that wait for ever. Each keeps what it has published, so
-that its open questions can be asked again, under the same ids: who has answered before answers the same.
+A broker that loses its messages leaves aggregates that would wait without limit. Each keeps what it has
+published, so that its open requests can be published again, with the same ids: a service that has answered
+before gives the same answer.
 """
 
 from collections.abc import Callable, Collection
@@ -59,18 +60,18 @@ class Nudge:
         What they wait for may then be in a queue, and asking again would only make it longer.
 
         Raises:
-            Unavailable: broker or database is away.
+            Unavailable: the broker or the database cannot be reached.
         """
         if await self._store.waiting(self._clock(), 1) and await self._publisher.backlog() > BACKLOG_LIMIT:
             return
         if due := await self._store.waiting(self._clock(), LIMIT):
             await self.nudge(due)
 
-    async def everybody(self) -> list[Event]:
-        """Nudge whatever waits, however short; return what was published.
+    async def nudge_all(self) -> list[Event]:
+        """Nudge all that wait, however short; return the published events.
 
         Raises:
-            Unavailable: broker or database is away; some may have been nudged.
+            Unavailable: the broker or the database cannot be reached; some may have been nudged.
         """
         published: list[Event] = []
         last = ""  # before every key
@@ -83,7 +84,7 @@ class Nudge:
         """Publish what these are owed an answer to; return it.
 
         Raises:
-            Unavailable: broker or database is away.
+            Unavailable: the broker or the database cannot be reached.
         """
         events = [event for entry in entries for event in _readable(entry)]
         await self._publisher.send([to_message(event) for event in events])

@@ -36,8 +36,8 @@ class Outbox(Protocol):
 class Relay:
     """Publishes the events of an outbox, any number of replicas side by side.
 
-    Whoever saves events for the relay hands them over, to be published at once; `patience` (seconds) is
-    how long an event waits before any replica takes it for left over.
+    A process that saves events for the relay hands them over, to be published at once; after `patience`
+    seconds, any replica takes an event for left over.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Relay:
         await self._publish(events, "at_once")
 
     async def sweep(self) -> None:
-        """Publish what has waited for longer than anybody should need."""
+        """Publish what has waited for too long."""
         await self._publisher.check()
         before = self._clock() - timedelta(seconds=self._patience)
         await self._publish(await self._outbox.unpublished(before, SWEEP_LIMIT), "swept_up")

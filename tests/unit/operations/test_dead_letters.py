@@ -49,8 +49,8 @@ from saga.messaging.message import (
 )
 from saga.messaging.topology import Topology
 from saga.reactions.reaction import Reaction, Reactions, on, table
+from tests.support.accounts import Account, Context, MemoryStore
 from tests.support.builders import NOW, event
-from tests.unit.saga.reactions.test_engine import Account, Context, MemoryStore
 
 SERVICE = Topology(INVENTORY, reacts_to=["PaymentFailed"], publishes=[])
 FAILED = event(PaymentFailed, "e-1")

@@ -41,14 +41,14 @@ async def test_a_single_call_is_made_at_once() -> None:
     assert work.batches == [[1], [2]]
 
 
-async def test_calls_at_the_same_time_are_one_and_each_gets_its_own_result() -> None:
+async def test_calls_at_the_same_time_become_one() -> None:
     work = Doubling()
     work.go_on.set()
     assert await call_all(Batcher(work), [3, 1, 2]) == [6, 2, 4]
     assert work.batches == [[3, 1, 2]]
 
 
-async def test_what_comes_while_the_work_is_done_goes_with_the_next_call() -> None:
+async def test_items_during_a_call_go_with_the_next_one() -> None:
     work = Doubling()
     together = Batcher(work)
     first = asyncio.create_task(together(1))
@@ -69,7 +69,7 @@ async def test_no_call_is_larger_than_the_limit() -> None:
     assert [len(batch) for batch in work.batches] == [LIMIT, 1]
 
 
-async def test_a_failure_reaches_only_the_one_who_is_to_blame() -> None:
+async def test_only_the_item_that_causes_a_failure_fails() -> None:
     work = Doubling()
     together = Batcher(work)
     among_others = asyncio.create_task(call_all(together, [1, 13, 2]))
@@ -83,7 +83,7 @@ async def test_a_failure_reaches_only_the_one_who_is_to_blame() -> None:
     assert work.batches == [[1, 13, 2], [1], [13], [2], [3]]
 
 
-async def test_while_something_is_away_nobody_is_tried_one_by_one() -> None:
+async def test_unavailable_is_not_repeated_item_by_item() -> None:
     work = Doubling()
     work.go_on.set()
     together = Batcher(work)
@@ -92,7 +92,7 @@ async def test_while_something_is_away_nobody_is_tried_one_by_one() -> None:
     assert await together(4) == 8
 
 
-async def test_a_caller_that_gives_up_takes_nobody_with_it() -> None:
+async def test_a_cancelled_caller_does_not_affect_the_others() -> None:
     work = Doubling()
     together = Batcher(work)
     impatient, patient = asyncio.create_task(together(1)), asyncio.create_task(together(2))
@@ -106,7 +106,7 @@ async def test_a_caller_that_gives_up_takes_nobody_with_it() -> None:
     assert work.batches == [[1, 2], [3]]
 
 
-async def test_a_caller_that_gives_up_does_not_hide_a_failure() -> None:
+async def test_a_cancelled_caller_does_not_hide_a_failure() -> None:
     work = Doubling()
     together = Batcher(work)
     impatient, patient = asyncio.create_task(together(2)), asyncio.create_task(together(13))
@@ -118,7 +118,7 @@ async def test_a_caller_that_gives_up_does_not_hide_a_failure() -> None:
     assert await together(3) == 6
 
 
-async def test_work_that_returns_too_little_leaves_nobody_waiting() -> None:
+async def test_too_few_results_fail_every_caller() -> None:
     async def forgetful(items: Sequence[int]) -> Sequence[int]:
         return [2 * item for item in items[:-1]]
 

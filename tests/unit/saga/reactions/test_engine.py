@@ -1,159 +1,34 @@
 """The batch logic, against a store in memory."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
-from copy import deepcopy
-from dataclasses import dataclass, replace
-from typing import Any
 
 import pytest
 
-from events.catalogue import Event, PaymentCompleted, PaymentFailed, PaymentRefunded
+from events.catalogue import PaymentCompleted, PaymentFailed
 from events.codec import encode
 from events.identity import derived_id
-from saga.errors import Conflict, OutOfOrder, Refused, Unavailable
-from saga.messaging.results import Handled, Retry
-from saga.reactions.application import result
-from saga.reactions.engine import MAX_CONFLICT_ROUNDS, YIELD_EVERY, Engine
+from saga.errors import OutOfOrder, Refused, Unavailable
+from saga.reactions.engine import YIELD_EVERY, Engine
 from saga.reactions.reaction import Reaction, Rule
-from saga.reactions.step import Outcome, Step
-from saga.reactions.unit_of_work import LoadedAggregate, UnitOfWork
-from tests.support.builders import NOW, event
-from tests.support.clock import Clock
-
-
-@dataclass(frozen=True)
-class Account:
-    """An aggregate as simple as can be."""
-
-    total: int = 0
-
-
-Context = list[str]
-React = Callable[[Account | None, Context], Reaction[Account]]
-
-
-class Room(UnitOfWork[Account, Context]):
-    """What a batch works on; every accepted reaction leaves a note in the context."""
-
-    def accept(self, reaction: Reaction[Account]) -> None:
-        self.context.append(f"{reaction.state}")
-
-
-class MemoryStore:
-    """A `Store` that keeps copies, guards them by version, and can be told to lose races."""
-
-    def __init__(self) -> None:
-        self.saved: dict[str, LoadedAggregate[Account]] = {}
-        self.loads: list[list[str]] = []
-        self.races: list[set[str]] = []
-        self.away = False
-        self.all_or_nothing = False
-
-    async def load(self, steps: Sequence[Step[Account, Context]]) -> UnitOfWork[Account, Context]:
-        if self.away:
-            raise Unavailable("gone")
-        self.loads.append([step.name for step in steps])
-        entries = {step.key: deepcopy(self.saved.get(step.key, LoadedAggregate(step.key))) for step in steps}
-        return Room(entries, [])
-
-    async def save(self, unit: UnitOfWork[Account, Context]) -> Collection[str]:
-        rivals = self.races.pop(0) if self.races else set()
-        for key in rivals:
-            self.write(deepcopy(self.saved.get(key, LoadedAggregate(key))))
-        changed = [entry for entry in unit.entries.values() if entry.changed]
-        stale = {entry.key for entry in changed if entry.version != self.version(entry.key)}
-        if stale and self.all_or_nothing:
-            return set(unit.entries)
-        for entry in changed:
-            if entry.key not in stale:
-                self.write(entry)
-        return stale
-
-    def version(self, key: str) -> int:
-        return self.saved[key].version if key in self.saved else 0
-
-    def write(self, entry: LoadedAggregate[Account]) -> None:
-        waiting = self.saved[entry.key].queued if entry.key in self.saved else []
-        self.saved[entry.key] = replace(
-            deepcopy(entry),
-            version=entry.version + 1,
-            changed=[],
-            queued=waiting + [one for one in entry.queued if one not in waiting],
-        )
-
-    def total(self, key: str) -> int:
-        state = self.saved[key].state
-        return state.total if state else 0
-
-
-@pytest.fixture(autouse=True)
-def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have nobody wait who has lost a race."""
-    monkeypatch.setattr("saga.reactions.engine.FIRST_PAUSE", 0.0)
-    monkeypatch.setattr("saga.reactions.engine.LONGEST_PAUSE", 0.0)
-
-
-@pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore()
-
-
-@pytest.fixture
-def engine(store: MemoryStore) -> Engine[Account, Context]:
-    return Engine("test_service", store, Clock(NOW, tick=1.0005))
-
-
-def add(units: int, *emits: Event, **options: Any) -> React:
-    """Return a reaction that adds to the total."""
-
-    def react(state: Account | None, context: Context) -> Reaction[Account]:
-        return Reaction(Account((state or Account()).total + units), emits, **options)
-
-    return react
-
-
-def fail(error: Exception) -> React:
-    def react(state: Account | None, context: Context) -> Reaction[Account]:
-        raise error
-
-    return react
-
-
-def again(record: str) -> React:
-    return lambda state, context: Reaction(state, repeat_of=record)
-
-
-def step(react: React, name: str = "e-1", key: str = "o-1", **options: Any) -> Step[Account, Context]:
-    """Return a step that the event of this id asks for."""
-    return Step(
-        key=key,
-        name=name,
-        record_id=name,
-        correlation_id="c-1",
-        react=react,
-        caused_by=name,
-        **options,
-    )
-
-
-FAILED = PaymentFailed(order_id="o-1", reason="x")
-FAILED_TOO = PaymentFailed(order_id="o-1", reason="y")
-COMPLETED = event(PaymentCompleted)
-REFUNDED = PaymentRefunded(order_id="o-1", amount=0, currency="USD")
-
-
-def texts(outcome: Outcome[Account]) -> list[bytes]:
-    return [encode(one) for one in outcome.emitted]
-
-
-def recorded(store: MemoryStore, record: str, key: str = "o-1") -> list[str]:
-    """Return the ids of the events that are recorded under an id."""
-    return [emitted["eventId"] for emitted in store.saved[key].journal[record].emitted]
+from tests.support.accounts import (
+    COMPLETED,
+    FAILED,
+    FAILED_TOO,
+    REFUNDED,
+    Account,
+    Context,
+    MemoryStore,
+    add,
+    again,
+    fail,
+    recorded,
+    step,
+    texts,
+)
 
 
 class TestHandling:
-    async def test_a_step_saves_the_state_and_what_it_emits(
+    async def test_a_step_saves_the_state_and_its_events(
         self, engine: Engine[Account, Context], store: MemoryStore
     ) -> None:
         (outcome,) = await engine.run([step(add(2, FAILED))])
@@ -170,7 +45,7 @@ class TestHandling:
     @pytest.mark.parametrize(
         ("steps", "turns"), [(YIELD_EVERY - 1, 0), (YIELD_EVERY, 1), (3 * YIELD_EVERY, 3)]
     )
-    async def test_a_long_batch_lets_others_have_their_turn(
+    async def test_a_long_batch_yields_to_the_event_loop(
         self, engine: Engine[Account, Context], steps: int, turns: int
     ) -> None:
         had: list[int] = []
@@ -187,7 +62,7 @@ class TestHandling:
         assert len(had) - before == turns
         others.cancel()
 
-    async def test_a_step_that_emits_nothing_is_remembered_too(
+    async def test_a_step_without_events_is_recorded(
         self, engine: Engine[Account, Context], store: MemoryStore
     ) -> None:
         await engine.run([step(add(2))])
@@ -195,14 +70,14 @@ class TestHandling:
         (outcome,) = await engine.run([step(add(2))])
         assert (outcome.name, store.total("o-1")) == ("repeated", 2)
 
-    async def test_a_step_that_changes_and_emits_nothing_is_ignored_and_not_written(
+    async def test_a_step_without_effect_is_not_written(
         self, engine: Engine[Account, Context], store: MemoryStore
     ) -> None:
         (outcome,) = await engine.run([step(lambda state, context: Reaction(state))])
         assert (outcome.name, outcome.state, list(outcome.emitted)) == ("ignored", None, [])
         assert not store.saved
 
-    async def test_a_step_that_only_emits_is_remembered(
+    async def test_a_step_with_events_only_is_recorded(
         self, engine: Engine[Account, Context], store: MemoryStore
     ) -> None:
         await engine.run([step(add(2))])
@@ -230,7 +105,7 @@ class TestHandling:
         assert set(store.saved["o-1"].journal) == {"e-1", "e-2"}
         assert store.saved["o-1"].version == 1
 
-    async def test_they_see_what_the_others_did_beside_their_aggregates(
+    async def test_steps_see_what_the_others_changed_in_the_context(
         self, engine: Engine[Account, Context]
     ) -> None:
         seen: list[Context] = []
@@ -253,7 +128,7 @@ class TestHandling:
         store.away = True
         assert await engine.run([]) == []
 
-    async def test_a_store_that_is_away_is_told_to_the_caller(
+    async def test_an_unavailable_store_is_reported_to_the_caller(
         self, engine: Engine[Account, Context], store: MemoryStore
     ) -> None:
         store.away = True
@@ -262,7 +137,7 @@ class TestHandling:
 
 
 class TestRepetition:
-    async def test_the_recorded_events_come_again_byte_for_byte(
+    async def test_a_repeated_step_returns_the_recorded_events(
         self, engine: Engine[Account, Context], store: MemoryStore
     ) -> None:
         (first,) = await engine.run([step(add(2, FAILED, COMPLETED, FAILED_TOO))])
@@ -270,12 +145,14 @@ class TestRepetition:
         assert texts(second) == texts(first)
         assert (second.name, second.state, store.total("o-1")) == ("repeated", Account(2), 2)
 
-    async def test_also_within_one_batch(self, engine: Engine[Account, Context], store: MemoryStore) -> None:
+    async def test_a_step_may_be_repeated_within_one_batch(
+        self, engine: Engine[Account, Context], store: MemoryStore
+    ) -> None:
         first, second = await engine.run([step(add(2, FAILED)), step(add(2, FAILED))])
         assert texts(second) == texts(first)
         assert store.total("o-1") == 2
 
-    async def test_nothing_is_written_for_it(
+    async def test_a_repeated_step_writes_nothing(
         self, engine: Engine[Account, Context], store: MemoryStore
     ) -> None:
         for _ in range(3):
@@ -290,13 +167,15 @@ class TestRepetition:
         assert (other.name, texts(other)) == ("repeated", texts(first))
         assert set(store.saved["o-1"].journal) == {"e-1"}
 
-    async def test_an_answer_that_was_never_given_is_none(self, engine: Engine[Account, Context]) -> None:
+    async def test_an_answer_that_was_never_given_has_no_events(
+        self, engine: Engine[Account, Context]
+    ) -> None:
         (outcome,) = await engine.run([step(again("e-9"), "e-2")])
         assert (outcome.name, list(outcome.emitted)) == ("repeated", [])
 
 
 class TestLateAnswers:
-    async def test_they_are_recorded_under_the_request_they_answer(
+    async def test_late_answers_are_recorded_with_their_request(
         self, engine: Engine[Account, Context], store: MemoryStore
     ) -> None:
         await engine.run([step(add(1), "e-1")])
@@ -309,7 +188,7 @@ class TestLateAnswers:
         assert set(store.saved["o-1"].journal) == {"e-1"}
         assert store.saved["o-1"].journal["e-1"].name == "e-1"
 
-    async def test_they_wait_for_the_relay_since_the_request_may_be_done_with(
+    async def test_late_answers_wait_for_the_relay(
         self, engine: Engine[Account, Context], store: MemoryStore
     ) -> None:
         await engine.run([step(add(1, REFUNDED), "e-1")])
@@ -317,9 +196,7 @@ class TestLateAnswers:
         assert not answer.emitted
         assert store.saved["o-1"].queued == [one.event_id for one in answer.relayed]
 
-    async def test_who_finds_the_request_answered_publishes_the_answer_too(
-        self, engine: Engine[Account, Context]
-    ) -> None:
+    async def test_a_second_answer_publishes_the_first_one(self, engine: Engine[Account, Context]) -> None:
         """Who recorded it may have been cut off before it was published."""
         await engine.run([step(add(1), "e-1")])
         (first,) = await engine.run([step(add(1, COMPLETED), "e-1", continues=True)])
@@ -327,7 +204,7 @@ class TestLateAnswers:
         assert second.name == "repeated"
         assert texts(second) == texts(first) != []
 
-    async def test_they_come_with_the_request_when_it_is_redelivered(
+    async def test_a_redelivered_request_returns_its_late_answers(
         self, engine: Engine[Account, Context]
     ) -> None:
         (first,) = await engine.run([step(add(1, REFUNDED), "e-1")])
@@ -353,7 +230,7 @@ class TestLateAnswers:
 
 class TestFailure:
     @pytest.mark.parametrize("error", [OutOfOrder("later"), Refused("no"), ValueError("bug"), KeyError("x")])
-    async def test_one_failing_step_spares_the_others(
+    async def test_a_failing_step_does_not_affect_the_others(
         self, engine: Engine[Account, Context], store: MemoryStore, error: Exception
     ) -> None:
         outcomes = await engine.run(
@@ -380,7 +257,7 @@ class TestFailure:
         assert outcome.name == "handled"
         assert store.total("o-1") == 1
 
-    async def test_a_reaction_that_publishes_what_its_rule_does_not_name_fails(
+    async def test_an_undeclared_event_fails(
         self, engine: Engine[Account, Context], store: MemoryStore
     ) -> None:
         rule = Rule(add(1, FAILED, COMPLETED), publishes=[PaymentFailed])
@@ -389,107 +266,13 @@ class TestFailure:
         assert "PaymentCompleted" in str(outcome.error)
         assert not store.saved
 
-    def test_what_its_rule_names_may_be_published(self) -> None:
+    def test_a_declared_event_may_be_published(self) -> None:
         rule = Rule(add(1, FAILED), publishes=[PaymentFailed, PaymentCompleted])
         assert rule(None, []) == Reaction(Account(1), (FAILED,))
 
 
-class TestRaces:
-    async def test_a_stale_aggregate_is_loaded_and_run_again(
-        self, engine: Engine[Account, Context], store: MemoryStore
-    ) -> None:
-        await engine.run([step(add(10), "e-0")])
-        store.races = [{"o-1"}]
-        (outcome,) = await engine.run([step(add(1, FAILED), "e-1")])
-        assert (outcome.name, outcome.state) == ("handled", Account(11))
-        assert len(outcome.emitted) == 1
-        assert store.saved["o-1"].version == 3
-
-    async def test_a_race_for_a_new_aggregate_is_run_again(
-        self, engine: Engine[Account, Context], store: MemoryStore
-    ) -> None:
-        store.races = [{"o-1"}]
-        (outcome,) = await engine.run([step(add(1), "e-1")])
-        assert (outcome.name, store.total("o-1")) == ("handled", 1)
-
-    async def test_the_winners_of_the_batch_are_run_once(
-        self, engine: Engine[Account, Context], store: MemoryStore
-    ) -> None:
-        store.races = [{"o-2"}]
-        steps = [
-            step(add(1, FAILED), "e-1", key="o-1"),
-            step(add(1, FAILED), "e-2", key="o-2"),
-            step(add(1, FAILED), "e-3", key="o-3"),
-            step(add(1, FAILED), "e-4", key="o-2"),
-        ]
-        outcomes = await engine.run(steps)
-        assert [outcome.name for outcome in outcomes] == ["handled"] * 4
-        assert [outcome.state for outcome in outcomes] == [Account(1), Account(1), Account(1), Account(2)]
-        assert store.loads[0] == ["e-1", "e-2", "e-3", "e-4"]
-        assert [name for names in store.loads[1:] for name in names] == ["e-2", "e-4"]
-        assert [store.total(f"o-{number}") for number in (1, 2, 3)] == [1, 2, 1]
-
-    async def test_each_lost_race_makes_the_batches_smaller_until_one_is_won(
-        self, engine: Engine[Account, Context], store: MemoryStore
-    ) -> None:
-        everything = {f"o-{number}" for number in range(64)}
-        store.races = [everything, everything]
-        outcomes = await engine.run([step(add(1), f"e-{number}", f"o-{number}") for number in range(64)])
-        assert [outcome.name for outcome in outcomes] == ["handled"] * 64
-        assert [len(names) for names in store.loads] == [64, 32, 16, 32, 16]
-        assert {store.total(key) for key in everything} == {1}
-
-    async def test_who_lost_waits_behind_the_others(
-        self, engine: Engine[Account, Context], store: MemoryStore
-    ) -> None:
-        store.races = [{f"o-{number}" for number in range(4)}, {"o-0"}]
-        await engine.run([step(add(1), f"e-{number}", f"o-{number}") for number in range(4)])
-        assert store.loads == [["e-0", "e-1", "e-2", "e-3"], ["e-0", "e-1"], ["e-2"], ["e-3", "e-0"]]
-
-    async def test_in_a_store_that_saves_all_or_nothing_only_who_loses_for_ever_gets_nowhere(
-        self, engine: Engine[Account, Context], store: MemoryStore
-    ) -> None:
-        store.all_or_nothing = True
-        store.races = [{"o-0"} for _ in range(50)]
-        outcomes = await engine.run([step(add(1), f"e-{number}", f"o-{number}") for number in range(8)])
-        assert [outcome.name for outcome in outcomes] == ["conflict"] + ["handled"] * 7
-
-    async def test_what_somebody_else_has_handled_meanwhile_is_repeated(
-        self, engine: Engine[Account, Context], store: MemoryStore
-    ) -> None:
-        """Two replicas are given the same event."""
-        replica = Engine("test_service", store, Clock(NOW, tick=1.0005))
-        mine = step(add(1, FAILED), "e-1")
-        won: list[Outcome[Account]] = []
-        save = store.save
-
-        async def lose(unit: UnitOfWork[Account, Context]) -> Collection[str]:
-            store.save = save  # type: ignore[method-assign]
-            won.extend(await replica.run([mine]))
-            return await save(unit)
-
-        store.save = lose  # type: ignore[method-assign]
-        (outcome,) = await engine.run([mine])
-        assert outcome.name == "repeated"
-        assert texts(outcome) == texts(won[0])
-        assert store.total("o-1") == 1
-
-    async def test_who_loses_for_ever_ends_in_a_conflict_and_may_be_run_again(
-        self, engine: Engine[Account, Context], store: MemoryStore
-    ) -> None:
-        store.races = [{"o-1"} for _ in range(MAX_CONFLICT_ROUNDS)]
-        lost, won = await engine.run([step(add(1, FAILED), "e-1"), step(add(1), "e-2", key="o-2")])
-        assert (lost.name, won.name) == ("conflict", "handled")
-        assert isinstance(lost.error, Conflict)
-        assert not lost.emitted
-        assert len(store.loads) == MAX_CONFLICT_ROUNDS
-        assert isinstance(result(lost), Retry)
-        (second,) = await engine.run([step(add(1, FAILED), "e-1")])
-        assert (second.name, store.total("o-1")) == ("handled", 1)
-
-
 class TestRelayed:
-    async def test_their_events_wait_for_the_relay(
+    async def test_events_of_a_relayed_step_wait_for_the_relay(
         self, engine: Engine[Account, Context], store: MemoryStore
     ) -> None:
         (outcome,) = await engine.run([step(add(1, FAILED, COMPLETED), relayed=True)])
@@ -497,27 +280,17 @@ class TestRelayed:
         assert [one.type for one in outcome.relayed] == ["PaymentFailed", "PaymentCompleted"]
         assert not outcome.emitted
 
-    async def test_a_message_keeps_what_waits(
+    async def test_a_later_step_keeps_the_waiting_events(
         self, engine: Engine[Account, Context], store: MemoryStore
     ) -> None:
         await engine.run([step(add(1, FAILED), "t-1", relayed=True), step(add(1, COMPLETED), "e-2")])
         await engine.run([step(add(1, REFUNDED), "e-3")])
         assert store.saved["o-1"].queued == [derived_id("t-1", "PaymentFailed")]
 
-    async def test_a_repetition_is_published_by_who_asks_for_it_and_does_not_wait_again(
+    async def test_a_repeated_relayed_step_does_not_wait_again(
         self, engine: Engine[Account, Context], store: MemoryStore
     ) -> None:
         (first,) = await engine.run([step(add(1, FAILED), relayed=True)])
         (second,) = await engine.run([step(add(1, FAILED), relayed=True)])
         assert texts(second) == [encode(one) for one in first.relayed]
         assert len(store.saved["o-1"].queued) == 1
-
-
-class TestVerdict:
-    def test_a_failure_is_tried_again_and_says_why(self) -> None:
-        outcome: Outcome[Account] = Outcome("failed", None, error=OutOfOrder("nobody has heard of it"))
-        assert result(outcome) == Retry("OutOfOrder: nobody has heard of it")
-
-    @pytest.mark.parametrize("name", ["handled", "repeated", "ignored"])
-    def test_anything_else_is_done_and_publishes_what_was_emitted(self, name: str) -> None:
-        assert result(Outcome(name, Account(), [COMPLETED])) == Handled([COMPLETED], name)

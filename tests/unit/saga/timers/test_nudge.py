@@ -1,4 +1,4 @@
-"""Whom an aggregate waits for, and what a nudge publishes again."""
+"""The requests that an aggregate waits for, and what a nudge publishes again."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
@@ -43,7 +43,7 @@ from tests.support.builders import NOW, event, order, reservation
         ({"status": "cancelled"}, []),
     ],
 )
-def test_an_order_is_owed_answers_to_what_it_has_asked(
+def test_an_order_waits_for_answers_to_its_requests(
     fields: dict[str, Any], unanswered_requests: list[type[Event]]
 ) -> None:
     assert list(order(**fields).unanswered_requests) == unanswered_requests
@@ -60,7 +60,7 @@ def test_an_order_is_owed_answers_to_what_it_has_asked(
         ({"status": "rejected"}, []),
     ],
 )
-def test_a_hold_for_a_saga_is_owed_a_decision(
+def test_a_hold_of_a_saga_waits_for_a_decision(
     fields: dict[str, Any], unanswered_requests: list[type[Event]]
 ) -> None:
     assert list(reservation(**fields).unanswered_requests) == unanswered_requests
@@ -73,23 +73,23 @@ def entry_of(state: Order | Reservation, *published: Event) -> LoadedAggregate[A
     return LoadedAggregate(state.order_id, 3, state, records)
 
 
-def test_every_open_question_is_asked_again_and_no_other() -> None:
+def test_every_unanswered_request_is_published_again() -> None:
     state = order(status="compensating", release="awaited", refund="awaited", payment="failed")
     asked = [event(InventoryReleaseRequested, "e-1"), event(PaymentRefundRequested, "e-2")]
     assert unanswered(entry_of(state, event(PaymentRequested, "e-3"), *asked)) == asked
 
 
-def test_an_adopted_request_is_asked_again_though_somebody_else_has_published_it() -> None:
+def test_an_adopted_request_is_published_again() -> None:
     request = event(InventoryReservationRequested, "e-1")
     assert unanswered(entry_of(order(status="pending", request=request))) == [request]
     assert unanswered(entry_of(order(status="confirmed", request=request))) == []
 
 
-def test_a_stranger_has_no_questions() -> None:
+def test_an_unknown_aggregate_has_no_unanswered_requests() -> None:
     assert unanswered(LoadedAggregate("nobody")) == []
 
 
-def test_nudges_get_rarer_up_to_a_limit() -> None:
+def test_pauses_between_nudges_grow_up_to_a_limit() -> None:
     minute = timedelta(minutes=1)
     assert [pause(minute, nudges) for nudges in (0, 1, 2, 5)] == [minute, 2 * minute, 4 * minute, 32 * minute]
     assert pause(minute, 10_000) == LONGEST_PAUSE
@@ -137,9 +137,9 @@ def book(*keys: str) -> Book:
     )
 
 
-async def test_everybody_is_nudged_once_in_pages() -> None:
+async def test_all_are_nudged_once_in_pages() -> None:
     waiting = book("a", "b", "c")
-    published = await Nudge("order_service", waiting, waiting, lambda: NOW).everybody()
+    published = await Nudge("order_service", waiting, waiting, lambda: NOW).nudge_all()
     assert [one.order_id for one in published] == ["a", "b", "c"]
     assert [what for what in waiting.happened if what.startswith("nudged")] == [
         "nudged a",
@@ -148,7 +148,7 @@ async def test_everybody_is_nudged_once_in_pages() -> None:
     ]
 
 
-async def test_nobody_counts_as_nudged_whose_request_could_not_be_published() -> None:
+async def test_an_unpublished_request_does_not_count_as_a_nudge() -> None:
     waiting = book("a")
     waiting.away = True
     with pytest.raises(Unavailable):
@@ -156,7 +156,7 @@ async def test_nobody_counts_as_nudged_whose_request_could_not_be_published() ->
     assert waiting.happened == []
 
 
-async def test_one_that_cannot_be_read_keeps_nobody_from_being_nudged() -> None:
+async def test_an_unreadable_aggregate_does_not_stop_the_others() -> None:
     waiting = book("a", "b")
     for record in waiting.entries[0].journal.values():
         record.emitted[0]["orderId"] = "no id at all"
@@ -164,7 +164,7 @@ async def test_one_that_cannot_be_read_keeps_nobody_from_being_nudged() -> None:
     assert waiting.happened == ["InventoryConfirmationRequested e-b", "nudged a", "nudged b"]
 
 
-async def test_nobody_is_nudged_while_a_reader_is_behind() -> None:
+async def test_nothing_is_nudged_while_a_reader_is_behind() -> None:
     waiting = book("a")
     nudge = Nudge("order_service", waiting, waiting, lambda: NOW)
     waiting.behind = BACKLOG_LIMIT + 1
@@ -175,8 +175,8 @@ async def test_nobody_is_nudged_while_a_reader_is_behind() -> None:
     assert waiting.happened == ["InventoryConfirmationRequested e-a", "nudged a"]
 
 
-async def test_a_person_may_nudge_at_any_time() -> None:
+async def test_an_operator_may_nudge_at_any_time() -> None:
     waiting = book("a")
     waiting.behind = BACKLOG_LIMIT + 1
-    await Nudge("order_service", waiting, waiting, lambda: NOW).everybody()
+    await Nudge("order_service", waiting, waiting, lambda: NOW).nudge_all()
     assert "nudged a" in waiting.happened

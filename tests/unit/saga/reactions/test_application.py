@@ -1,0 +1,19 @@
+"""The result of a message, by the outcome of its step."""
+
+import pytest
+
+from saga.errors import OutOfOrder
+from saga.messaging.results import Handled, Retry
+from saga.reactions.application import result
+from saga.reactions.step import Outcome
+from tests.support.accounts import COMPLETED, Account
+
+
+class TestResult:
+    def test_a_failure_is_retried_with_its_reason(self) -> None:
+        outcome: Outcome[Account] = Outcome("failed", None, error=OutOfOrder("unknown"))
+        assert result(outcome) == Retry("OutOfOrder: unknown")
+
+    @pytest.mark.parametrize("name", ["handled", "repeated", "ignored"])
+    def test_any_other_outcome_publishes_its_events(self, name: str) -> None:
+        assert result(Outcome(name, Account(), [COMPLETED])) == Handled([COMPLETED], name)
