@@ -1,4 +1,4 @@
-"""Who may do what in the database, on a server that enforces it: SecantusDB, in MongoDB's place."""
+"""The rights of the database's users, on a server that enforces them: SecantusDB, in place of MongoDB."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,7 +39,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseNode]:
 
 
 def refused(client: Client, database: str, *, reads: bool) -> None:
-    """Check that a client can neither change a database nor, unless it may read it, see anything in it."""
+    """Check that a client may not change a database nor, unless `reads`, read anything in it."""
     orders = client[database]["orders"]
     acts: dict[str, Callable[[], object]] = {
         "insert": lambda: orders.insert_one({"_id": "o-2"}),
@@ -60,7 +60,7 @@ def refused(client: Client, database: str, *, reads: bool) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_service_uses_its_own_database_and_no_other(node: DatabaseNode, service: str) -> None:
+def test_a_service_uses_only_its_own_database(node: DatabaseNode, service: str) -> None:
     with Client(node.url_of(service)) as client:
         orders = client[DATABASES[service]]["orders"]
         orders.update_one({"_id": "o-1"}, {"$set": {"seen": True}})
@@ -71,7 +71,7 @@ def test_a_service_uses_its_own_database_and_no_other(node: DatabaseNode, servic
                 refused(client, DATABASES[other], reads=False)
 
 
-def test_the_auditor_reads_all_three_and_writes_nothing(node: DatabaseNode) -> None:
+def test_the_auditor_reads_all_databases_and_writes_none(node: DatabaseNode) -> None:
     with Client(node.url_of(AUDITOR)) as client:
         for name in DATABASES.values():
             assert client[name]["orders"].count_documents({}) == 1
@@ -79,7 +79,7 @@ def test_the_auditor_reads_all_three_and_writes_nothing(node: DatabaseNode) -> N
 
 
 @pytest.mark.parametrize("user", [*SERVICES, AUDITOR])
-def test_nobody_makes_or_changes_users(node: DatabaseNode, user: str) -> None:
+def test_no_user_may_create_or_change_users(node: DatabaseNode, user: str) -> None:
     with Client(node.url_of(user)) as client:
         for command in ("createUser", "updateUser"):
             with pytest.raises(OperationFailure) as failure:
@@ -87,7 +87,7 @@ def test_nobody_makes_or_changes_users(node: DatabaseNode, user: str) -> None:
             assert failure.value.code == UNAUTHORIZED
 
 
-def test_nobody_comes_in_without_the_password(node: DatabaseNode) -> None:
+def test_a_wrong_password_is_rejected(node: DatabaseNode) -> None:
     at = node.url.rpartition("@")[2]
     with Client(f"mongodb://{at}") as stranger, pytest.raises(OperationFailure) as failure:
         stranger[DATABASES[SERVICES[0]]]["orders"].find_one({})
@@ -98,7 +98,7 @@ def test_nobody_comes_in_without_the_password(node: DatabaseNode) -> None:
     assert failure.value.code == NOT_AUTHENTICATED
 
 
-def test_new_passwords_count_from_the_next_start_on_and_the_old_ones_no_more(tmp_path: Path) -> None:
+def test_a_new_password_replaces_the_old_one_at_the_next_start(tmp_path: Path) -> None:
     service = SERVICES[0]
     for password, other in (("first", "second"), ("second", "first")):
         passwords = {**PASSWORDS, service: password}
@@ -118,33 +118,33 @@ def test_new_passwords_count_from_the_next_start_on_and_the_old_ones_no_more(tmp
 
 
 class TestCommand:
-    def test_it_makes_the_users_and_may_be_run_again(self, node: DatabaseNode) -> None:
+    def test_it_creates_the_users_and_can_be_repeated(self, node: DatabaseNode) -> None:
         databases = {
             f"{service.removesuffix('_service').upper()}_DATABASE": name
             for service, name in DATABASES.items()
         }
         for _ in range(2):
-            told = CliRunner().invoke(
+            result = CliRunner().invoke(
                 main.app, ["database", "users"], env={"MONGODB_URL": node.url, **VARIABLES, **databases}
             )
-            assert told.exit_code == 0, told.output
-            assert "s3cret" not in told.output
+            assert result.exit_code == 0, result.output
+            assert "s3cret" not in result.output
             with Client(node.url_of(SERVICES[0])) as client:
                 assert client[DATABASES[SERVICES[0]]]["orders"].count_documents({}) == 1
 
-    def test_who_may_not_make_users_is_told_so_in_one_line(self, node: DatabaseNode) -> None:
+    def test_missing_rights_are_explained_in_one_line(self, node: DatabaseNode) -> None:
         url = node.url_of(SERVICES[0])
-        told = CliRunner().invoke(main.app, ["database", "users"], env={"MONGODB_URL": url, **VARIABLES})
-        assert told.exit_code == 1
-        assert told.stderr.startswith("saga: cannot create users at ")
-        assert len(told.stderr.splitlines()) == 1
-        assert "s3cret" not in told.output
+        result = CliRunner().invoke(main.app, ["database", "users"], env={"MONGODB_URL": url, **VARIABLES})
+        assert result.exit_code == 1
+        assert result.stderr.startswith("saga: cannot create users at ")
+        assert len(result.stderr.splitlines()) == 1
+        assert "s3cret" not in result.output
 
     def test_a_missing_password_is_named(self, node: DatabaseNode) -> None:
-        told = CliRunner().invoke(
+        result = CliRunner().invoke(
             main.app,
             ["database", "users"],
             env={"MONGODB_URL": node.url, **VARIABLES, "AUDITOR_MONGODB_PASSWORD": ""},
         )
-        assert told.exit_code == 1
-        assert told.stderr == "saga: a password is missing: set AUDITOR_MONGODB_PASSWORD\n"
+        assert result.exit_code == 1
+        assert result.stderr == "saga: a password is missing: set AUDITOR_MONGODB_PASSWORD\n"

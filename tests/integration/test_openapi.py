@@ -1,4 +1,4 @@
-"""Everything that the OpenAPI documents allow, and much that they do not, sent to the real services."""
+"""Requests that the OpenAPI documents allow, and many that they do not, sent to the real services."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ CONFIG = Path(__file__).with_name("schemathesis.toml")
 TOKEN = "for-every-scope-" * 2
 SEED = int(os.environ.get("FUZZ_SEED", "20261124"))
 EXAMPLES = 8
-"""Drawn requests for each call, beside those that cover each limit of its document."""
+"""Random requests for each call, in addition to those at each limit of its document."""
 LIMIT = 170.0
 
 
@@ -42,10 +42,8 @@ def served(
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_service_does_what_its_document_says(
-    served: dict[str, Alone], service: str, tmp_path: Path
-) -> None:
-    """No request makes a server error, and every answer has a documented status, type and form."""
+def test_a_service_behaves_as_documented(served: dict[str, Alone], service: str, tmp_path: Path) -> None:
+    """No request causes a server error; every answer has a documented status, type and form."""
     alive = served[service]
     program = str(Path(sys.executable).with_name("schemathesis"))
     document = f"{alive.http.base_url}/openapi.json"

@@ -1,4 +1,4 @@
-"""When a process dies in a transaction, the database keeps its documents out of reach for a while."""
+"""A process that dies in a transaction leaves its documents locked for a while."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -6,7 +6,6 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from motor.motor_asyncio import AsyncIOMotorClient
 
 from events.catalogue import Event, InventoryReservationRequested, InventoryReserved
 from events.values import Location
@@ -15,28 +14,18 @@ from inventory_service.mongo_store import InventoryStore
 from inventory_service.stock import Warehouse
 from saga.clock import utc_now
 from saga.messaging.results import Deferred, Handled
-from saga.mongodb.client import Document, connect, database
+from saga.mongodb.client import Client, connect, database
 
 REPLICA = "replica-1"
-Clients = Callable[[], AsyncIOMotorClient[Document]]
-
-
-class Nowhere:
-    """Nothing is published in these tests."""
-
-    async def send(self, messages: object) -> None:
-        raise AssertionError(messages)
-
-    async def check(self) -> None:
-        raise AssertionError
+Clients = Callable[[], Client]
 
 
 @pytest.fixture
 def clients(mongodb_url: str) -> Iterator[Clients]:
-    """Clients that share nothing, as those of different processes."""
-    opened: list[AsyncIOMotorClient[Document]] = []
+    """Clients that share nothing, like those of different processes."""
+    opened: list[Client] = []
 
-    def another() -> AsyncIOMotorClient[Document]:
+    def another() -> Client:
         opened.append(connect(mongodb_url))
         return opened[-1]
 
@@ -92,22 +81,20 @@ async def stocked(store: InventoryStore, *products: str) -> None:
         await store.set_level("w-1", product, 5, None)
 
 
-async def test_the_successor_of_a_process_that_died_in_a_transaction_ends_it(
-    clients: Clients, name: str
-) -> None:
+async def test_a_restarted_replica_ends_its_orphaned_transaction(clients: Clients, name: str) -> None:
     await stocked(await a_store(clients, name), "tea")
     dead = await die_in_a_transaction(clients, name, "tea")
     store = await a_store(clients, name, REPLICA)
     successor = application(store)
-    [verdict] = await successor.handle([request("tea")])
-    assert isinstance(verdict, Handled)
-    assert isinstance(verdict.publish[0], InventoryReserved)
+    [result] = await successor.handle([request("tea")])
+    assert isinstance(result, Handled)
+    assert isinstance(result.publish[0], InventoryReserved)
     [level] = await store.levels(["tea"])
     assert (level.available, level.reserved) == (4, 1)
     del dead
 
 
-async def test_documents_out_of_reach_hold_up_only_those_who_need_them(clients: Clients, name: str) -> None:
+async def test_locked_stock_delays_only_the_orders_that_need_it(clients: Clients, name: str) -> None:
     await stocked(await a_store(clients, name), "tea", "coffee")
     dead = await die_in_a_transaction(clients, name, "tea")
     store = await a_store(clients, name)
@@ -118,9 +105,9 @@ async def test_documents_out_of_reach_hold_up_only_those_who_need_them(clients: 
     assert isinstance(done.publish[0], InventoryReserved)
     follows = asyncio.ensure_future(waiting.result)
     await a_store(clients, name, REPLICA)
-    verdict = await asyncio.wait_for(follows, 20)
-    assert isinstance(verdict, Handled)
-    assert isinstance(verdict.publish[0], InventoryReserved)
+    result = await asyncio.wait_for(follows, 20)
+    assert isinstance(result, Handled)
+    assert isinstance(result.publish[0], InventoryReserved)
     levels = {level.product_id: (level.available, level.reserved) for level in await store.levels()}
     assert levels == {"tea": (4, 1), "coffee": (4, 1)}
     del dead

@@ -1,4 +1,4 @@
-"""The process of a service, seen by whoever has to start it again."""
+"""The exit of a service's process, as a supervisor sees it."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 from local_stack.process import free_port
 
-NOBODY = "127.0.0.1:1"
+UNREACHABLE = "127.0.0.1:1"
 PROGRAM = """\
 import asyncio, runpy
 from order_service.application import OrderApplication
@@ -22,8 +22,8 @@ runpy.run_module("order_service", run_name="__main__", alter_sys=True)
 def test_a_service_fails_if_a_part_of_it_ends() -> None:
     env = {
         **os.environ,
-        "RABBITMQ_URL": f"amqp://{NOBODY}/",
-        "MONGODB_URL": f"mongodb://{NOBODY}/?serverSelectionTimeoutMS=300",
+        "RABBITMQ_URL": f"amqp://{UNREACHABLE}/",
+        "MONGODB_URL": f"mongodb://{UNREACHABLE}/?serverSelectionTimeoutMS=300",
         "ORDER_PORT": str(free_port()),
         "ORDER_SWEEP_EVERY": "0.1",
     }

@@ -1,4 +1,4 @@
-"""Encrypted links to broker and database, whose certificates an authority of the test's own has issued."""
+"""Encrypted connections to broker and database, with certificates of a CA of the test's own."""
 
 import re
 import sys
@@ -30,7 +30,7 @@ ssl_options.keyfile = {directory}/key.pem
 
 @dataclass(frozen=True)
 class Encrypted:
-    """A broker and a database that are known as `localhost`, and the authorities asked about them."""
+    """A broker and a database with a certificate for `localhost`; the right CA bundle, and a wrong one."""
 
     broker: str
     database: str
@@ -69,7 +69,7 @@ def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encrypted]:
 
 
 def database_at(directory: Path) -> tuple[Child, str]:
-    """The embedded database, which takes MongoDB's place, with its own TLS; and its URL."""
+    """Return the embedded database with TLS, and its URL."""
     port = free_port()
     options = {
         "host": "127.0.0.1",
@@ -94,7 +94,7 @@ def answers(url: str, authority: Path) -> bool:
 
 @pytest.fixture
 def environment(encrypted: Encrypted, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """The settings of TLS, all of them right."""
+    """Settings with the right CA bundles."""
     monkeypatch.setenv("RABBITMQ_CA_FILE", encrypted.authority)
     monkeypatch.setenv("MONGODB_CA_FILE", encrypted.authority)
     return monkeypatch
@@ -105,7 +105,7 @@ def broker_url(encrypted: Encrypted, user: str) -> str:
 
 
 def elsewhere(url: str) -> str:
-    """The same place under a name that is not in its certificate."""
+    """Return the same address under a name that the certificate does not contain."""
     return url.replace("localhost", "127.0.0.1")
 
 
@@ -168,7 +168,7 @@ class TestCommandLine:
 
     @pytest.mark.parametrize("command", [("dead-letters", "list"), ("audit",)])
     @pytest.mark.parametrize("wrong", WRONG)
-    def test_a_wrong_certificate_is_refused_in_one_line(
+    def test_a_wrong_certificate_is_explained_in_one_line(
         self, encrypted: Encrypted, environment: pytest.MonkeyPatch, command: tuple[str, ...], wrong: str
     ) -> None:
         broker, database = broker_url(encrypted, OPERATOR), encrypted.database
@@ -185,7 +185,7 @@ class TestCommandLine:
 
 
 def saga(environment: pytest.MonkeyPatch, broker: str, database: str, *command: str, code: int = 1) -> str:
-    """Run a command; return all that it prints."""
+    """Run a command; return its output."""
     environment.setenv("RABBITMQ_URL", broker)
     environment.setenv("MONGODB_URL", database)
     result = CliRunner().invoke(main.app, list(command))

@@ -1,4 +1,4 @@
-"""The broker's users in a test's virtual host, and what one may try to do there."""
+"""The broker's users in a test's virtual host, and the operations that one may try there."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -18,13 +18,13 @@ Act = Callable[[AbstractChannel], Awaitable[object]]
 
 
 def load_users(broker: Broker) -> Broker:
-    """Have a virtual host load the definitions, as the broker does at its start; return it."""
+    """Load the definitions into a virtual host, as the broker does at its start; return it."""
     broker.load(definitions([*TOPOLOGIES.values()], PASSWORDS, broker.vhost))
     return broker
 
 
 def at(broker: Broker, user: str) -> Broker:
-    """The virtual host as one of the users sees it."""
+    """Return the virtual host as one of the users sees it."""
     return broker.as_user(user, PASSWORDS[user])
 
 
@@ -39,7 +39,7 @@ def published(exchange: str, key: str, body: bytes = b"{}", **properties: Any) -
 
 
 def got(queue: str) -> Act:
-    """Take a message, and give it back."""
+    """Get a message, and requeue it."""
 
     async def act(channel: AbstractChannel) -> None:
         source = await channel.get_queue(queue, ensure=False)
@@ -50,7 +50,7 @@ def got(queue: str) -> Act:
 
 
 def consumed(queue: str) -> Act:
-    """Begin to read a queue."""
+    """Consume from a queue."""
 
     async def ignored(message: AbstractIncomingMessage) -> None:
         pass
@@ -80,7 +80,7 @@ def bound(queue: str, exchange: str, key: str) -> Act:
 
 
 def unbound(queue: str, exchange: str, key: str) -> Act:
-    """Take a binding away."""
+    """Remove a binding."""
 
     async def act(channel: AbstractChannel) -> None:
         await (await channel.get_queue(queue, ensure=False)).unbind(exchange, key)

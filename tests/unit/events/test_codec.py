@@ -1,4 +1,4 @@
-"""Events to JSON and back: what is read, what is rejected, and how that is said."""
+"""Events to JSON and back: what is read, what is rejected, and for which reason."""
 
 import json
 from datetime import UTC, datetime

@@ -70,7 +70,7 @@ def mutants(seed: int) -> Iterator[bytes]:
         yield bytes(body)
 
 
-def test_whatever_the_bytes_they_are_an_event_or_refused() -> None:
+def test_any_bytes_are_an_event_or_rejected() -> None:
     """Whatever is read is an event that says the same when it is written and read again."""
     sys.stdout.write(f"FUZZ_SEED={SEED}\n")
     read, reasons = 0, []

@@ -203,9 +203,9 @@ class TestPaymentMethods:
         ],
     )
     def test_a_card_number_is_rejected_and_not_repeated(self, text: str) -> None:
-        said = problem(changed(paymentMethod=text))
-        assert "paymentMethod: must be a reference of the payment provider" in said
-        assert text not in said
+        reason = problem(changed(paymentMethod=text))
+        assert "paymentMethod: must be a reference of the payment provider" in reason
+        assert text not in reason
 
     @pytest.mark.parametrize(
         "text",

@@ -1,4 +1,4 @@
-"""Settings come from the environment; a wrong one is named, and never shown."""
+"""Settings from the environment; a wrong one is named and never shown."""
 
 import os
 from datetime import timedelta
@@ -28,11 +28,11 @@ TOKEN = "s3cret-" * 4
 
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is set where the tests run does not count."""
+    """Ignore the settings of the environment that the tests run in."""
     for prefix, kind in KINDS.items():
         for name in kind.model_fields:
             monkeypatch.delenv(f"{prefix}_{name}".upper(), raising=False)
-    for name in (*COMMON, *AUTHORITIES):
+    for name in (*COMMON, *CA_FILES):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -44,7 +44,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         ("PAYMENT", 8003, "payment_service"),
     ],
 )
-def test_every_service_runs_without_any(prefix: str, port: int, database: str) -> None:
+def test_every_setting_has_a_default(prefix: str, port: int, database: str) -> None:
     settings = read(KINDS[prefix])
     assert (settings.port, settings.database) == (port, database)
     assert settings.rabbitmq_url.get_secret_value() == "amqp://guest:guest@127.0.0.1:5672/"
@@ -53,7 +53,7 @@ def test_every_service_runs_without_any(prefix: str, port: int, database: str) -
 
 
 @pytest.mark.parametrize("prefix", KINDS)
-def test_a_service_reads_the_common_ones_and_its_own(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_reads_common_and_its_own_variables(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RABBITMQ_URL", "amqp://u:p@broker/")
     monkeypatch.setenv("MONGODB_URL", "mongodb://u:p@database/")
     monkeypatch.setenv("LOG_LEVEL", "warning")
@@ -68,7 +68,7 @@ def test_a_service_reads_the_common_ones_and_its_own(prefix: str, monkeypatch: p
     assert (settings.port, settings.host) == (9001, "0.0.0.0")  # noqa: S104
 
 
-def test_an_url_is_not_read_with_a_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_urls_have_no_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORDER_RABBITMQ_URL", "amqp://elsewhere/")
     assert read(OrderSettings).rabbitmq_url.get_secret_value() == "amqp://guest:guest@127.0.0.1:5672/"
 
@@ -76,14 +76,14 @@ def test_an_url_is_not_read_with_a_prefix(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     ("text", "delays"), [("1,5,30", (1.0, 5.0, 30.0)), ("0.5", (0.5,)), (" 1 , 2 ", (1.0, 2.0))]
 )
-def test_delays_are_parted_by_commas(
+def test_delays_are_separated_by_commas(
     text: str, delays: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("INVENTORY_RETRY_DELAYS", text)
     assert read(InventorySettings).retry_delays == delays
 
 
-def test_the_simulated_provider_is_told_how_to_behave(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_simulated_providers_behaviour_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAYMENT_SIM_DELAY", "0.5")
     monkeypatch.setenv("PAYMENT_SIM_DECLINE_RATE", "0.25")
     monkeypatch.setenv("PAYMENT_SIM_DECLINE_ABOVE", "99.90")
@@ -98,7 +98,7 @@ def test_the_simulated_provider_is_told_how_to_behave(monkeypatch: pytest.Monkey
     )
 
 
-def test_refused_refunds_are_tried_again_as_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_retries_of_refunds_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read(PaymentSettings).retries() == Retries()
     monkeypatch.setenv("PAYMENT_REFUND_ATTEMPTS", "7")
     monkeypatch.setenv("PAYMENT_REFUND_PAUSE", "0.5")
@@ -106,21 +106,21 @@ def test_refused_refunds_are_tried_again_as_told(monkeypatch: pytest.MonkeyPatch
 
 
 WRONG: dict[str, tuple[type[ServiceSettings], str, str]] = {
-    "a port that is no number": (OrderSettings, "ORDER_PORT", "s3cret"),
-    "a log level that is none": (OrderSettings, "LOG_LEVEL", "s3cret"),
-    "a delay that is no number": (OrderSettings, "ORDER_RETRY_DELAYS", "1,s3cret"),
-    "a delay of nothing": (InventorySettings, "INVENTORY_RETRY_DELAYS", "1,0"),
+    "a port that is not a number": (OrderSettings, "ORDER_PORT", "s3cret"),
+    "an unknown log level": (OrderSettings, "LOG_LEVEL", "s3cret"),
+    "a delay that is not a number": (OrderSettings, "ORDER_RETRY_DELAYS", "1,s3cret"),
+    "a delay of zero": (InventorySettings, "INVENTORY_RETRY_DELAYS", "1,0"),
     "no delays": (InventorySettings, "INVENTORY_RETRY_DELAYS", ""),
-    "a batch of nothing": (InventorySettings, "INVENTORY_BATCH_LIMIT", "0"),
-    "a hold of nothing": (InventorySettings, "INVENTORY_HOLD_SECONDS", "0"),
-    "a patience for ever": (PaymentSettings, "PAYMENT_RELAY_PATIENCE", "inf"),
+    "a batch of zero": (InventorySettings, "INVENTORY_BATCH_LIMIT", "0"),
+    "a hold of zero": (InventorySettings, "INVENTORY_HOLD_SECONDS", "0"),
+    "an endless patience": (PaymentSettings, "PAYMENT_RELAY_PATIENCE", "inf"),
     "more than every charge declined": (PaymentSettings, "PAYMENT_SIM_DECLINE_RATE", "1.5"),
-    "a provider that is none": (PaymentSettings, "PAYMENT_PROVIDER", "s3cret"),
-    "an address that is none": (PaymentSettings, "PAYMENT_XENDIT_URL", "https://key:s3cret@api.xendit.co"),
+    "an unknown provider": (PaymentSettings, "PAYMENT_PROVIDER", "s3cret"),
+    "an address with a login": (PaymentSettings, "PAYMENT_XENDIT_URL", "https://key:s3cret@api.xendit.co"),
     "a page without TLS": (PaymentSettings, "PAYMENT_XENDIT_RETURN_URL", "http://s3cret.example"),
     "no attempt at a refund": (PaymentSettings, "PAYMENT_REFUND_ATTEMPTS", "0"),
-    "a rule that is none": (PaymentSettings, "PAYMENT_SIM_RULES", "rate:0.1=s3cret"),
-    "a time-out that is none": (PaymentSettings, "PAYMENT_CALL_TIMEOUT", "nan"),
+    "an invalid rule": (PaymentSettings, "PAYMENT_SIM_RULES", "rate:0.1=s3cret"),
+    "an invalid time-out": (PaymentSettings, "PAYMENT_CALL_TIMEOUT", "nan"),
 }
 
 
@@ -133,12 +133,12 @@ def test_a_wrong_value_is_named_and_not_shown(
     with pytest.raises(SystemExit) as ended:
         read(kind)
     assert ended.value.code == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    lines = said.err.splitlines()
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    lines = printed.err.splitlines()
     assert lines
     assert all(line.startswith(f"{variable}: ") for line in lines)
-    assert "s3cret" not in said.err
+    assert "s3cret" not in printed.err
 
 
 def test_every_wrong_value_is_named_at_once(
@@ -184,7 +184,7 @@ def test_secrets_are_not_shown_with_the_settings(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("prefix", KINDS)
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "shop.example.com"])  # noqa: S104
-def test_what_others_can_reach_is_not_served_without_tokens(
+def test_tokens_are_required_beyond_localhost(
     prefix: str, host: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv(f"{prefix}_HOST", host)
@@ -192,12 +192,12 @@ def test_what_others_can_reach_is_not_served_without_tokens(
         read_to_serve(KINDS[prefix])
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    for told in (host, "SAGA_TOKENS=", "SAGA_TOKENS_FILE", f"{prefix}_HOST=127.0.0.1"):
-        assert told in line
+    for part in (host, "SAGA_TOKENS=", "SAGA_TOKENS_FILE", f"{prefix}_HOST=127.0.0.1"):
+        assert part in line
     assert read(KINDS[prefix]).host == host
 
 
-def test_with_tokens_it_is_served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_tokens_allow_any_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ORDER_HOST", "10.1.2.3")
     monkeypatch.setenv("SAGA_TOKENS", f"orders:{TOKEN}")
     assert read_to_serve(OrderSettings).access().caller(TOKEN)
@@ -208,12 +208,12 @@ def test_with_tokens_it_is_served(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert access.caller(f"{TOKEN}-of-the-file")
 
 
-def test_this_machine_alone_is_served_without_tokens() -> None:
+def test_localhost_needs_no_tokens() -> None:
     assert read_to_serve(OrderSettings).access().open
 
 
 @pytest.mark.parametrize("file", ["missing", "a directory", "no text"])
-def test_a_file_of_tokens_that_cannot_be_read_is_not_passed_over(
+def test_an_unreadable_file_of_tokens_is_an_error(
     file: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "a directory").mkdir()
@@ -232,12 +232,12 @@ def test_a_malformed_token_is_not_shown(
     monkeypatch.setenv("SAGA_TOKENS", "orders=s3cret")
     with pytest.raises(SystemExit):
         read_to_serve(OrderSettings)
-    said = capsys.readouterr().err
-    assert "SAGA_TOKENS: token 1 is malformed" in said
-    assert "s3cret" not in said
+    printed = capsys.readouterr().err
+    assert "SAGA_TOKENS: token 1 is malformed" in printed
+    assert "s3cret" not in printed
 
 
-AUTHORITIES = ("RABBITMQ_CA_FILE", "MONGODB_CA_FILE")
+CA_FILES = ("RABBITMQ_CA_FILE", "MONGODB_CA_FILE")
 
 
 @pytest.fixture
@@ -248,22 +248,22 @@ def authority(tmp_path: Path) -> str:
     return str(file)
 
 
-def test_authorities_are_added_to_the_urls(monkeypatch: pytest.MonkeyPatch, authority: str) -> None:
+def test_ca_bundles_are_added_to_the_urls(monkeypatch: pytest.MonkeyPatch, authority: str) -> None:
     monkeypatch.setenv("RABBITMQ_URL", "amqps://u:p@broker/v?heartbeat=5")
     monkeypatch.setenv("MONGODB_URL", "mongodb://u:p@database/?tls=true")
-    for name in AUTHORITIES:
+    for name in CA_FILES:
         monkeypatch.setenv(name, authority)
     settings = read(OrderSettings)
     quoted = authority.replace("/", "%2F")
     assert settings.broker == f"amqps://u:p@broker/v?heartbeat=5&cafile={quoted}"
     assert settings.mongodb == f"mongodb://u:p@database/?tls=true&tlsCAFile={quoted}"
-    found = endpoints.find({name: os.environ[name] for name in (*AUTHORITIES, *COMMON[:2])})
+    found = endpoints.find({name: os.environ[name] for name in (*CA_FILES, *COMMON[:2])})
     assert (found.rabbitmq, found.mongodb) == (settings.broker, settings.mongodb)
 
 
-@pytest.mark.parametrize("variable", AUTHORITIES)
+@pytest.mark.parametrize("variable", CA_FILES)
 @pytest.mark.parametrize("content", [None, "no certificate"])
-def test_a_file_that_vouches_for_nothing_is_named(
+def test_an_invalid_ca_bundle_is_named(
     variable: str,
     content: str | None,
     tmp_path: Path,
@@ -284,11 +284,11 @@ def test_a_file_that_vouches_for_nothing_is_named(
         endpoints.find(os.environ)
 
 
-@pytest.mark.parametrize("variable", AUTHORITIES)
+@pytest.mark.parametrize("variable", CA_FILES)
 @pytest.mark.parametrize(
     "database", ["mongodb://u:s3cret@database/", "mongodb://u:s3cret@database/?tls=false"]
 )
-def test_an_authority_for_a_link_that_is_not_encrypted_is_refused(
+def test_a_ca_bundle_needs_an_encrypted_url(
     variable: str,
     database: str,
     authority: str,

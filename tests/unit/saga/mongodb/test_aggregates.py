@@ -1,4 +1,4 @@
-"""What a store makes of the database's answers."""
+"""What a store concludes from the database's answers."""
 
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ from tests.support.builders import NOW, order
 
 
 class Answering:
-    """A collection whose bulk writes end so."""
+    """A collection whose bulk writes fail with these details."""
 
     def __init__(self, **details: Any) -> None:
         self._details = {"writeErrors": [], "writeConcernErrors": [], **details}
@@ -33,7 +33,7 @@ def changed(key: str) -> LoadedAggregate[Order]:
 
 
 async def written(**details: Any) -> set[str]:
-    """Write two entries to a database that answers so."""
+    """Write two entries to a database that answers with these details."""
     store = PlainStore(cast(DocumentCollection, Answering(**details)), Order, lambda: NOW)
     return await store.write([changed("a"), changed("b")])
 
@@ -45,18 +45,18 @@ async def test_a_duplicate_key_is_a_stale_entry() -> None:
     assert await written(writeErrors=[STALE]) == {"a"}
 
 
-@pytest.mark.parametrize("failures", [[], [STALE]], ids=["alone", "beside a stale entry"])
-async def test_what_the_majority_may_lose_is_not_written(failures: list[Any]) -> None:
+@pytest.mark.parametrize("failures", [[], [STALE]], ids=["alone", "with a stale entry"])
+async def test_an_unconfirmed_majority_write_is_unavailable(failures: list[Any]) -> None:
     with pytest.raises(Unavailable):
         await written(writeErrors=failures, writeConcernErrors=[{"code": 64, "errmsg": "timed out"}])
 
 
-async def test_a_server_that_steps_down_is_away() -> None:
+async def test_a_server_that_steps_down_is_unavailable() -> None:
     with pytest.raises(Unavailable):
         await written(writeErrors=[STALE, {"index": 1, "code": 10107}])
 
 
-async def test_any_other_error_is_a_mistake() -> None:
+async def test_other_errors_pass_unchanged() -> None:
     with pytest.raises(BulkWriteError):
         await written(writeErrors=[STALE, {"index": 1, "code": 121}])
 
@@ -64,9 +64,7 @@ async def test_any_other_error_is_a_mistake() -> None:
 @pytest.mark.parametrize(
     ("query", "w", "level"), [("", "majority", "majority"), ("?w=2&readConcernLevel=local", 2, "local")]
 )
-def test_what_counts_as_written_is_left_to_the_url_but_not_to_the_server(
-    query: str, w: object, level: str
-) -> None:
+def test_majority_is_the_default_unless_the_url_says_otherwise(query: str, w: object, level: str) -> None:
     client = connect(f"mongodb://one.invalid:1,other.invalid:2/{query}")
     assert (client.write_concern.document["w"], client.read_concern.level) == (w, level)
     client.close()
