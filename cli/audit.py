@@ -12,16 +12,12 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from cli.audit_findings import describe, to_json
 from cli.console import print_plain
-from inventory_service.settings import InventorySettings
 from operations.endpoints import find, without_password
 from operations.errors import CommandFailed
-from order_service.settings import OrderSettings
-from payment_service.settings import PaymentSettings
 from saga.errors import Unavailable
 from saga.mongodb.errors import explain_driver_errors
-from saga.settings import read
 from verification.audit.auditor import audit
-from verification.audit.reader import Databases
+from verification.audit.reader import Databases, databases_at
 
 SETTLED_FOR = 30.0
 
@@ -78,13 +74,6 @@ def audit_command(
         print_plain(console, *describe(report))
     if not report.ok:
         raise typer.Exit(1)
-
-
-def databases_at(url: str) -> Databases:
-    """Return the databases that the services use with the settings in this environment."""
-    return Databases(
-        url, read(OrderSettings).database, read(InventorySettings).database, read(PaymentSettings).database
-    )
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from cli.audit import databases_at, reachable
+from cli.audit import reachable
 from cli.console import print_plain
 from cli.demo.printing import print_report, print_scenario
 from cli.demo.report import DemoReport, to_json
@@ -31,7 +31,7 @@ from operations.endpoints import (
 from operations.event_tap import recording
 from operations.sample_stock import put
 from verification.audit.auditor import audit_at_rest
-from verification.audit.reader import Scope
+from verification.audit.reader import Scope, databases_at
 from verification.audit.report import AuditReport
 from verification.scenarios import load_test
 from verification.scenarios.load_test import LoadTest, play_at_once

@@ -15,13 +15,15 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, get_args
 
-from events.catalogue import INVENTORY, ORDER, PAYMENT
+from events.catalogue import INVENTORY, ORDER, PAYMENT, SERVICES
 from inventory_service.mongo_store import LEVEL_NUMBERS
 from inventory_service.reservation import Reservation
 from inventory_service.stock import StockKey
+from operations.registry import SPECS
 from order_service.order import TERMINAL, Order, OrderStatus
 from payment_service.payment import Payment
 from saga.mongodb.client import Document, connect, database
+from saga.settings import read
 from verification.audit.documents import Unreadable, snapshot
 from verification.invariants.case import Case, Snapshot
 from verification.invariants.names import Finding, Invariant
@@ -43,6 +45,11 @@ class Databases:
     order: str = ORDER
     inventory: str = INVENTORY
     payment: str = PAYMENT
+
+
+def databases_at(url: str) -> Databases:
+    """Return the databases that the services use with the settings in this environment."""
+    return Databases(url, *(read(SPECS[service].settings).database for service in SERVICES))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Which faults strike which parts, and when: drawn from a seed, so that a plan can be had again."""
+"""Which part gets which fault, and when: drawn from a seed, so that a plan can be repeated."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,23 +13,23 @@ Kind = Literal["kill", "stop", "pause", "cut"]
 
 BROKER, DATABASE = "broker", "database"
 PARTS = {**dict.fromkeys(SERVICES, 4), BROKER: 3, DATABASE: 3}
-"""What may be struck, and how often in proportion."""
+"""The parts, and each one's share of the faults."""
 KINDS: dict[Kind, int] = {"kill": 4, "pause": 3, "cut": 3, "stop": 2}
-"""SIGKILL, SIGSTOP for a while, connections cut, SIGTERM; and how often in proportion."""
+"""SIGKILL, SIGSTOP for a while, connections cut, SIGTERM; and each one's share of the faults."""
 
 LONGEST_PAUSE = 6.0
 LONGEST_DOWN = 3.0
-"""Seconds that a part is stopped or down, at most, before it is continued or started again."""
-BROKER_SPARED = 10.0
-"""Seconds at the beginning in which the broker goes on: a node killed right after its first start may not
-come up again, which is a fault of its own and none of ours."""
+"""The most seconds that a part is paused or down before it continues or starts again."""
+BROKER_GRACE = 10.0
+"""Seconds at the beginning in which the broker is not restarted: a node that is killed right after its first
+start may not come up again, which would test RabbitMQ and not this system."""
 BROKER_PAUSE = 40.0
 """Seconds between two restarts of the broker, which takes up to ten to come up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One strike: `at` counts in seconds from the first order; `seconds` is how long it lasts."""
+    """One fault: `at` counts in seconds from the first order; `seconds` is how long it lasts."""
 
     at: float
     kind: Kind
@@ -41,11 +41,11 @@ class Fault:
 
 
 def plan(seed: int, seconds: float, count: int) -> list[Fault]:
-    """Draw faults, spread evenly over so many seconds; the same arguments give the same plan."""
+    """Draw faults spread evenly over some seconds; the same arguments give the same plan."""
     dice = Random(seed)  # noqa: S311 (reproducible)
     slot = seconds / max(count, 1)
     faults: list[Fault] = []
-    broker_from = BROKER_SPARED
+    broker_from = BROKER_GRACE
     for number in range(count):
         at = (number + dice.random()) * slot
         kind = _draw(dice, KINDS)

@@ -11,6 +11,13 @@ from verification.invariants.case import Case
 from verification.invariants.money import MoneyBook
 from verification.invariants.names import Invariant, Timing
 
+BROKEN: list[tuple[Invariant, Case]] = [
+    (Invariant.MONEY_ADDS_UP, replace(CONFIRMED, payment=None)),
+    (Invariant.MONEY_ADDS_UP, replace(RELEASED, payment=payment("charged"))),
+    (Invariant.MONEY_ADDS_UP, Case("o-1", payment=payment("charged"))),
+    (Invariant.MONEY_ADDS_UP, replace(CONFIRMED, payment=payment(currency="EUR"))),
+]
+
 
 def book_of(*cases: Case, timing: Timing = AT_REST) -> MoneyBook:
     book = MoneyBook()
@@ -33,18 +40,10 @@ def test_each_amount_is_counted_once() -> None:
     assert dollars.awaiting_manual_refund == 2 * PRICE
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        replace(CONFIRMED, payment=None),
-        replace(RELEASED, payment=payment("charged")),
-        Case("o-1", payment=payment("charged")),
-        replace(CONFIRMED, payment=payment(currency="EUR")),
-    ],
-)
-def test_money_without_an_order_or_the_reverse_is_found(case: Case) -> None:
+@pytest.mark.parametrize(("invariant", "case"), BROKEN)
+def test_money_without_an_order_or_the_reverse_is_found(invariant: Invariant, case: Case) -> None:
     found = list(book_of(case, *SOUND.values()).findings())
-    assert {one.invariant for one in found} == {Invariant.MONEY_ADDS_UP}
+    assert {one.invariant for one in found} == {invariant}
     assert "USD" in {one.subject for one in found}
 
 

@@ -1,4 +1,4 @@
-"""Customers who place orders at a steady pace, each in a way of its own, and insist until they are heard."""
+"""Clients that place orders at a steady rate, each with a profile, and try again until they get an answer."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,17 +13,17 @@ from operations.errors import CommandFailed
 from operations.sample_stock import WAREHOUSES, Level
 from verification.scenarios.starts import publish_request
 
-AGAIN = 0.5
-"""Seconds until a customer who was not heard tries again."""
+RETRY_PAUSE = 0.5
+"""Seconds until a client without an answer tries again."""
 CANCEL_AFTER = 0.3
 PLENTY = 100_000
 SCARCE = 20
-"""Units of what many want and few can have."""
+"""Units of a product that more clients order than can have it."""
 
 
 @dataclass(frozen=True, slots=True)
 class OrderProfile:
-    """A way to order: how often in proportion, what, and what comes with it."""
+    """A kind of order: its share of all orders, its items, its options and how it is placed."""
 
     name: str
     weight: int
@@ -37,7 +37,7 @@ def _item(product: str, quantity: int, warehouse: str | None = None) -> Json:
     return {"productId": product, "quantity": quantity} | ({"warehouseId": warehouse} if warehouse else {})
 
 
-WAYS = (
+PROFILES = (
     OrderProfile("plain", 40, (_item("tea", 1),)),
     OrderProfile("two warehouses", 8, (_item("tea", 1, "berlin"), _item("tea", 2, "madrid"))),
     OrderProfile("out of stock", 6, (_item("tea", 4 * PLENTY),)),
@@ -64,7 +64,7 @@ WAYS = (
         (_item("coffee", 1),),
         {"paymentMethod": "sim:delay:3:refuse-refund:1:pending-refund:1", "expiresIn": 2},
     ),
-    OrderProfile("by hand", 10, (_item("coffee", 1),), published_manually=True),
+    OrderProfile("published manually", 10, (_item("coffee", 1),), published_manually=True),
 )
 
 
@@ -75,64 +75,71 @@ def stock() -> list[Level]:
 
 
 class Workload:
-    """So many orders in so many seconds; which comes when in which way is drawn from the seed."""
+    """Orders spread over some seconds; the seed decides the profile of each."""
 
-    def __init__(self, services: Services, at: Endpoints, orders: int, seconds: float, seed: int) -> None:
+    def __init__(
+        self, services: Services, endpoints: Endpoints, orders: int, seconds: float, seed: int
+    ) -> None:
         self.orders = orders
         self._services = services
-        self._at = at
+        self._endpoints = endpoints
         self._seed = seed
         self._pause = seconds / orders
         dice = Random(f"{seed}/load")  # noqa: S311 (reproducible)
-        self.ways = dice.choices(WAYS, [way.weight for way in WAYS], k=orders)
+        self.profiles = dice.choices(PROFILES, [profile.weight for profile in PROFILES], k=orders)
         self.accepted: dict[str, str] = {}
-        """The way of each order that was accepted, by its id."""
+        """The profile of each order that was accepted, by order id."""
         self.refused: list[str] = []
 
-    async def run(self, accepted: Callable[[], None], patience: float) -> None:
-        """Place all orders; return when each is accepted or refused, or `patience` seconds after the last."""
+    async def run(self, accepted: Callable[[], None], timeout: float) -> None:
+        """Place all orders; return when each is accepted or refused, or `timeout` seconds after the last."""
         started = monotonic()
-        customers = []
-        for number, way in enumerate(self.ways):
+        clients = []
+        for number, profile in enumerate(self.profiles):
             await asyncio.sleep(started + number * self._pause - monotonic())
-            customers.append(asyncio.create_task(self._customer(number, way, accepted)))
-        done, waiting = await asyncio.wait(customers, timeout=patience)
-        for customer in waiting:
-            customer.cancel()
+            clients.append(asyncio.create_task(self._client(number, profile, accepted)))
+        done, waiting = await asyncio.wait(clients, timeout=timeout)
+        for client in waiting:
+            client.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
-        for customer in done:
-            customer.result()
-        self.refused += [f"a customer was not heard for {patience:g} s" for _ in waiting]
+        for client in done:
+            client.result()
+        self.refused += [f"a client got no answer for {timeout:g} s" for _ in waiting]
 
-    async def _customer(self, number: int, way: OrderProfile, accepted: Callable[[], None]) -> None:
+    async def _client(self, number: int, profile: OrderProfile, accepted: Callable[[], None]) -> None:
         key = f"chaos-{self._seed}-{number}"
-        order_id = key if way.published_manually else new_id("order", key)
-        body: Json = {"userId": "chaos", "items": list(way.items), "totalAmount": "12.50", **way.options}
-        await _insist(lambda: self._heard(way, key, order_id, body))
+        order_id = key if profile.published_manually else new_id("order", key)
+        body: Json = {
+            "userId": "chaos",
+            "items": list(profile.items),
+            "totalAmount": "12.50",
+            **profile.options,
+        }
+        await _try_until_answered(lambda: self._place(profile, key, order_id, body))
         if order_id in self.accepted:
             accepted()
-        if way.cancelled:
+        if profile.cancelled:
             await asyncio.sleep(CANCEL_AFTER)
-            await _insist(lambda: self._cancelled(order_id))
+            await _try_until_answered(lambda: self._cancel(order_id))
 
-    async def _heard(self, way: OrderProfile, key: str, order_id: str, body: Json) -> bool:
+    async def _place(self, profile: OrderProfile, key: str, order_id: str, body: Json) -> bool:
         try:
-            if way.published_manually:
-                await publish_request(self._at, {"orderId": order_id, **body})
+            if profile.published_manually:
+                await publish_request(self._endpoints, {"orderId": order_id, **body})
             else:
                 await self._services.place(body, key)
         except RequestFailed as error:
             if error.status >= 500:
                 return False
-            self.refused.append(f"{way.name}: {error}")
+            self.refused.append(f"{profile.name}: {error}")
             return True
         except CommandFailed:
             return False
-        self.accepted[order_id] = way.name
+        self.accepted[order_id] = profile.name
         return True
 
-    async def _cancelled(self, order_id: str) -> bool:
-        """Cancel an order while its payment is under way; it may be too late."""
+    async def _cancel(self, order_id: str) -> bool:
+        """Cancel an order while its payment is in progress; it may be too late."""
         try:
             await self._services.cancel(order_id)
         except RequestFailed as error:
@@ -142,6 +149,6 @@ class Workload:
         return True
 
 
-async def _insist(heard: Callable[[], Awaitable[bool]]) -> None:
-    while not await heard():  # noqa: ASYNC110 (nobody else would set an event)
-        await asyncio.sleep(AGAIN)
+async def _try_until_answered(attempt: Callable[[], Awaitable[bool]]) -> None:
+    while not await attempt():  # noqa: ASYNC110 (no event announces an answer)
+        await asyncio.sleep(RETRY_PAUSE)

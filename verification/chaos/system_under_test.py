@@ -1,4 +1,4 @@
-"""A private system in which every part can be struck, and comes back."""
+"""A private system into every part of which faults can be injected, and which recovers."""
 
 import asyncio
 import signal
@@ -28,66 +28,66 @@ from saga.settings import read
 from verification.chaos.faults import BROKER, DATABASE, Fault
 
 RECOVERY_LIMIT = 180.0
-"""Seconds a part may take to work again, on a busy machine and with other parts struck meanwhile."""
-BROKER_REST = 10.0
-"""Seconds that the broker is left alone once it works again."""
-LOOK_EVERY = 0.1
+"""Seconds a part may take to recover, on a busy machine and with faults of other parts meanwhile."""
+BROKER_PAUSE_AFTER = 10.0
+"""Seconds without a fault after the broker has recovered from a restart."""
+POLL_INTERVAL = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class InjectedFault:
-    """A fault that was carried out, and the seconds from its end until all it concerns worked again."""
+    """A fault that was injected, and the seconds from its end until everything it affects worked again."""
 
     fault: Fault
     recovery: float
 
 
 class SystemUnderTest:
-    """The parts of a running stack, and how each is struck. See `victim`."""
+    """The parts of a running stack, and how a fault is injected into each. See `system_under_test`."""
 
     def __init__(
         self, stack: Stack, broker: BrokerNode, database: DatabaseNode, proxies: dict[str, Proxy]
     ) -> None:
         self.stack = stack
-        self.strikes: list[InjectedFault] = []
+        self.injected: list[InjectedFault] = []
         self.problems: list[str] = []
-        """What a part did that no fault accounts for."""
+        """What went wrong without a fault to explain it."""
         self._nodes: dict[str, BrokerNode | DatabaseNode] = {BROKER: broker, DATABASE: database}
         self._proxies = proxies
-        self._struck: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @property
     def database_url(self) -> str:
-        """The URL of the database that no fault gets in the way of."""
+        """The URL of the database past the proxy, so that no cut affects it."""
         return self._nodes[DATABASE].url_of(AUDITOR)
 
     @property
     def broker_url(self) -> str:
-        """The URL of the broker that no fault gets in the way of."""
+        """The URL of the broker past the proxy, so that no cut affects it."""
         return self._nodes[BROKER].url
 
-    async def strike(self, fault: Fault) -> None:
-        """Carry out a fault and wait until what it struck works again; faults of one part take turns."""
-        async with self._struck[fault.part]:
-            await self._carry_out(fault)
+    async def inject(self, fault: Fault) -> None:
+        """Inject a fault and wait until the system has recovered; faults of one part take turns."""
+        async with self._locks[fault.part]:
+            await self._apply(fault)
             started = monotonic()
             await self._recovered(fault)
-            self.strikes.append(InjectedFault(fault, monotonic() - started))
+            self.injected.append(InjectedFault(fault, monotonic() - started))
             if fault.part == BROKER and fault.kind in ("kill", "stop"):
-                await asyncio.sleep(BROKER_REST)
+                await asyncio.sleep(BROKER_PAUSE_AFTER)
 
     async def watch(self) -> None:
-        """Start services again that have ended by themselves, and note it; runs until it is cancelled."""
+        """Start services again that have ended without a fault, and note it; runs until it is cancelled."""
         while True:
             for service in SERVICES:
-                if not self._struck[service].locked():
+                if not self._locks[service].locked():
                     self._revive(service)
             await asyncio.sleep(1)
 
     def _process(self, part: str) -> Child:
         return self.stack.service(part) if part in SERVICES else self._nodes[part].children[0]
 
-    async def _carry_out(self, fault: Fault) -> None:
+    async def _apply(self, fault: Fault) -> None:
         if fault.kind == "cut":
             await self._cut(fault.part)
         elif fault.kind == "pause":
@@ -123,7 +123,7 @@ class SystemUnderTest:
         if part in self._proxies:
             self._proxies[part].cut()
             return
-        # The broker closes what a service has opened; one that is away has nothing to close.
+        # The broker closes the service's connections; a broker that is down has none to close.
         management = self.stack.endpoints.management
         with suppress(httpx.HTTPError, ValueError):
             login = broker_login(self._nodes[BROKER].url_of(ADMINISTRATOR))
@@ -143,7 +143,7 @@ class SystemUnderTest:
                 if monotonic() > deadline:
                     self.problems.append(f"{service} is not ready {RECOVERY_LIMIT:g} s after the {fault}")
                     return
-                await asyncio.sleep(LOOK_EVERY)
+                await asyncio.sleep(POLL_INTERVAL)
 
     async def _ready(self, service: str) -> bool:
         base = self.stack.endpoints.of(service)
@@ -161,7 +161,7 @@ class SystemUnderTest:
 
 
 @asynccontextmanager
-async def victim(directory: Path, report: Callable[[str], None]) -> AsyncIterator[SystemUnderTest]:
+async def system_under_test(directory: Path, report: Callable[[str], None]) -> AsyncIterator[SystemUnderTest]:
     """Start a stack of its own below a directory, whose services reach broker and database through proxies.
 
     Raises:
