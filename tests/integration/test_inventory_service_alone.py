@@ -205,11 +205,11 @@ async def test_without_enough_stock_the_shortages_are_named(
 
 async def test_an_unknown_product_is_refused(shop: MerchantSettings) -> None:
     tea = shop.shelve(berlin=10)
-    asked = request(Item(product_id=tea, quantity=2), Item(product_id="nobody-has-this", quantity=1))
+    asked = request(Item(product_id=tea, quantity=2), Item(product_id="unknown-id", quantity=1))
     await shop.tell(asked)
     failed = await shop.order.receive_a(InventoryReservationFailed, asked.order_id)
     assert failed.reason == "unknown_product"
-    assert failed.shortages == (Shortage(product_id="nobody-has-this", requested=1, available=0),)
+    assert failed.shortages == (Shortage(product_id="unknown-id", requested=1, available=0),)
     assert shop.level(tea) == (10, 0, 0)
 
 
@@ -644,7 +644,7 @@ async def test_a_hold_that_cannot_be_made_over_http_is_not_remembered(shop: Merc
     refused = shop.http.post("/reservations", json=body(tea, 2, orderId=order_id))
     check_problem(refused, 409)
     assert refused.json()["errors"] == [{"field": tea, "message": "2 requested, 1 available"}]
-    check_problem(shop.http.post("/reservations", json=body("nobody-has-this")), 409, None)
+    check_problem(shop.http.post("/reservations", json=body("unknown-id")), 409, None)
     check_problem(shop.http.get(f"/reservations/{order_id}"), 404)
     assert shop.http.post("/reservations", json=body(tea, 1, orderId=order_id)).status_code == 201
     await shop.nothing_came()
@@ -709,9 +709,9 @@ async def test_no_warehouses_at_all_change_nothing(shop: MerchantSettings) -> No
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/reservations/nobody-has-this"),
-        ("POST", "/reservations/nobody-has-this/confirm"),
-        ("POST", "/reservations/nobody-has-this/release"),
+        ("GET", "/reservations/unknown-id"),
+        ("POST", "/reservations/unknown-id/confirm"),
+        ("POST", "/reservations/unknown-id/release"),
         ("PUT", "/stock/atlantis/tea"),
         ("GET", "/nowhere"),
     ],

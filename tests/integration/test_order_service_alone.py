@@ -339,7 +339,7 @@ def test_a_body_that_is_no_json_is_refused(service: Alone) -> None:
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize("path", ["/orders/nobody-has-this", "/nowhere"])
+@pytest.mark.parametrize("path", ["/orders/unknown-id", "/nowhere"])
 def test_an_unknown_id_is_not_found(service: Alone, path: str) -> None:
     answer = service.http.get(path)
     assert answer.status_code == 404
@@ -407,7 +407,7 @@ async def test_a_nudge_of_all_orders_repeats_each_unanswered_request(service: Al
 
 
 def test_a_nudge_of_an_unknown_order_is_not_found(service: Alone) -> None:
-    assert service.http.post("/orders/nobody-knows-it/nudge").status_code == 404
+    assert service.http.post("/orders/unknown-id/nudge").status_code == 404
 
 
 async def test_an_order_that_gets_no_answer_asks_again_by_itself(

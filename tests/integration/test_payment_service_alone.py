@@ -243,7 +243,7 @@ async def test_an_operator_settles_a_refused_refund_once(
 # The provider decides later
 
 
-@pytest.mark.parametrize("heard", ["", ":no-notification"], ids=["told", "asked"])
+@pytest.mark.parametrize("heard", ["", ":no-notification"], ids=["notified", "asked"])
 async def test_a_pending_payment_is_decided_later(till: PaymentDriver, heard: str) -> None:
     asked = request(f"sim:pending:2{heard}", event_id=uuid4().hex)
     await till.tell(asked)
@@ -284,7 +284,7 @@ async def test_a_pending_refund_is_decided_later(till: PaymentDriver) -> None:
 
 
 def notices_ignored(service: Alone) -> set[str]:
-    """Return the keys of the notices that have told the service nothing new."""
+    """Return the keys of the notifications that brought the service nothing new."""
     lines = (json.loads(line) for line in service.log.splitlines() if '"notification_ignored"' in line)
     return {line["key"] for line in lines}
 
@@ -292,7 +292,7 @@ def notices_ignored(service: Alone) -> set[str]:
 async def test_a_provider_that_answers_twice_charges_once(till: PaymentDriver, service: Alone) -> None:
     at_once = await till.charge(method="sim:notify-twice", currency="VND")
     later = await till.charge(method="sim:pending:0.5:notify-twice", currency="VND")
-    await until(lambda: f"order-{later}" in notices_ignored(service), "it is told once more")
+    await until(lambda: f"order-{later}" in notices_ignored(service), "it is notified once more")
     await till.nothing_came()
     assert [till.payment(order_id)["status"] for order_id in (at_once, later)] == ["charged"] * 2
     assert till.books("VND") == ("50.00", "0.00")
@@ -511,7 +511,7 @@ async def test_the_books_are_exact(till: PaymentDriver) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", "/payments/nobody-has-this"), ("POST", "/payments/nobody-has-this/refund"), ("GET", "/nowhere")],
+    [("GET", "/payments/unknown-id"), ("POST", "/payments/unknown-id/refund"), ("GET", "/nowhere")],
 )
 def test_an_unknown_id_is_not_found(service: Alone, method: str, path: str) -> None:
     check_problem(service.http.request(method, path), 404)
@@ -580,7 +580,7 @@ async def test_without_the_database_nothing_is_charged(
     finally:
         database.start()
         await asyncio.to_thread(database.wait_ready)
-    # What nobody knows to be published is published again: by the message's redelivery, or by the sweeper.
+    # An event that is not recorded as published is published again: by a redelivery, or by the sweeper.
     till.once = False
     answers = await till.receive_each(20)
     assert {type(event) for event in answers.values()} == {PaymentCompleted}

@@ -1,4 +1,4 @@
-"""A service that the broker does not let do its work says what is wrong, and goes on when it is mended."""
+"""A service that the broker refuses says what is wrong, and goes on once that is corrected."""
 
 from pathlib import Path
 
@@ -63,7 +63,7 @@ async def test_who_is_another_users_guest_does_not_look_at_publishers_and_says_s
         await until(lambda: "publishers_unchecked" in logged(tmp_path, PAYMENT), "it says so")
 
 
-async def test_a_database_that_lets_nobody_in_is_said(broker: Broker, tmp_path: Path) -> None:
+async def test_a_database_that_refuses_the_login_is_reported(broker: Broker, tmp_path: Path) -> None:
     passwords = dict.fromkeys((*SERVICES, AUDITOR), "s3cret")
     node = DatabaseNode(tmp_path / "mongodb", passwords=passwords, databases={PAYMENT: "elsewhere"})
     node.start()
@@ -72,8 +72,10 @@ async def test_a_database_that_lets_nobody_in_is_said(broker: Broker, tmp_path: 
         wrong = node.url_of(PAYMENT).replace("s3cret", "guessed")
         for url, why in ((wrong, "authentication failed"), (node.url_of(PAYMENT), "not authorized on")):
             with alone(PAYMENT, broker.url, url, tmp_path):
-                told = f"the database refuses ({why}"
-                await until(lambda told=told: told in logged(tmp_path, PAYMENT), f"it says {told}")
+                expected = f"the database refuses ({why}"
+                await until(
+                    lambda expected=expected: expected in logged(tmp_path, PAYMENT), f"it says {expected}"
+                )
     finally:
         node.kill()
     assert "guessed" not in logged(tmp_path, PAYMENT)

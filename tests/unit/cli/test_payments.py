@@ -33,7 +33,7 @@ def test_show_prints_what_the_customer_has_to_do(answer: Answer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("states", "code", "told"),
+    ("states", "code", "message"),
     [
         (["refunded"], 0, ""),
         (["refundFailed"], 1, "rejects the refund: balance too low"),
@@ -43,7 +43,7 @@ def test_show_prints_what_the_customer_has_to_do(answer: Answer) -> None:
     ids=["settled", "refused", "not decided in time", "decided in time"],
 )
 def test_refund_exits_with_0_only_if_refunded(
-    states: list[str], code: int, told: str, answer: Answer
+    states: list[str], code: int, message: str, answer: Answer
 ) -> None:
     asked, left = list[str](), iter(states)
 
@@ -56,7 +56,7 @@ def test_refund_exits_with_0_only_if_refunded(
     result = runner.invoke(main.app, ["payments", "refund", "o-1", "--wait", "1", "--json"])
     assert result.exit_code == code
     assert json.loads(result.stdout)["status"] == states[len(asked) - 1]
-    assert told in result.stderr
+    assert message in result.stderr
     assert asked[0] == "POST /payments/o-1/refund"
     assert set(asked[1:]) <= {"GET /payments/o-1"}
 

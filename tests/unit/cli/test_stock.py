@@ -50,7 +50,7 @@ def test_an_export_is_an_import(answer: Answer, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("warehouseId,productId\n", "missing: available"),
         ("", "missing: warehouseId, productId, available"),
@@ -65,13 +65,13 @@ def test_an_export_is_an_import(answer: Answer, tmp_path: Path) -> None:
         ),
     ],
 )
-def test_invalid_file_imports_nothing(answer: Answer, tmp_path: Path, text: str, told: str) -> None:
+def test_invalid_file_imports_nothing(answer: Answer, tmp_path: Path, text: str, message: str) -> None:
     answer(lambda request: pytest.fail(f"sent {request}"))
     file = tmp_path / "stock.csv"
     file.write_text(text)
     result = runner.invoke(main.app, ["stock", "import", str(file)])
     assert result.exit_code == 1
-    assert told in one_line(result.stderr)
+    assert message in one_line(result.stderr)
 
 
 def test_changed_level_is_reported_and_others_are_set(answer: Answer, tmp_path: Path) -> None:

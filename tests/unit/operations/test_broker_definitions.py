@@ -30,10 +30,10 @@ def no_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def printed(**environment: str) -> Any:
-    told = CliRunner().invoke(main.app, ["broker", "definitions"], env=environment)
-    assert told.exit_code == 0, told.output
-    assert "s3cret" not in told.output
-    return json.loads(told.stdout)
+    result = CliRunner().invoke(main.app, ["broker", "definitions"], env=environment)
+    assert result.exit_code == 0, result.output
+    assert "s3cret" not in result.output
+    return json.loads(result.stdout)
 
 
 def topic_rights(user: str, exchange: str, act: str) -> str:
@@ -69,15 +69,15 @@ def test_there_is_an_administrator_only_where_one_is_wanted() -> None:
 @pytest.mark.parametrize("missing", VARIABLES)
 def test_a_missing_password_is_named(missing: str) -> None:
     there = {name: password for name, password in VARIABLES.items() if name != missing}
-    told = CliRunner().invoke(main.app, ["broker", "definitions"], env={**there, missing: ""})
-    assert told.exit_code == 1
-    assert told.stdout == ""
-    assert told.stderr == f"saga: a password is missing: set {missing}\n"
+    result = CliRunner().invoke(main.app, ["broker", "definitions"], env={**there, missing: ""})
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr == f"saga: a password is missing: set {missing}\n"
 
 
 def test_all_missing_passwords_are_named_at_once() -> None:
-    told = CliRunner().invoke(main.app, ["broker", "definitions"])
-    assert told.stderr == f"saga: a password is missing: set {', '.join(VARIABLES)}\n"
+    result = CliRunner().invoke(main.app, ["broker", "definitions"])
+    assert result.stderr == f"saga: a password is missing: set {', '.join(VARIABLES)}\n"
 
 
 def test_the_pauses_of_a_service_are_those_of_its_settings() -> None:
@@ -108,7 +108,7 @@ def test_a_service_listens_to_what_it_reacts_to_alone(service: str) -> None:
     assert heard == topology.reacts_to
 
 
-def test_nobody_may_use_the_default_exchange() -> None:
+def test_no_user_may_use_the_default_exchange() -> None:
     for rights in DEFINED["permissions"]:
         assert not re.match(rights["write"], "amq.default"), rights["user"]
 

@@ -18,7 +18,7 @@ class ReconnectingClient(BrokerClient):
     """One whose connections hold for so long each."""
 
     def __init__(self, holds: float, loop: VirtualLoop) -> None:
-        super().__init__("amqp://nobody", TOPOLOGIES[INVENTORY])
+        super().__init__("amqp://unknown", TOPOLOGIES[INVENTORY])
         self._holds = holds
         self._loop = loop
         self.began: list[float] = []
@@ -45,5 +45,5 @@ def test_connections_that_do_not_hold_are_tried_less_and_less_often() -> None:
     assert all(pause > LONGEST_PAUSE / 2 - 0.1 for pause in pauses(0.1)[10:])
 
 
-def test_a_connection_that_has_held_is_tried_anew_at_once() -> None:
+def test_a_connection_that_has_held_is_retried_at_once() -> None:
     assert pauses(STEADY_AFTER + 1) == pytest.approx([0.2] * (TRIES - 1), abs=0.25)

@@ -10,7 +10,7 @@ from aio_pika.exceptions import AMQPConnectionError
 from saga.rabbitmq.connection import connect
 
 
-def nobodys_port() -> int:
+def unused_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])
@@ -26,6 +26,6 @@ async def test_what_is_refused_is_closed(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr("saga.rabbitmq.connection.Connection", Remembered)
     with pytest.raises(AMQPConnectionError):
-        await connect(f"amqp://127.0.0.1:{nobodys_port()}/", "nobody")
+        await connect(f"amqp://127.0.0.1:{unused_port()}/", "unknown")
     # Open, its finalizer would look for an event loop to close it in.
     assert [connection.is_closed for connection in made] == [True]

@@ -1,4 +1,4 @@
-"""What the client library raises while something is published means that the broker is away."""
+"""What the client library raises while something is published means that the broker is unavailable."""
 
 import asyncio
 from typing import Any, cast
@@ -23,7 +23,7 @@ class Channel:
         self._error = error
 
     async def ready(self) -> None:
-        """Nobody is blocked."""
+        """The broker blocks no connection."""
 
     async def basic_publish(self, body: bytes, **_: Any) -> None:
         raise self._error
@@ -34,7 +34,7 @@ class Channel:
     [Exception(), ConnectionError("gone"), asyncio.CancelledError(), RuntimeError("closed")],
     ids=["hung up", "gone", "silent", "closed"],
 )
-async def test_a_lost_connection_is_a_broker_that_is_away(error: BaseException) -> None:
+async def test_a_lost_connection_means_an_unavailable_broker(error: BaseException) -> None:
     channel = cast(aiormq.Channel, Channel(error))
     publisher = ConfirmingPublisher(cast(AbstractConnection, None), channel, asyncio.Future(), [], "guest")
     with pytest.raises(Unavailable, match="connection to the broker was lost"):

@@ -9,7 +9,7 @@ from tests.support.broker import until
 
 
 class Call:
-    """A call that ends when it is told to, and remembers whether it was cancelled."""
+    """A call that ends when the test says so, and remembers whether it was cancelled."""
 
     def __init__(self) -> None:
         self.go_on = asyncio.Event()

@@ -60,7 +60,7 @@ def test_headers_that_make_none_cost_only_themselves(value: bytes) -> None:
 @pytest.mark.parametrize(
     "reader", ["saga.rabbitmq.client", "operations.event_tap", "operations.dead_letters.queue"]
 )
-def test_whoever_reads_messages_reads_them_so(reader: str) -> None:
+def test_every_reader_uses_these_decoders(reader: str) -> None:
     program = f"import {reader}; from pamqp import decode; print(decode.METHODS['shortstr'](b'\\x01\\xff'))"
     said = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False

@@ -86,7 +86,7 @@ def test_an_adopted_request_is_published_again() -> None:
 
 
 def test_an_unknown_aggregate_has_no_unanswered_requests() -> None:
-    assert unanswered(LoadedAggregate("nobody")) == []
+    assert unanswered(LoadedAggregate("unknown")) == []
 
 
 def test_pauses_between_nudges_grow_up_to_a_limit() -> None:
