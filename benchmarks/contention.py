@@ -1,8 +1,8 @@
-"""What it costs that everybody wants the same: `python -m benchmarks.contention --units 400`.
+"""What contention for one product costs: `python -m benchmarks.contention --units 400`.
 
-Customers buy one unit after the other, each as soon as his last order has ended, until nothing is left; three
-replicas of the inventory service share the work. First all of them buy one product, then each one of his own.
-What is left of the speed, and how often a write lost against another, is the price of contention.
+Each customer buys one unit after another, as soon as the last order has ended, until the stock is sold; three
+replicas of the inventory service share the work. First all customers buy one product, then each a product of
+its own. The ratio of the rates, and the number of write conflicts, is the price of contention.
 """
 
 import argparse
@@ -24,32 +24,32 @@ from operations.endpoints import Endpoints
 CUSTOMERS = 32
 REPLICAS = 3
 WAREHOUSE = "berlin"
-FIRST_RETRY_AFTER = 120.0
+ORDER_TIMEOUT = 120.0
 _CONFLICTS = re.compile(r'^saga_write_conflicts_total{service="inventory_service"} ([0-9.]+)$', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Sale:
-    """What became of the orders, by their ids, and how many seconds all of it took."""
+    """The final status of each order, by id, and how many seconds all of them took."""
 
     ends: Mapping[str, str]
     seconds: float
 
     @property
     def sold(self) -> int:
-        """How many orders were confirmed."""
+        """The number of confirmed orders."""
         return sum(end == "confirmed" for end in self.ends.values())
 
     @property
     def rate(self) -> float:
-        """Orders a second, those that found nothing left included."""
+        """Orders a second, including those that found no stock."""
         return len(self.ends) / self.seconds
 
 
 async def sell_out(services: Services, shares: Mapping[str, int], customers: int) -> Sale:
-    """Put so many units of each product on the shelf, and let customers buy until nothing is left.
+    """Stock so many units of each product, and let customers buy until all are sold.
 
-    With one product all buy it; with as many as there are customers, each buys one of his own.
+    With one product, all customers buy it; with one for each customer, each buys its own.
 
     Raises:
         CommandFailed: an order has not ended in time.
@@ -68,7 +68,7 @@ async def sell_out(services: Services, shares: Mapping[str, int], customers: int
 
 
 async def _buy(services: Services, product: str, ends: dict[str, str]) -> None:
-    """Buy a unit after the other until there is none."""
+    """Buy one unit after another until none is left."""
     order = {
         "userId": "u-1",
         "items": [{"productId": product, "quantity": 1}],
@@ -76,13 +76,13 @@ async def _buy(services: Services, product: str, ends: dict[str, str]) -> None:
     }
     while True:
         order_id = (await services.place(order))["orderId"]
-        ends[order_id] = (await services.ended(order_id, FIRST_RETRY_AFTER))["status"]
+        ends[order_id] = (await services.ended(order_id, ORDER_TIMEOUT))["status"]
         if ends[order_id] != "confirmed":
             return
 
 
 async def conflicts(replicas: Sequence[str]) -> int:
-    """Return how many steps these replicas of the inventory service have lost to another writer so far."""
+    """Return the number of write conflicts at these replicas of the inventory service."""
     async with httpx.AsyncClient(trust_env=False) as http:
         pages = [(await http.get(f"{url}/metrics")).text for url in replicas]
     return sum(int(float(found)) for page in pages for found in _CONFLICTS.findall(page))
@@ -104,10 +104,10 @@ async def _compare(at: Endpoints, replicas: Sequence[str], units: int) -> None:
             rates.append(sale.rate)
             print(
                 f"{name}: {sale.rate:.1f} orders/s ({len(sale.ends)} in {sale.seconds:.1f} s, {sale.sold} of"
-                f" {sum(shares.values())} sold), {lost} writes lost to another",
+                f" {sum(shares.values())} sold), {lost} write conflicts",
                 flush=True,
             )
-    print(f"one hot product is sold at {rates[0] / rates[1]:.2f} of the speed of 32 products")
+    print(f"one product is sold at {rates[0] / rates[1]:.2f} of the speed of 32 products")
 
 
 def main() -> None:

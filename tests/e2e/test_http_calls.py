@@ -1,4 +1,4 @@
-"""What is asked for over HTTP and what the choreography makes of it: one world, whichever door."""
+"""Reservations and payments made over HTTP take part in sagas like those requested by events."""
 
 import json
 from typing import Any
@@ -14,7 +14,7 @@ def reservation(product: str, **fields: Any) -> dict[str, Any]:
 
 
 async def reserve(system: System, product: str, **fields: Any) -> str:
-    """Make a reservation over HTTP, twice, which makes no difference; return the order's id."""
+    """Make a reservation over HTTP, and repeat the request; return the order's id."""
     body = reservation(product, **fields)
     key = uuid4().hex
     url = f"{system.at.inventory}/reservations"
@@ -32,14 +32,14 @@ async def test_a_reservation_made_over_http_ends_as_a_confirmed_order(system_of_
     await check_all_confirmed(system_of_processes, product, order_ids, 5)
 
 
-async def test_its_declined_payment_gives_the_stock_back(system_of_processes: System) -> None:
+async def test_a_declined_payment_releases_the_stock(system_of_processes: System) -> None:
     product = await system_of_processes.stock(north=1)
     order_id = await reserve(system_of_processes, product, totalAmount="12.50", paymentMethod="sim:decline")
     await system_of_processes.until_status(order_id, "failed")
     assert await system_of_processes.levels(product) == {"north": (1, 0, 0)}
 
 
-async def test_it_is_cancelled_at_the_order_service_alone(system_of_processes: System) -> None:
+async def test_only_the_order_service_can_cancel_it(system_of_processes: System) -> None:
     system = system_of_processes
     product = await system.stock(north=1)
     order_id = await reserve(system, product, totalAmount="12.50", paymentMethod="sim:delay:2")
@@ -55,7 +55,7 @@ async def test_it_is_cancelled_at_the_order_service_alone(system_of_processes: S
     assert kept == sold
 
 
-async def test_its_hold_runs_out_like_any_other(system_of_processes: System) -> None:
+async def test_its_hold_expires(system_of_processes: System) -> None:
     product = await system_of_processes.stock(north=1)
     order_id = await reserve(
         system_of_processes, product, totalAmount="12.50", paymentMethod="sim:delay:2.5", expiresIn=1

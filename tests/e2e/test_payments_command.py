@@ -13,7 +13,7 @@ from tests.support.system import System
 
 
 async def saga(system: System, *arguments: str) -> tuple[int, dict[str, Any]]:
-    """Run a command; return its exit code, and what it printed."""
+    """Run a command; return its exit code and its output."""
     program = str(Path(sys.executable).with_name("saga"))
     done = await asyncio.to_thread(
         subprocess.run,
@@ -44,10 +44,10 @@ async def test_a_pending_payment_shows_the_customers_action(system_of_processes:
     assert (await system.ended(order_id))["status"] == "cancelled"
 
 
-async def test_it_settles_a_refund_that_the_provider_has_refused(system_of_processes: System) -> None:
+async def test_a_refused_refund_is_settled(system_of_processes: System) -> None:
     system = system_of_processes
     product = await system.stock(north=1)
-    # Refused so often that it would take more than half an hour by itself.
+    # Refused so often that the automatic retries would take more than half an hour.
     method = "sim:delay:2:refuse-refund:8"
     order_id = await system.place(product, 1, expiresIn=1, paymentMethod=method)
     await system.until_status(order_id, "refundPending")

@@ -17,7 +17,7 @@ def xendit() -> Iterator[StandIn]:
 
 
 @pytest.fixture(scope="module")
-async def shop(
+async def system(
     xendit: StandIn, broker_node: BrokerAddress, mongodb_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[System]:
     """The services, with Xendit in the place of the simulated provider."""
@@ -33,14 +33,14 @@ async def shop(
             **fresh_settings(),
         }
         stack = Stack(tmp_path_factory.mktemp("xendit"), env=env)
-        async with running(stack, broker.vhost, env) as system:
-            yield system
+        async with running(stack, broker.vhost, env) as running_system:
+            yield running_system
 
 
-async def placed(shop: System, xendit: StandIn, method: str) -> tuple[str, str, Json]:
+async def placed(system: System, xendit: StandIn, method: str) -> tuple[str, str, Json]:
     """Place an order; return its product and id, and the payment request that waits for its customer."""
-    product = await shop.stock(north=5)
-    order_id = await shop.place(
+    product = await system.stock(north=5)
+    order_id = await system.place(
         product, 2, totalAmount="150000", currency="IDR", paymentMethod=method, expiresIn=48 * 3600
     )
     await until(lambda: bool(xendit.of(f"order-{order_id}")), "the customer can pay", limit=60)
@@ -48,32 +48,32 @@ async def placed(shop: System, xendit: StandIn, method: str) -> tuple[str, str, 
     return product, order_id, made
 
 
-async def test_an_order_is_confirmed_once_its_customer_has_paid(shop: System, xendit: StandIn) -> None:
-    product, order_id, made = await placed(shop, xendit, "BRI_VIRTUAL_ACCOUNT")
+async def test_an_order_is_confirmed_once_its_customer_has_paid(system: System, xendit: StandIn) -> None:
+    product, order_id, made = await placed(system, xendit, "BRI_VIRTUAL_ACCOUNT")
     assert made["request_amount"] == 150000
-    hold = await shop.get(f"{shop.at.inventory}/reservations/{order_id}")
+    hold = await system.get(f"{system.at.inventory}/reservations/{order_id}")
     assert made["channel_properties"]["expires_at"] == hold["expiresAt"]
     xendit.pay(made["payment_request_id"])
     for _ in range(2):
-        assert send(shop.at.payment, xendit.payment_event(made)).status_code == 200
-    assert (await shop.ended(order_id))["status"] == "confirmed"
-    assert await shop.levels(product) == {"north": (3, 0, 2)}
-    report = await shop.audited([order_id], product)
+        assert send(system.at.payment, xendit.payment_event(made)).status_code == 200
+    assert (await system.ended(order_id))["status"] == "confirmed"
+    assert await system.levels(product) == {"north": (3, 0, 2)}
+    report = await system.audited([order_id], product)
     assert (report.broken, report.judged) == ({}, 1)
 
 
-async def test_an_order_that_is_cancelled_is_cancelled_at_xendit(shop: System, xendit: StandIn) -> None:
-    product, order_id, made = await placed(shop, xendit, "GCASH")
-    assert (await shop.post(f"{shop.at.order}/orders/{order_id}/cancel")).status_code == 202
-    assert (await shop.ended(order_id))["status"] == "cancelled"
+async def test_a_cancelled_order_is_cancelled_at_xendit(system: System, xendit: StandIn) -> None:
+    product, order_id, made = await placed(system, xendit, "GCASH")
+    assert (await system.post(f"{system.at.order}/orders/{order_id}/cancel")).status_code == 202
+    assert (await system.ended(order_id))["status"] == "cancelled"
     assert made["status"] == "CANCELED"
-    assert await shop.levels(product) == {"north": (5, 0, 0)}
+    assert await system.levels(product) == {"north": (5, 0, 0)}
 
 
-async def test_an_order_whose_payment_fails_gives_its_stock_back(shop: System, xendit: StandIn) -> None:
-    product, order_id, made = await placed(shop, xendit, "GCASH")
+async def test_a_failed_payment_releases_the_stock(system: System, xendit: StandIn) -> None:
+    product, order_id, made = await placed(system, xendit, "GCASH")
     xendit.fail(made["payment_request_id"], "INSUFFICIENT_BALANCE")
-    assert send(shop.at.payment, xendit.payment_event(made, "payment.failure")).status_code == 200
-    order = await shop.ended(order_id)
+    assert send(system.at.payment, xendit.payment_event(made, "payment.failure")).status_code == 200
+    order = await system.ended(order_id)
     assert (order["status"], order["reason"]) == ("failed", "insufficient_balance")
-    assert await shop.levels(product) == {"north": (5, 0, 0)}
+    assert await system.levels(product) == {"north": (5, 0, 0)}

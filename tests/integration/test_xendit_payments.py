@@ -57,12 +57,12 @@ def xendit(server: StandIn) -> StandIn:
 
 
 @pytest.fixture
-async def till(module_broker: Broker, service: Alone, xendit: StandIn) -> AsyncIterator[PaymentDriver]:
+async def payments(module_broker: Broker, service: Alone, xendit: StandIn) -> AsyncIterator[PaymentDriver]:
     async with module_broker.connected() as client:
         neighbours = await stand_in_for_others(client, PAYMENT)
         service.wait_ready()
-        till = PaymentDriver(service, client, neighbours[ORDER])
-        yield till
+        payments = PaymentDriver(service, client, neighbours[ORDER])
+        yield payments
         assert await client.depth(ORDER) == 0, "an event that the test did not expect"
 
 
@@ -71,31 +71,31 @@ def asked(method: str = "GCASH") -> Any:
     return request(method, currency="PHP", event_id=uuid4().hex)
 
 
-async def pending(till: PaymentDriver, xendit: StandIn, event: Any) -> Json:
+async def pending(payments: PaymentDriver, xendit: StandIn, event: Any) -> Json:
     """Have a payment asked for that Xendit puts off; return its payment request."""
-    await till.tell(event)
-    await until(lambda: bool(till.payment(event.order_id).get("pending")), "it is pending")
+    await payments.tell(event)
+    await until(lambda: bool(payments.payment(event.order_id).get("pending")), "it is pending")
     (made,) = xendit.of(f"order-{event.order_id}")
     return made
 
 
-async def charged(till: PaymentDriver) -> str:
+async def charged(payments: PaymentDriver) -> str:
     """Have a payment charged at once; return its order's id."""
     event = asked("pt-good-1")
-    await till.tell(event)
-    await till.order.receive_a(PaymentCompleted, event.order_id)
+    await payments.tell(event)
+    await payments.order.receive_a(PaymentCompleted, event.order_id)
     return str(event.order_id)
 
 
-def tell(till: PaymentDriver, event: Json) -> None:
+def tell(payments: PaymentDriver, event: Json) -> None:
     """Send a webhook, which is heard."""
-    assert send(str(till.http.base_url), event).status_code == 200
+    assert send(str(payments.http.base_url), event).status_code == 200
 
 
-async def test_a_customers_payment_is_notified_by_a_webhook(till: PaymentDriver, xendit: StandIn) -> None:
+async def test_a_customers_payment_is_notified_by_a_webhook(payments: PaymentDriver, xendit: StandIn) -> None:
     event = asked()
-    made = await pending(till, xendit, event)
-    payment = till.payment(event.order_id)
+    made = await pending(payments, xendit, event)
+    payment = payments.payment(event.order_id)
     assert (payment["status"], payment["pending"]) == ("charging", made["payment_request_id"])
     assert payment["actions"] == [
         {
@@ -105,217 +105,224 @@ async def test_a_customers_payment_is_notified_by_a_webhook(till: PaymentDriver,
         }
     ]
     xendit.pay(made["payment_request_id"])
-    tell(till, xendit.payment_event(made))
-    completed = await till.order.receive_a(PaymentCompleted, event.order_id)
+    tell(payments, xendit.payment_event(made))
+    completed = await payments.order.receive_a(PaymentCompleted, event.order_id)
     assert (completed.causation_id, completed.amount) == (event.event_id, PRICE)
-    assert till.payment(event.order_id)["chargeId"] == made["payment_request_id"]
+    assert payments.payment(event.order_id)["chargeId"] == made["payment_request_id"]
 
 
-async def test_webhooks_may_come_repeatedly_and_in_any_order(till: PaymentDriver, xendit: StandIn) -> None:
+async def test_webhooks_may_come_repeatedly_and_in_any_order(
+    payments: PaymentDriver, xendit: StandIn
+) -> None:
     event = asked()
-    made = await pending(till, xendit, event)
-    tell(till, xendit.payment_event(made, "payment.authorization"))
+    made = await pending(payments, xendit, event)
+    tell(payments, xendit.payment_event(made, "payment.authorization"))
     failed_before = xendit.payment_event(made, "payment.failure")
     xendit.pay(made["payment_request_id"])
     captured = xendit.payment_event(made)
     for webhook in (failed_before, captured, captured, failed_before):
-        tell(till, webhook)
-    await till.order.receive_a(PaymentCompleted, event.order_id)
+        tell(payments, webhook)
+    await payments.order.receive_a(PaymentCompleted, event.order_id)
     calls = len(xendit.calls)
-    tell(till, captured)
+    tell(payments, captured)
     assert len(xendit.calls) == calls, "what is settled is not asked about"
-    assert till.payment(event.order_id)["status"] == "charged"
+    assert payments.payment(event.order_id)["status"] == "charged"
 
 
-async def test_without_any_webhook_xendit_is_asked(till: PaymentDriver, xendit: StandIn) -> None:
+async def test_without_any_webhook_xendit_is_asked(payments: PaymentDriver, xendit: StandIn) -> None:
     event = asked()
-    made = await pending(till, xendit, event)
+    made = await pending(payments, xendit, event)
     xendit.pay(made["payment_request_id"])
-    await till.order.receive_a(PaymentCompleted, event.order_id)
+    await payments.order.receive_a(PaymentCompleted, event.order_id)
 
 
-async def test_a_webhook_may_come_before_our_own_write(till: PaymentDriver, xendit: StandIn) -> None:
-    # Nobody here has heard that the charge was made, and asking again is refused.
+async def test_a_webhook_may_come_before_our_own_write(payments: PaymentDriver, xendit: StandIn) -> None:
+    # The service did not learn that the charge was made, and a repeated call is refused.
     xendit.idempotent = False
     xendit.trouble = [XenditError(silent=3 * CALL_TIMEOUT, after=True)]
     event = asked()
-    await till.tell(event)
+    await payments.tell(event)
     await until(lambda: bool(xendit.requests), "the charge is made")
-    assert till.payment(event.order_id)["pending"] is None
+    assert payments.payment(event.order_id)["pending"] is None
     made = xendit.only()
     xendit.pay(made["payment_request_id"])
-    tell(till, xendit.payment_event(made))
-    await till.order.receive_a(PaymentCompleted, event.order_id)
+    tell(payments, xendit.payment_event(made))
+    await payments.order.receive_a(PaymentCompleted, event.order_id)
     assert xendit.only() == made
 
 
-async def test_an_expired_payment_fails(till: PaymentDriver, xendit: StandIn) -> None:
+async def test_an_expired_payment_fails(payments: PaymentDriver, xendit: StandIn) -> None:
     event = asked()
-    made = await pending(till, xendit, event)
+    made = await pending(payments, xendit, event)
     xendit.expire(made["payment_request_id"])
-    tell(till, xendit.payment_event(made, "payment_request.expiry"))
-    assert (await till.order.receive_a(PaymentFailed, event.order_id)).reason == "expired"
+    tell(payments, xendit.payment_event(made, "payment_request.expiry"))
+    assert (await payments.order.receive_a(PaymentFailed, event.order_id)).reason == "expired"
 
 
 async def test_a_declined_payment_that_is_paid_later_is_refunded(
-    till: PaymentDriver, xendit: StandIn
+    payments: PaymentDriver, xendit: StandIn
 ) -> None:
     event = asked()
-    made = await pending(till, xendit, event)
+    made = await pending(payments, xendit, event)
     xendit.expire(made["payment_request_id"])
-    tell(till, xendit.payment_event(made, "payment_request.expiry"))
-    await till.order.receive_a(PaymentFailed, event.order_id)
+    tell(payments, xendit.payment_event(made, "payment_request.expiry"))
+    await payments.order.receive_a(PaymentFailed, event.order_id)
     made["status"], xendit.refunds = "SUCCEEDED", "SUCCEEDED"
-    tell(till, xendit.payment_event(made))
-    assert (await till.order.receive_a(PaymentRefunded, event.order_id)).amount == PRICE
+    tell(payments, xendit.payment_event(made))
+    assert (await payments.order.receive_a(PaymentRefunded, event.order_id)).amount == PRICE
     assert len(xendit.refunds_made) == 1
 
 
 async def test_a_payment_that_is_cancelled_cannot_be_paid_any_more(
-    till: PaymentDriver, xendit: StandIn
+    payments: PaymentDriver, xendit: StandIn
 ) -> None:
     event = asked()
-    made = await pending(till, xendit, event)
-    await till.tell(refund(event.order_id, currency="PHP"))
-    assert (await till.order.receive_a(PaymentRefunded, event.order_id)).amount == 0
+    made = await pending(payments, xendit, event)
+    await payments.tell(refund(event.order_id, currency="PHP"))
+    assert (await payments.order.receive_a(PaymentRefunded, event.order_id)).amount == 0
     assert made["status"] == "CANCELED"
 
 
-async def test_a_card_that_is_declined(till: PaymentDriver) -> None:
+async def test_a_card_that_is_declined(payments: PaymentDriver) -> None:
     event = asked("pt-poor-1")
-    await till.tell(event)
-    assert (await till.order.receive_a(PaymentFailed, event.order_id)).reason == "card_declined"
+    await payments.tell(event)
+    assert (await payments.order.receive_a(PaymentFailed, event.order_id)).reason == "card_declined"
 
 
-async def test_a_pending_refund_is_notified_by_a_webhook(till: PaymentDriver, xendit: StandIn) -> None:
-    order_id = await charged(till)
-    await till.tell(refund(order_id, currency="PHP"))
-    await until(lambda: bool(till.payment(order_id)["pending"]), "the refund is pending")
+async def test_a_pending_refund_is_notified_by_a_webhook(payments: PaymentDriver, xendit: StandIn) -> None:
+    order_id = await charged(payments)
+    await payments.tell(refund(order_id, currency="PHP"))
+    await until(lambda: bool(payments.payment(order_id)["pending"]), "the refund is pending")
     made = xendit.decide_refund("SUCCEEDED")
     for _ in range(2):
-        tell(till, xendit.refund_event(made))
-    refunded = await till.order.receive_a(PaymentRefunded, order_id)
+        tell(payments, xendit.refund_event(made))
+    refunded = await payments.order.receive_a(PaymentRefunded, order_id)
     assert (refunded.amount, refunded.refund_id) == (PRICE, made["id"])
 
 
 async def test_a_refund_that_fails_is_made_again_under_another_key(
-    till: PaymentDriver, xendit: StandIn
+    payments: PaymentDriver, xendit: StandIn
 ) -> None:
-    order_id = await charged(till)
+    order_id = await charged(payments)
     xendit.refunds = "INSUFFICIENT_BALANCE"
-    await till.tell(refund(order_id, currency="PHP"))
-    failed = await till.order.receive_a(PaymentRefundFailed, order_id)
+    await payments.tell(refund(order_id, currency="PHP"))
+    failed = await payments.order.receive_a(PaymentRefundFailed, order_id)
     assert (failed.reason, failed.attempts) == ("insufficient_balance", 2)
     xendit.refunds = "SUCCEEDED"
     await until(
-        lambda: till.http.post(f"/payments/{order_id}/refund").json()["status"] == "refunded", "it is settled"
+        lambda: payments.http.post(f"/payments/{order_id}/refund").json()["status"] == "refunded",
+        "it is settled",
     )
-    await till.order.receive_a(PaymentRefunded, order_id)
+    await payments.order.receive_a(PaymentRefunded, order_id)
     (made,) = xendit.refunds_made.values()
-    assert made["reference_id"] == f"refund-{order_id}-{till.payment(order_id)['refundAttempt']}"
+    assert made["reference_id"] == f"refund-{order_id}-{payments.payment(order_id)['refundAttempt']}"
 
 
 async def test_payments_wait_for_xendit_and_are_made_once(
-    till: PaymentDriver, xendit: StandIn, service: Alone
+    payments: PaymentDriver, xendit: StandIn, service: Alone
 ) -> None:
     xendit.trouble = [XenditError(503, "SERVER_ERROR")] * 12
     events = [asked("pt-good-1") for _ in range(8)]
     for event in events:
-        await till.tell(event)
-    answers = await till.receive_each(len(events))
+        await payments.tell(event)
+    answers = await payments.receive_each(len(events))
     assert {type(answer) for answer in answers.values()} == {PaymentCompleted}
     assert len(xendit.requests) == len(events)
-    assert await till.depth("payment_service.dead") == 0
+    assert await payments.depth("payment_service.dead") == 0
 
 
 async def test_a_webhook_that_cannot_be_followed_is_asked_for_again(
-    till: PaymentDriver, xendit: StandIn
+    payments: PaymentDriver, xendit: StandIn
 ) -> None:
     event = asked()
-    made = await pending(till, xendit, event)
+    made = await pending(payments, xendit, event)
     xendit.pay(made["payment_request_id"])
     xendit.trouble = [XenditError(503, "CHANNEL_UNAVAILABLE")]
     webhook = xendit.payment_event(made)
-    check_problem(send(str(till.http.base_url), webhook), 503)
-    tell(till, webhook)
-    await till.order.receive_a(PaymentCompleted, event.order_id)
+    check_problem(send(str(payments.http.base_url), webhook), 503)
+    tell(payments, webhook)
+    await payments.order.receive_a(PaymentCompleted, event.order_id)
 
 
 @pytest.mark.parametrize("token", [None, "", "token", TOKEN + "x", TOKEN.upper()])
 async def test_a_webhook_with_a_wrong_token_is_rejected(
-    till: PaymentDriver, xendit: StandIn, token: str | None
+    payments: PaymentDriver, xendit: StandIn, token: str | None
 ) -> None:
     event = asked()
-    made = await pending(till, xendit, event)
+    made = await pending(payments, xendit, event)
     calls = len(xendit.calls)
     webhook = {**xendit.payment_event(made), "data": {**made, "status": "SUCCEEDED"}}
-    check_problem(send(str(till.http.base_url), webhook, token), 401)
+    check_problem(send(str(payments.http.base_url), webhook, token), 401)
     assert len(xendit.calls) == calls
-    assert till.payment(event.order_id)["status"] == "charging"
-    await till.tell(refund(event.order_id, currency="PHP"))
-    await till.order.receive_a(PaymentRefunded, event.order_id)
+    assert payments.payment(event.order_id)["status"] == "charging"
+    await payments.tell(refund(event.order_id, currency="PHP"))
+    await payments.order.receive_a(PaymentRefunded, event.order_id)
 
 
-async def test_a_webhooks_claim_is_checked_with_the_provider(till: PaymentDriver, xendit: StandIn) -> None:
+async def test_a_webhooks_claim_is_checked_with_the_provider(
+    payments: PaymentDriver, xendit: StandIn
+) -> None:
     event = asked()
-    made = await pending(till, xendit, event)
-    tell(till, {**xendit.payment_event(made), "data": {**made, "status": "SUCCEEDED"}})
-    payment = till.payment(event.order_id)
+    made = await pending(payments, xendit, event)
+    tell(payments, {**xendit.payment_event(made), "data": {**made, "status": "SUCCEEDED"}})
+    payment = payments.payment(event.order_id)
     assert (payment["status"], payment["pending"]) == ("charging", made["payment_request_id"])
-    await till.tell(refund(event.order_id, currency="PHP"))
-    await till.order.receive_a(PaymentRefunded, event.order_id)
+    await payments.tell(refund(event.order_id, currency="PHP"))
+    await payments.order.receive_a(PaymentRefunded, event.order_id)
 
 
 @pytest.mark.parametrize(
     "event",
     [
-        {"event": "payment.capture", "data": {"reference_id": "order-nobody", "payment_request_id": "pr-1"}},
+        {"event": "payment.capture", "data": {"reference_id": "order-unknown", "payment_request_id": "pr-1"}},
         {"event": "payment.capture", "data": {"reference_id": "another-shop", "payment_request_id": "pr-1"}},
-        {"event": "refund.failed", "data": {"reference_id": "refund-nobody-1", "id": "rfd-1"}},
-        {"event": "payout.succeeded", "data": {"reference_id": "order-nobody", "id": "po-1"}},
+        {"event": "refund.failed", "data": {"reference_id": "refund-unknown-1", "id": "rfd-1"}},
+        {"event": "payout.succeeded", "data": {"reference_id": "order-unknown", "id": "po-1"}},
         {},
     ],
     ids=str,
 )
 async def test_unknown_webhook_is_accepted_and_ignored(
-    till: PaymentDriver, xendit: StandIn, event: Json
+    payments: PaymentDriver, xendit: StandIn, event: Json
 ) -> None:
-    tell(till, event)
+    tell(payments, event)
     assert xendit.calls == []
 
 
-async def test_the_webhook_of_another_payment_settles_nothing(till: PaymentDriver, xendit: StandIn) -> None:
+async def test_the_webhook_of_another_payment_settles_nothing(
+    payments: PaymentDriver, xendit: StandIn
+) -> None:
     mine, other = asked(), asked()
-    await pending(till, xendit, mine)
-    paid = await pending(till, xendit, other)
+    await pending(payments, xendit, mine)
+    paid = await pending(payments, xendit, other)
     xendit.pay(paid["payment_request_id"])
     forged = xendit.payment_event({**paid, "reference_id": f"order-{mine.order_id}"})
-    check_problem(send(str(till.http.base_url), forged), 503)
-    assert till.payment(mine.order_id)["status"] == "charging"
-    await till.tell(refund(mine.order_id, currency="PHP"))
-    answers = await till.receive_each(2)
+    check_problem(send(str(payments.http.base_url), forged), 503)
+    assert payments.payment(mine.order_id)["status"] == "charging"
+    await payments.tell(refund(mine.order_id, currency="PHP"))
+    answers = await payments.receive_each(2)
     assert isinstance(answers[mine.order_id], PaymentRefunded)
     assert isinstance(answers[other.order_id], PaymentCompleted)
 
 
 async def test_a_second_payment_of_one_key_is_refunded_and_logged(
-    till: PaymentDriver, xendit: StandIn, service: Alone
+    payments: PaymentDriver, xendit: StandIn, service: Alone
 ) -> None:
-    order_id = await charged(till)
+    order_id = await charged(payments)
     made = xendit.only()
     another = {**made, "payment_request_id": f"pr-{uuid4()}"}
     xendit.requests[another["payment_request_id"]] = another
-    tell(till, xendit.payment_event(made))
+    tell(payments, xendit.payment_event(made))
     assert "charged_twice" not in service.log
     xendit.refunds = "INSUFFICIENT_BALANCE"
-    check_problem(send(str(till.http.base_url), xendit.payment_event(another)), 503)
+    check_problem(send(str(payments.http.base_url), xendit.payment_event(another)), 503)
     xendit.idempotent, xendit.refunds = False, "SUCCEEDED"
     for _ in range(2):
-        tell(till, xendit.payment_event(another))
+        tell(payments, xendit.payment_event(another))
     assert "charged_twice" in service.log
     (refunded,) = xendit.refunds_made.values()
     assert refunded["payment_request_id"] == another["payment_request_id"]
-    payment = till.payment(order_id)
+    payment = payments.payment(order_id)
     assert (payment["status"], payment["chargeId"]) == ("charged", made["payment_request_id"])
 
 

@@ -18,6 +18,8 @@ from tests.support.broker import LIMIT, Client, Neighbour, until
 
 DELAYS = (0.1, 0.2)
 """Short pauses, in seconds, so that retries end within a test."""
+NEVER = "7200"
+"""Seconds after which a service that many tests share sends its nudges: later than all of them take."""
 
 TOPOLOGIES: Mapping[str, Topology] = {name: spec.topology(DELAYS) for name, spec in SPECS.items()}
 

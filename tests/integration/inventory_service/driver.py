@@ -18,7 +18,8 @@ WAREHOUSES = [
 ]
 NEAR_LISBON = Location(latitude=38.5, longitude=-9.0)
 NEAR_BERLIN = Location(latitude=52.4, longitude=13.1)
-HOLD_SECONDS = 90
+HOLD_SECONDS = 7200
+"""Longer than all tests take: only the holds of a test that says so expire."""
 
 
 class InventoryDriver:

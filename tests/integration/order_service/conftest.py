@@ -11,7 +11,7 @@ from events.catalogue import (
 )
 from tests.integration.order_service.driver import OtherServices
 from tests.support.broker import Broker, BrokerAddress, virtual_host
-from tests.support.services import Alone, alone, stand_in_for_others
+from tests.support.services import NEVER, Alone, alone, stand_in_for_others
 
 
 @pytest.fixture(scope="package")
@@ -25,7 +25,9 @@ def package_broker(broker_node: BrokerAddress) -> Iterator[Broker]:
 def service(
     package_broker: Broker, mongodb_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Alone]:
-    with alone(ORDER, package_broker.url, mongodb_url, tmp_path_factory.mktemp("order")) as service:
+    with alone(
+        ORDER, package_broker.url, mongodb_url, tmp_path_factory.mktemp("order"), nudge_after=NEVER
+    ) as service:
         yield service
 
 

@@ -40,16 +40,18 @@ from tests.unit.payment_service.states import (
 class TestAnyOrder:
     @pytest.mark.parametrize("answer", [APPROVED, Declined("no_funds")], ids=["approved", "declined"])
     def test_request_refund_and_answer_in_any_order_keep_no_money(self, answer: ChargeAnswer) -> None:
-        refund_first, told_first = settle(react(after(react(None, PaymentRefundRequested)), PaymentRequested))
+        refund_first, published_first = settle(
+            react(after(react(None, PaymentRefundRequested)), PaymentRequested)
+        )
         charging = after(react(None, PaymentRequested))
-        refund_between, told_between = settle(react(charging, PaymentRefundRequested), answer)
+        refund_between, published_between = settle(react(charging, PaymentRefundRequested), answer)
         charged = after(charge_answered(charging, answer))
-        refund_last, told_last = settle(react(charged, PaymentRefundRequested))
+        refund_last, published_last = settle(react(charged, PaymentRefundRequested))
         for state in (refund_first, refund_between, refund_last):
             unanswered_requests = PRICE if state.charge_id else 0
             assert state.refunded_amount == unanswered_requests
-        assert told_first == ["PaymentFailed"]
-        assert told_between == told_last == ["PaymentRefunded"]
+        assert published_first == ["PaymentFailed"]
+        assert published_between == published_last == ["PaymentRefunded"]
 
 
 Change = Callable[[Payment | None], Reaction[Payment]]
