@@ -46,7 +46,7 @@ async def system_of_processes(
         **fresh_settings(),
     }
     stack = Stack(tmp_path_factory.mktemp("system"), env=env)
-    async with running(stack, system_broker.vhost, env) as system:
+    async with running(stack, env) as system:
         yield system
 
 
@@ -59,5 +59,5 @@ def containers(tmp_path_factory: pytest.TempPathFactory) -> ContainerStack:
 @pytest.fixture(scope="package")
 async def system_of_containers(containers: ContainerStack) -> AsyncIterator[System]:
     """The same, running. A test may take any container away, and gives it back."""
-    async with running(containers, "%2F", containers.databases, containers.token) as system:
+    async with running(containers, containers.databases, containers.token) as system:
         yield system

@@ -37,7 +37,7 @@ async def fuzzed(
         **fresh_settings(),
         **{f"{name.removesuffix('_service').upper()}_RETRY_DELAYS": "0.1,0.2" for name in SERVICES},
     }
-    async with running(Stack(tmp_path, env=env), broker.vhost, env) as system:
+    async with running(Stack(tmp_path, env=env), env) as system:
         yield system
 
 

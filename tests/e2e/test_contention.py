@@ -30,7 +30,7 @@ async def test_three_replicas_sell_the_last_hundred_units_once_each(
             **settings,
         }
         stack = Stack(tmp_path, env=env)
-        async with running(stack, broker.vhost, settings) as system, Services(system.at) as services:
+        async with running(stack, settings) as system, Services(system.at) as services:
             replicas = [system.at.inventory]
             for _ in range(2):
                 replicas.append(await asyncio.to_thread(stack.start_replica, "inventory_service"))

@@ -26,7 +26,7 @@ async def test_a_replay_ends_the_saga_once_its_cause_is_fixed(
             **settings,
         }
         saga = Commands(broker.url, mongodb_url, "", tmp_path)
-        async with running(Stack(tmp_path / "state", env=env), broker.vhost, env) as system:
+        async with running(Stack(tmp_path / "state", env=env), env) as system:
             saga.env |= {**env, "ORDER_URL": system.at.order}
             product = await system.stock(north=3)
             payment = system.stack.service("payment_service").pid

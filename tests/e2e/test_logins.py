@@ -15,7 +15,7 @@ from tests.support.users import PASSWORDS
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads environments by /proc")
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_service_gets_its_own_passwords_only(system_of_processes: System, service: str) -> None:
+def test_service_gets_only_its_own_passwords(system_of_processes: System, service: str) -> None:
     stack = system_of_processes.stack
     assert stack.database is not None
     environment = Path(f"/proc/{stack.service(service).pid}/environ").read_text()
@@ -27,7 +27,7 @@ def test_a_service_gets_its_own_passwords_only(system_of_processes: System, serv
         assert broker_login(stack.database.url_of(other)).password not in environment
 
 
-def test_where_the_operators_passwords_are_only_the_owner_reads(system_of_processes: System) -> None:
+def test_operator_passwords_are_readable_by_the_owner_only(system_of_processes: System) -> None:
     directory = system_of_processes.stack.state_dir
     assert stat.S_IMODE(directory.stat().st_mode) & 0o077 == 0
     assert stat.S_IMODE((directory / ENDPOINTS_FILE).stat().st_mode) == 0o600

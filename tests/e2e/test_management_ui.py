@@ -139,7 +139,7 @@ async def page() -> AsyncIterator[Page]:
         await browser.close()
 
 
-async def test_a_saga_is_started_and_tapped_from_the_management_ui(system: System, page: Page) -> None:
+async def test_saga_is_started_and_tapped_in_the_management_ui(system: System, page: Page) -> None:
     product = await system.stock(north=3)
     order_id = f"o-{uuid4().hex[:6]}"
     ui = ManagementUi(page, system)

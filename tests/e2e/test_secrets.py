@@ -75,7 +75,7 @@ async def whole_run(
         "LOG_LEVEL": "debug",
         **fresh_settings(),
     }
-    async with running(Stack(tmp_path / "state", env=env), users_broker.vhost, env, TOKEN) as system:
+    async with running(Stack(tmp_path / "state", env=env), env, TOKEN) as system:
         yield system
 
 

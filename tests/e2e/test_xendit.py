@@ -33,7 +33,7 @@ async def system(
             **fresh_settings(),
         }
         stack = Stack(tmp_path_factory.mktemp("xendit"), env=env)
-        async with running(stack, broker.vhost, env) as running_system:
+        async with running(stack, env) as running_system:
             yield running_system
 
 

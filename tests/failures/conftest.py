@@ -41,7 +41,7 @@ async def scenario(
         }
         stack = Stack(tmp_path_factory.mktemp("failures"), env=env)
         tap = DurableTap(broker.url)
-        async with running(stack, broker.vhost, env) as system:
+        async with running(stack, env) as system:
             await tap.declare()
             yield FailureScenario(system, env, tap)
 
@@ -73,7 +73,7 @@ async def outage_system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
                 **NO_NUDGES,
             }
             tap = DurableTap(broker.url)
-            async with running(Stack(directory / "state", env=env), "%2F", env) as system:
+            async with running(Stack(directory / "state", env=env), env) as system:
                 await tap.declare()
                 scenario = FailureScenario(system, env, tap)
                 yield Outage(scenario, broker, database, network, directory / "rabbitmq")

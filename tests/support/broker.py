@@ -15,6 +15,7 @@ from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 from events.catalogue import Event
 from events.codec import decode
 from operations.endpoints import broker_login
+from operations.manual_publishing import publication
 from saga.messaging.topology import Topology, home_exchange
 from saga.rabbitmq.connection import connect
 from saga.rabbitmq.declare import declare_bound, declare_own
@@ -55,16 +56,8 @@ class Broker:
         self, exchange: str, routing_key: str, payload: str, properties: dict[str, Any] | None = None
     ) -> bool:
         """Publish as the management UI does; return whether any queue took it."""
-        answer = self._api.post(
-            f"/api/exchanges/{self.vhost}/{exchange}/publish",
-            auth=self._auth,
-            json={
-                "properties": properties or {},
-                "routing_key": routing_key,
-                "payload": payload,
-                "payload_encoding": "string",
-            },
-        ).raise_for_status()
+        path, message = publication(self.vhost, exchange, routing_key, payload, properties)
+        answer = self._api.post(path, auth=self._auth, json=message).raise_for_status()
         return bool(answer.json()["routed"])
 
     def load(self, definitions: dict[str, Any]) -> None:

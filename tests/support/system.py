@@ -6,14 +6,17 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Protocol
+from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
 
+from events.catalogue import SERVICES
 from local_stack.process import free_port
 from local_stack.stack import Stack
 from operations.client import Services
 from operations.endpoints import Endpoints, broker_login
+from operations.manual_publishing import publish_manually
 from order_service.order import TERMINAL
 from tests.support.broker import until
 from verification.audit.auditor import audit, audit_at_rest
@@ -47,7 +50,6 @@ class System:
     def __init__(
         self,
         whole: Whole,
-        vhost: str,
         http: httpx.AsyncClient,
         services: Services,
         settings: Mapping[str, str],
@@ -56,7 +58,6 @@ class System:
         self.services = services
         names = (settings[f"{service}_DATABASE"] for service in ("ORDER", "INVENTORY", "PAYMENT"))
         self._databases = Databases(whole.endpoints.mongodb, *names)
-        self._vhost = vhost
         self._http = http
 
     @property
@@ -150,36 +151,22 @@ class System:
 
     async def publish_manually(self, payload: str, exchange: str = "order.events") -> None:
         """Publish as the management UI does: a routing key and a payload, nothing else."""
-        answer = await self._http.post(
-            f"{self.at.management}/api/exchanges/{self._vhost}/{exchange}/publish",
-            auth=self._login,
-            json={
-                "properties": {},
-                "routing_key": "InventoryReservationRequested",
-                "payload": payload,
-                "payload_encoding": "string",
-            },
-        )
-        assert answer.json() == {"routed": True}
+        await publish_manually(self.at, exchange, "InventoryReservationRequested", payload)
 
     async def dead_letters(self) -> dict[str, int]:
         """Return how many messages each dead-letter queue holds, as far as it holds any."""
         found = {}
-        for service in ("order_service", "inventory_service", "payment_service"):
-            queue = f"{self.at.management}/api/queues/{self._vhost}/{service}.dead/get"
+        login = broker_login(self.at.rabbitmq)
+        queues = f"{self.at.management}/api/queues/{quote(login.vhost, safe='')}"
+        for service in SERVICES:
             answer = await self._http.post(
-                queue,
-                auth=self._login,
+                f"{queues}/{service}.dead/get",
+                auth=(login.user, login.password),
                 json={"count": 100, "ackmode": "ack_requeue_true", "encoding": "auto"},
             )
             if letters := answer.json():
                 found[service] = len(letters)
         return found
-
-    @property
-    def _login(self) -> tuple[str, str]:
-        login = broker_login(self.at.rabbitmq)
-        return login.user, login.password
 
     async def post(self, url: str, body: dict[str, Any] | None = None, **headers: str) -> httpx.Response:
         """Send a POST, an empty one without a body."""
@@ -221,7 +208,7 @@ def fresh_settings() -> dict[str, str]:
 
 @asynccontextmanager
 async def running(
-    stack: Whole, vhost: str, settings: Mapping[str, str], token: str | None = None
+    stack: Whole, settings: Mapping[str, str], token: str | None = None
 ) -> AsyncIterator[System]:
     """Start a stack, whose databases have the names in `settings`, and stop it at the end."""
     try:
@@ -234,7 +221,7 @@ async def running(
             httpx.AsyncClient(timeout=60, limits=limits, headers=headers, trust_env=False) as http,
             Services(stack.endpoints, transport, token or "") as services,
         ):
-            yield System(stack, vhost, http, services, settings)
+            yield System(stack, http, services, settings)
     finally:
         await asyncio.to_thread(stack.stop)
 

@@ -1,17 +1,14 @@
 """What a customer or an operator does in a scenario: each places its order and returns the order's id."""
 
 import json
-from urllib.parse import quote
 
-import httpx
-
-from operations.client import Json, unreachable
-from operations.endpoints import Endpoints, broker_login
-from operations.errors import CommandFailed
+from events.catalogue import ORDER, InventoryReservationRequested
+from operations import manual_publishing
+from operations.client import Json
+from operations.endpoints import Endpoints
 from order_service.order import TERMINAL
+from saga.messaging.topology import exchange_of
 from verification.scenarios.scenario import Scenario, ScenarioRun
-
-REQUEST = "InventoryReservationRequested"
 
 
 async def place(run: ScenarioRun, scenario: Scenario) -> str:
@@ -44,23 +41,7 @@ async def publish_manually(run: ScenarioRun, scenario: Scenario) -> str:
 
 
 async def publish_request(at: Endpoints, request: Json) -> None:
-    """Publish a request for a reservation over the broker's management API, confirmed.
-
-    Raises:
-        CommandFailed: the broker or every queue rejected it.
-    """
-    login = broker_login(at.rabbitmq)
-    url = f"{at.management}/api/exchanges/{quote(login.vhost, safe='')}/order.events/publish"
-    message = {
-        "properties": {},
-        "routing_key": REQUEST,
-        "payload": json.dumps({"type": REQUEST, **request}),
-        "payload_encoding": "string",
-    }
-    async with httpx.AsyncClient(auth=(login.user, login.password), trust_env=False) as http:
-        try:
-            answer = await http.post(url, json=message)
-        except httpx.TransportError as error:
-            raise CommandFailed(unreachable(at.management, error)) from None
-    if not (answer.is_success and answer.json().get("routed")):
-        raise CommandFailed(f"the broker's management API answered {answer.status_code}: {answer.text}")
+    """Publish a request for a reservation; see `operations.manual_publishing`."""
+    kind = InventoryReservationRequested.__name__
+    payload = json.dumps({"type": kind, **request})
+    await manual_publishing.publish_manually(at, exchange_of(ORDER), kind, payload)

@@ -11,6 +11,7 @@ import pytest
 from local_stack import rabbitmq_programs
 from local_stack.process import ProcessFailed, wait_until
 from local_stack.rabbitmq_node import BrokerNode
+from operations.manual_publishing import publication
 
 LIMIT = 60.0
 """Seconds for what takes a moment on an idle machine."""
@@ -136,14 +137,9 @@ def declare(node: BrokerNode, queue: str) -> None:
 
 def publish(node: BrokerNode, queue: str, payload: str) -> None:
     """Publish a persistent message; returns once the broker has confirmed it."""
-    message = {
-        "properties": {"delivery_mode": 2},
-        "routing_key": queue,
-        "payload": payload,
-        "payload_encoding": "string",
-    }
+    path, message = publication("/", "amq.default", queue, payload, {"delivery_mode": 2})
     with management(node) as api:
-        answer = api.post("/exchanges/%2F/amq.default/publish", json=message).raise_for_status()
+        answer = api.post(path.removeprefix("/api"), json=message).raise_for_status()
     assert answer.json() == {"routed": True}
 
 

@@ -45,7 +45,7 @@ def topic_rights(user: str, exchange: str, act: str) -> str:
     return str(found)
 
 
-def test_a_password_is_kept_as_rabbitmq_documents_it() -> None:
+def test_password_hash_is_as_rabbitmq_documents_it() -> None:
     salt, password = bytes.fromhex("908DC60A"), "test12"
     assert hashed(password, salt) == "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR"
     kept = base64.b64decode(hashed("s3cret"))
@@ -53,21 +53,21 @@ def test_a_password_is_kept_as_rabbitmq_documents_it() -> None:
     assert hashed("s3cret") != hashed("s3cret")
 
 
-def test_the_command_prints_every_user_and_no_password() -> None:
+def test_command_prints_every_user_and_no_password() -> None:
     defined = printed(**VARIABLES)
     assert [user["name"] for user in defined["users"]] == [*SERVICES, OPERATOR, PUBLISHER]
     assert {user["hashing_algorithm"] for user in defined["users"]} == {"rabbit_password_hashing_sha256"}
     assert "administrator" not in {tag for user in defined["users"] for tag in user["tags"]}
 
 
-def test_there_is_an_administrator_only_where_one_is_wanted() -> None:
+def test_administrator_exists_only_with_a_password() -> None:
     defined = printed(**VARIABLES, ADMINISTRATOR_RABBITMQ_PASSWORD="s3cret-too")
     (administrator,) = [user for user in defined["users"] if user["name"] == ADMINISTRATOR]
     assert administrator["tags"] == ["administrator"]
 
 
 @pytest.mark.parametrize("missing", VARIABLES)
-def test_a_missing_password_is_named(missing: str) -> None:
+def test_missing_password_is_named(missing: str) -> None:
     there = {name: password for name, password in VARIABLES.items() if name != missing}
     result = CliRunner().invoke(main.app, ["broker", "definitions"], env={**there, missing: ""})
     assert result.exit_code == 1
@@ -80,14 +80,14 @@ def test_all_missing_passwords_are_named_at_once() -> None:
     assert result.stderr == f"saga: a password is missing: set {', '.join(VARIABLES)}\n"
 
 
-def test_the_pauses_of_a_service_are_those_of_its_settings() -> None:
+def test_retry_delays_come_from_the_settings() -> None:
     defined = printed(**VARIABLES, ORDER_RETRY_DELAYS="0.5,7")
     pauses = [queue["name"] for queue in defined["queues"] if "order_service.retry" in queue["name"]]
     assert pauses == ["order_service.retry.500ms", "order_service.retry.7000ms"]
 
 
 @pytest.mark.parametrize("kind", EVENT_TYPES)
-def test_an_event_is_published_by_its_own_service_alone(kind: str) -> None:
+def test_only_its_own_service_may_publish_an_event(kind: str) -> None:
     owner = EVENT_TYPES[kind].published_by
     may = {
         user
@@ -98,7 +98,7 @@ def test_an_event_is_published_by_its_own_service_alone(kind: str) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_service_listens_to_what_it_reacts_to_alone(service: str) -> None:
+def test_service_may_bind_only_to_what_it_reacts_to(service: str) -> None:
     (topology,) = [one for one in TOPOLOGIES.values() if one.service == service]
     heard = {
         kind
@@ -108,7 +108,7 @@ def test_a_service_listens_to_what_it_reacts_to_alone(service: str) -> None:
     assert heard == topology.reacts_to
 
 
-def test_no_user_may_use_the_default_exchange() -> None:
+def test_no_user_may_publish_to_the_default_exchange() -> None:
     for rights in DEFINED["permissions"]:
         assert not re.match(rights["write"], "amq.default"), rights["user"]
 

@@ -38,12 +38,12 @@ def test_every_reaction_that_publishes_is_an_arrow() -> None:
     assert {arrow for arrow in ARROWS if arrow[0] in EVENT_TYPES and arrow[1] in EVENT_TYPES} == expected
 
 
-def test_every_reaction_that_publishes_nothing_is_shown_too() -> None:
+def test_reactions_that_publish_nothing_are_shown() -> None:
     assert ("InventoryReservationRequested", "order_adopt") in ARROWS
     assert ("PaymentRefundFailed", "order_await_manual_refund") in ARROWS
 
 
-def test_what_no_event_causes_is_shown_if_it_publishes_something() -> None:
+def test_publishing_transitions_are_shown() -> None:
     assert ("order_place", "InventoryReservationRequested") in ARROWS
     assert ("inventory_expire", "InventoryReservationExpired") in ARROWS
     assert {source for source, _ in ARROWS} - set(EVENT_TYPES) == {
@@ -54,7 +54,7 @@ def test_what_no_event_causes_is_shown_if_it_publishes_something() -> None:
     }
 
 
-def test_every_event_is_in_the_colour_of_its_publisher_and_every_node_has_one() -> None:
+def test_events_have_the_colour_of_their_publisher() -> None:
     coloured = {line.split()[2]: line.split()[1].split(",") for line in LINES if line.startswith("class ")}
     assert list(coloured) == list(SERVICES)
     for kind, event in EVENT_TYPES.items():
@@ -63,7 +63,7 @@ def test_every_event_is_in_the_colour_of_its_publisher_and_every_node_has_one() 
     assert sorted(nodes) == sorted(node for service in SERVICES for node in coloured[service])
 
 
-def test_it_is_the_same_each_time() -> None:
+def test_chart_is_deterministic() -> None:
     assert mermaid() == mermaid()
     assert len(set(LINES)) == len(LINES)
 
