@@ -21,7 +21,7 @@ from operations.registry import SPECS
 from saga.messaging.topology import exchange_of
 from saga.messaging.users import OPERATOR
 from tests.support.broker import Broker, BrokerAddress, Client, until, virtual_host
-from tests.support.services import alone
+from tests.support.services import run_service
 from tests.support.system import System, ended_all, fresh_settings, order, running
 from tests.support.users import at, load_users
 
@@ -124,7 +124,7 @@ async def test_what_cannot_be_reached_is_named_without_its_password(
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {**secrets(tmp_path / "tokens"), "LOG_LEVEL": "debug"}.items():
             patch.setenv(name, value)
-        with alone(service, broker, mongodb_url if away == "broker" else database, tmp_path) as process:
+        with run_service(service, broker, mongodb_url if away == "broker" else database, tmp_path) as process:
             await until(lambda: f'"event": "{said}"' in log.read_text(), f"{service} reports it unavailable")
             answer = process.http.get("/readyz")
     assert answer.status_code == 503

@@ -37,7 +37,7 @@ from tests.support.dead_letters import (
     one_line,
     until_dead,
 )
-from tests.support.services import TOPOLOGIES, Alone, alone, stand_in_for_others
+from tests.support.services import TOPOLOGIES, ServiceProcess, run_service, stand_in_for_others
 
 SERVICE = TOPOLOGIES[INVENTORY]
 DATABASE = f"inventory_{uuid4().hex[:12]}"
@@ -48,9 +48,9 @@ KEY = "InventoryConfirmationRequested"
 @pytest.fixture(scope="module")
 def service(
     module_broker: Broker, mongodb_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Alone]:
+) -> Iterator[ServiceProcess]:
     directory = tmp_path_factory.mktemp("inventory")
-    with alone(INVENTORY, module_broker.url, mongodb_url, directory, database=DATABASE) as service:
+    with run_service(INVENTORY, module_broker.url, mongodb_url, directory, database=DATABASE) as service:
         yield service
 
 
@@ -62,7 +62,7 @@ def saga(module_broker: Broker, mongodb_url: str, tmp_path: Path) -> Commands:
 class MerchantSettings:
     """The order service, played by the test, and inventory's dead letters."""
 
-    def __init__(self, service: Alone, client: Client, order: Neighbour) -> None:
+    def __init__(self, service: ServiceProcess, client: Client, order: Neighbour) -> None:
         self.http = service.http
         self.client = client
         self.order = order
@@ -95,7 +95,7 @@ class MerchantSettings:
 
 
 @pytest.fixture
-async def shop(module_broker: Broker, service: Alone) -> AsyncIterator[MerchantSettings]:
+async def shop(module_broker: Broker, service: ServiceProcess) -> AsyncIterator[MerchantSettings]:
     async with module_broker.connected() as client:
         neighbours = await stand_in_for_others(client, INVENTORY)
         service.wait_ready()

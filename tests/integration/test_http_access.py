@@ -14,7 +14,7 @@ from local_stack.process import free_port
 from operations.registry import SPECS
 from saga.http.body_limit import MAX_BODY
 from tests.support.broker import Broker
-from tests.support.services import Alone, alone, check_problem
+from tests.support.services import ServiceProcess, check_problem, run_service
 
 TOKENS = {scope: f"{scope}-" * 6 for scope in ("orders", "stock", "payments", "operate")}
 ORDER_BODY = {"userId": "u-1", "items": [{"productId": "tea", "quantity": 1}], "totalAmount": "1.00"}
@@ -58,7 +58,7 @@ CALLS = [(service, *call, scope) for service, calls in SCOPES.items() for call, 
 @pytest.fixture(scope="module")
 def guarded(
     module_broker: Broker, mongodb_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Alone]]:
+) -> Iterator[dict[str, ServiceProcess]]:
     """The three services, with tokens."""
     file = tmp_path_factory.mktemp("tokens") / "tokens"
     file.write_text("".join(f"{scope}:{token}\n" for scope, token in TOKENS.items()))
@@ -67,9 +67,9 @@ def guarded(
         patch.setenv("SAGA_TOKENS_FILE", str(file))
         directory = tmp_path_factory.mktemp("guarded")
         with (
-            alone(ORDER, module_broker.url, mongodb_url, directory, **settings) as order,
-            alone(INVENTORY, module_broker.url, mongodb_url, directory) as inventory,
-            alone(PAYMENT, module_broker.url, mongodb_url, directory) as payment,
+            run_service(ORDER, module_broker.url, mongodb_url, directory, **settings) as order,
+            run_service(INVENTORY, module_broker.url, mongodb_url, directory) as inventory,
+            run_service(PAYMENT, module_broker.url, mongodb_url, directory) as payment,
         ):
             found = {ORDER: order, INVENTORY: inventory, PAYMENT: payment}
             for service in found.values():
@@ -83,7 +83,7 @@ def bearer(scope: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(("service", "method", "path", "scope"), CALLS)
 def test_a_call_needs_a_token_of_its_scope(
-    guarded: dict[str, Alone], service: str, method: str, path: str, scope: str
+    guarded: dict[str, ServiceProcess], service: str, method: str, path: str, scope: str
 ) -> None:
     http = guarded[service].http
     check_problem(http.request(method, path), 401)
@@ -95,7 +95,7 @@ def test_a_call_needs_a_token_of_its_scope(
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_every_call_of_the_api_is_listed_here(guarded: dict[str, Alone], service: str) -> None:
+def test_every_call_of_the_api_is_listed_here(guarded: dict[str, ServiceProcess], service: str) -> None:
     paths = guarded[service].http.get("/openapi.json").json()["paths"]
     declared = Counter(
         (method.upper(), rule["bearer"][0])
@@ -109,7 +109,7 @@ def test_every_call_of_the_api_is_listed_here(guarded: dict[str, Alone], service
 
 @pytest.mark.parametrize("service", SERVICES)
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/openapi.json", "/docs"])
-def test_health_and_documents_are_open(guarded: dict[str, Alone], service: str, path: str) -> None:
+def test_health_and_documents_are_open(guarded: dict[str, ServiceProcess], service: str, path: str) -> None:
     assert guarded[service].http.get(path).status_code == 200
 
 
@@ -120,7 +120,7 @@ def test_health_and_documents_are_open(guarded: dict[str, Alone], service: str, 
     [(ORDER, "/orders", "orders"), (INVENTORY, "/reservations", "stock"), (PAYMENT, "/payments", "payments")],
 )
 def test_a_body_that_is_too_long_is_refused(
-    guarded: dict[str, Alone], service: str, path: str, scope: str, announced: bool, length: int
+    guarded: dict[str, ServiceProcess], service: str, path: str, scope: str, announced: bool, length: int
 ) -> None:
     def pieces() -> Iterator[bytes]:
         for start in range(0, length, 16384):
@@ -133,7 +133,7 @@ def test_a_body_that_is_too_long_is_refused(
     assert guarded[service].lives
 
 
-def test_placing_orders_too_fast_gives_429_and_the_time_to_wait(guarded: dict[str, Alone]) -> None:
+def test_placing_orders_too_fast_gives_429_and_the_time_to_wait(guarded: dict[str, ServiceProcess]) -> None:
     answers = [
         guarded[ORDER].http.post("/orders", json=ORDER_BODY, headers=bearer("orders"))
         for _ in range(BURST + 1)

@@ -10,7 +10,7 @@ import pytest
 
 from events.catalogue import INVENTORY, ORDER, PAYMENT, SERVICES
 from tests.support.broker import Broker
-from tests.support.services import Alone, alone
+from tests.support.services import ServiceProcess, run_service
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 TOKEN = "for-every-scope-" * 2
@@ -23,7 +23,7 @@ LIMIT = 170.0
 @pytest.fixture(scope="module")
 def served(
     module_broker: Broker, mongodb_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Alone]]:
+) -> Iterator[dict[str, ServiceProcess]]:
     """The three services with tokens, on the real broker and database."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SAGA_TOKENS", f"orders,stock,payments,operate:{TOKEN}")
@@ -31,9 +31,9 @@ def served(
         directory = tmp_path_factory.mktemp("served")
         where = module_broker.url, mongodb_url, directory
         with (
-            alone(ORDER, *where) as order,
-            alone(INVENTORY, *where) as inventory,
-            alone(PAYMENT, *where) as payment,
+            run_service(ORDER, *where) as order,
+            run_service(INVENTORY, *where) as inventory,
+            run_service(PAYMENT, *where) as payment,
         ):
             found = {ORDER: order, INVENTORY: inventory, PAYMENT: payment}
             for service in found.values():
@@ -42,7 +42,9 @@ def served(
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_service_behaves_as_documented(served: dict[str, Alone], service: str, tmp_path: Path) -> None:
+def test_a_service_behaves_as_documented(
+    served: dict[str, ServiceProcess], service: str, tmp_path: Path
+) -> None:
     """No request causes a server error; every answer has a documented status, type and form."""
     alive = served[service]
     program = str(Path(sys.executable).with_name("schemathesis"))

@@ -14,7 +14,7 @@ from saga.messaging.message import ORIGIN_USER, REASON
 from saga.messaging.users import ADMINISTRATOR, OPERATOR, PUBLISHER
 from tests.support.broker import Broker, Client, until
 from tests.support.dead_letters import Commands
-from tests.support.services import TOPOLOGIES, Alone, alone
+from tests.support.services import TOPOLOGIES, ServiceProcess, run_service
 from tests.support.users import at, load_users
 
 REQUEST, RELEASE = "InventoryReservationRequested", "InventoryReleaseRequested"
@@ -29,10 +29,14 @@ def defined(module_broker: Broker) -> Broker:
 
 
 @pytest.fixture(scope="module")
-def inventory(defined: Broker, mongodb_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
+def inventory(
+    defined: Broker, mongodb_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServiceProcess]:
     """The inventory service, logged in as itself; its neighbours' queues exist, without readers."""
     directory = tmp_path_factory.mktemp("inventory")
-    with alone(INVENTORY, at(defined, INVENTORY).url, mongodb_url, directory, database=DATABASE) as service:
+    with run_service(
+        INVENTORY, at(defined, INVENTORY).url, mongodb_url, directory, database=DATABASE
+    ) as service:
         service.wait_ready()
         service.http.put("/warehouses", json={"warehouses": [WAREHOUSE]}).raise_for_status()
         service.http.put("/stock/w/tea", json={"available": 1000}).raise_for_status()
@@ -63,11 +67,11 @@ async def publish(
         await client.publish("order.events", kind, body, user_id=user, headers=headers)
 
 
-async def held(inventory: Alone, order_id: str) -> None:
+async def held(inventory: ServiceProcess, order_id: str) -> None:
     await until(lambda: status(inventory, order_id) == "held", "the stock is held")
 
 
-def status(inventory: Alone, order_id: str) -> str:
+def status(inventory: ServiceProcess, order_id: str) -> str:
     return str(inventory.http.get(f"/reservations/{order_id}").json().get("status"))
 
 
@@ -80,7 +84,7 @@ async def dead_lettered(client: Client) -> tuple[str, object]:
 
 @pytest.mark.parametrize("user", [ORDER, OPERATOR, PUBLISHER, ADMINISTRATOR, None])
 async def test_any_user_that_the_broker_permits_starts_a_saga(
-    defined: Broker, inventory: Alone, user: str | None
+    defined: Broker, inventory: ServiceProcess, user: str | None
 ) -> None:
     await publish(defined, REQUEST, order_id := uuid4().hex, user)
     await held(inventory, order_id)
@@ -88,7 +92,7 @@ async def test_any_user_that_the_broker_permits_starts_a_saga(
 
 @pytest.mark.parametrize("user", [ORDER, OPERATOR])
 async def test_a_request_may_come_from_its_service_or_the_operator(
-    defined: Broker, inventory: Alone, user: str
+    defined: Broker, inventory: ServiceProcess, user: str
 ) -> None:
     await publish(defined, REQUEST, order_id := uuid4().hex, PUBLISHER)
     await held(inventory, order_id)
@@ -101,7 +105,7 @@ async def test_a_request_may_come_from_its_service_or_the_operator(
     [(ADMINISTRATOR, "by administrator"), (None, "by somebody who did not say who it is")],
 )
 async def test_an_event_of_a_service_from_another_user_is_dead_lettered(
-    defined: Broker, inventory: Alone, client: Client, user: str | None, who: str
+    defined: Broker, inventory: ServiceProcess, client: Client, user: str | None, who: str
 ) -> None:
     await publish(defined, REQUEST, order_id := uuid4().hex, PUBLISHER)
     await held(inventory, order_id)
@@ -114,7 +118,7 @@ async def test_an_event_of_a_service_from_another_user_is_dead_lettered(
 
 @pytest.mark.parametrize("user", [PAYMENT, INVENTORY])
 async def test_a_service_starts_no_saga_in_place_of_another(
-    defined: Broker, inventory: Alone, client: Client, user: str
+    defined: Broker, inventory: ServiceProcess, client: Client, user: str
 ) -> None:
     # Even if the broker let it through.
     defined.grant(user, "^order\\.events$")
@@ -128,7 +132,7 @@ async def test_a_service_starts_no_saga_in_place_of_another(
 
 
 async def test_a_header_does_not_change_the_publisher(
-    defined: Broker, inventory: Alone, client: Client
+    defined: Broker, inventory: ServiceProcess, client: Client
 ) -> None:
     await publish(defined, RELEASE, uuid4().hex, ADMINISTRATOR, {ORIGIN_USER: ORDER})
     reason, named = await dead_lettered(client)
@@ -141,7 +145,7 @@ async def test_a_header_does_not_change_the_publisher(
 
 
 async def test_the_publisher_is_known_through_every_retry(
-    defined: Broker, inventory: Alone, client: Client
+    defined: Broker, inventory: ServiceProcess, client: Client
 ) -> None:
     await publish(defined, "InventoryConfirmationRequested", uuid4().hex, ORDER)
     reason, named = await dead_lettered(client)
@@ -150,7 +154,7 @@ async def test_the_publisher_is_known_through_every_retry(
 
 
 async def test_a_replay_makes_no_forged_message_valid(
-    defined: Broker, inventory: Alone, client: Client, mongodb_url: str, tmp_path: Path
+    defined: Broker, inventory: ServiceProcess, client: Client, mongodb_url: str, tmp_path: Path
 ) -> None:
     saga = Commands(at(defined, OPERATOR).url, mongodb_url, DATABASE, tmp_path)
     await publish(defined, RELEASE, uuid4().hex, ADMINISTRATOR)
@@ -170,7 +174,7 @@ def letters_are_there(client: Client) -> Any:
 
 
 async def test_a_second_routing_key_smuggles_no_other_event(
-    defined: Broker, inventory: Alone, client: Client
+    defined: Broker, inventory: ServiceProcess, client: Client
 ) -> None:
     # RabbitMQ 3.10 checks the rights on the first routing key alone.
     body = json.dumps({"type": RELEASE, "orderId": uuid4().hex, "reason": "cancelled"}).encode()

@@ -6,7 +6,7 @@ from events.catalogue import INVENTORY, ORDER, PAYMENT, SERVICES
 from local_stack.mongodb_node import DatabaseNode
 from operations.access.database_users import AUDITOR
 from tests.support.broker import Broker, until
-from tests.support.services import alone
+from tests.support.services import run_service
 from tests.support.users import at, load_users
 
 PAYMENT_REQUESTED = b"""
@@ -22,7 +22,7 @@ def logged(tmp_path: Path, service: str) -> str:
 
 async def test_a_wrong_password_is_said(broker: Broker, mongodb_url: str, tmp_path: Path) -> None:
     load_users(broker)
-    with alone(PAYMENT, broker.as_user(PAYMENT, "guessed").url, mongodb_url, tmp_path) as service:
+    with run_service(PAYMENT, broker.as_user(PAYMENT, "guessed").url, mongodb_url, tmp_path) as service:
         await service.says("ACCESS_REFUSED", "Login was refused", ADVICE)
     assert "guessed" not in logged(tmp_path, PAYMENT)
 
@@ -32,7 +32,7 @@ async def test_rights_that_are_missing_are_said_and_asked_for_again(
 ) -> None:
     load_users(broker)
     broker.grant(PAYMENT, "^$")
-    with alone(PAYMENT, at(broker, PAYMENT).url, mongodb_url, tmp_path) as service:
+    with run_service(PAYMENT, at(broker, PAYMENT).url, mongodb_url, tmp_path) as service:
         await service.says("ACCESS_REFUSED", "access to exchange 'payment.events'", ADVICE)
         load_users(broker)
         service.wait_ready()
@@ -42,7 +42,7 @@ async def test_rights_that_are_missing_are_said_and_asked_for_again(
 async def test_a_binding_that_is_refused_is_said(broker: Broker, mongodb_url: str, tmp_path: Path) -> None:
     load_users(broker)
     broker.forbid_topics(PAYMENT, "order.events")
-    with alone(PAYMENT, at(broker, PAYMENT).url, mongodb_url, tmp_path) as service:
+    with run_service(PAYMENT, at(broker, PAYMENT).url, mongodb_url, tmp_path) as service:
         await service.says("ACCESS_REFUSED", "access to topic", ADVICE)
 
 
@@ -51,14 +51,14 @@ async def test_a_virtual_host_that_is_closed_is_said(
 ) -> None:
     load_users(broker)
     broker.shut_out(INVENTORY)
-    with alone(INVENTORY, at(broker, INVENTORY).url, mongodb_url, tmp_path) as service:
+    with run_service(INVENTORY, at(broker, INVENTORY).url, mongodb_url, tmp_path) as service:
         await service.says("no such virtual host", ADVICE)
 
 
 async def test_who_is_another_users_guest_does_not_look_at_publishers_and_says_so(
     broker: Broker, mongodb_url: str, tmp_path: Path
 ) -> None:
-    with alone(PAYMENT, broker.url, mongodb_url, tmp_path) as service:
+    with run_service(PAYMENT, broker.url, mongodb_url, tmp_path) as service:
         await service.says("waiting for")
         await until(lambda: "publishers_unchecked" in logged(tmp_path, PAYMENT), "it says so")
 
@@ -71,7 +71,7 @@ async def test_a_database_that_refuses_the_login_is_reported(broker: Broker, tmp
         node.wait_ready()
         wrong = node.url_of(PAYMENT).replace("s3cret", "guessed")
         for url, why in ((wrong, "authentication failed"), (node.url_of(PAYMENT), "not authorized on")):
-            with alone(PAYMENT, broker.url, url, tmp_path):
+            with run_service(PAYMENT, broker.url, url, tmp_path):
                 expected = f"the database refuses ({why}"
                 await until(
                     lambda expected=expected: expected in logged(tmp_path, PAYMENT), f"it says {expected}"
@@ -86,7 +86,7 @@ async def test_an_event_that_may_not_be_published_waits_until_it_may(
 ) -> None:
     load_users(broker)
     broker.forbid_topics(PAYMENT, "payment.events")
-    with alone(PAYMENT, at(broker, PAYMENT).url, mongodb_url, tmp_path) as service:
+    with run_service(PAYMENT, at(broker, PAYMENT).url, mongodb_url, tmp_path) as service:
         service.wait_ready()
         async with at(broker, ORDER).connected() as client:
             await client.publish("order.events", "PaymentRequested.o-1", PAYMENT_REQUESTED, user_id=ORDER)

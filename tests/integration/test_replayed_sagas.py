@@ -23,7 +23,7 @@ from events.identity import with_defaults
 from saga.clock import utc_now
 from tests.support.broker import Broker, until
 from tests.support.dead_letters import Commands, dead_letter, until_dead
-from tests.support.services import TOPOLOGIES, alone, stand_in_for_others
+from tests.support.services import TOPOLOGIES, run_service, stand_in_for_others
 
 MONEY: dict[str, Any] = {"amount": Decimal("25.00"), "currency": "USD"}
 E = TypeVar("E", bound=Event)
@@ -54,7 +54,7 @@ async def test_replayed_in_order_the_events_of_an_order_end_its_saga(
     paid = about(order_id, PaymentCompleted, payment_id="p-1", **MONEY)
     saga = Commands(broker.url, mongodb_url, database := uuid4().hex, tmp_path)
     async with broker.connected() as client:
-        with alone(ORDER, broker.url, mongodb_url, tmp_path, database=database) as service:
+        with run_service(ORDER, broker.url, mongodb_url, tmp_path, database=database) as service:
             others = await stand_in_for_others(client, ORDER)
             service.wait_ready()
             await client.tell(paid)
@@ -84,7 +84,7 @@ async def test_a_replayed_payment_is_carried_out_once(
     refund = about(order_id, PaymentRefundRequested, reason="cancelled", **MONEY)
     saga = Commands(broker.url, mongodb_url, database := uuid4().hex, tmp_path)
     async with broker.connected() as client:
-        with alone(PAYMENT, broker.url, mongodb_url, tmp_path, database=database) as service:
+        with run_service(PAYMENT, broker.url, mongodb_url, tmp_path, database=database) as service:
             order = (await stand_in_for_others(client, PAYMENT))[ORDER]
             service.wait_ready()
 

@@ -17,7 +17,7 @@ from events.catalogue import ORDER
 from local_stack.process import Child, free_port, wait_until
 from local_stack.rabbitmq_node import BrokerNode
 from saga.messaging.users import OPERATOR
-from tests.support.services import alone
+from tests.support.services import run_service
 from tests.support.users import PASSWORDS
 
 BROKER_CONFIG = """\
@@ -112,7 +112,7 @@ def elsewhere(url: str) -> str:
 def test_a_service_works_over_encrypted_links(
     encrypted: Encrypted, environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    with alone(ORDER, broker_url(encrypted, ORDER), encrypted.database, tmp_path) as service:
+    with run_service(ORDER, broker_url(encrypted, ORDER), encrypted.database, tmp_path) as service:
         service.wait_ready()
 
 
@@ -132,7 +132,7 @@ async def test_a_wrong_broker_certificate_is_refused_in_one_line(
         environment.setenv("RABBITMQ_CA_FILE", encrypted.wrong_authority)
     else:
         url = elsewhere(url)
-    with alone(ORDER, url, encrypted.database, tmp_path) as service:
+    with run_service(ORDER, url, encrypted.database, tmp_path) as service:
         await service.says("the broker's certificate is not accepted", WRONG[wrong], "RABBITMQ_CA_FILE")
 
 
@@ -145,7 +145,7 @@ async def test_a_wrong_database_certificate_is_refused_in_one_line(
         environment.setenv("MONGODB_CA_FILE", encrypted.wrong_authority)
     else:
         url = elsewhere(url)
-    with alone(ORDER, broker_url(encrypted, ORDER), url, tmp_path) as service:
+    with run_service(ORDER, broker_url(encrypted, ORDER), url, tmp_path) as service:
         await service.says("the database's certificate is not accepted", WRONG[wrong], "MONGODB_CA_FILE")
 
 

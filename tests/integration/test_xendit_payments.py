@@ -16,7 +16,7 @@ from events.catalogue import (
 )
 from tests.support.broker import Broker, until
 from tests.support.payment_driver import PRICE, PaymentDriver, refund, request
-from tests.support.services import Alone, alone, check_problem, stand_in_for_others
+from tests.support.services import ServiceProcess, check_problem, run_service, stand_in_for_others
 from tests.support.xendit import KEY, TOKEN, Json, StandIn, XenditError, send, stand_in
 
 CALL_TIMEOUT = 6.0
@@ -31,7 +31,7 @@ def server() -> Iterator[StandIn]:
 @pytest.fixture(scope="module")
 def service(
     module_broker: Broker, mongodb_url: str, server: StandIn, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Alone]:
+) -> Iterator[ServiceProcess]:
     settings = {
         "provider": "xendit",
         "xendit_secret_key": KEY,
@@ -43,7 +43,7 @@ def service(
         "refund_pause": "0.2",
     }
     directory = tmp_path_factory.mktemp("payment")
-    with alone(PAYMENT, module_broker.url, mongodb_url, directory, **settings) as service:
+    with run_service(PAYMENT, module_broker.url, mongodb_url, directory, **settings) as service:
         yield service
         assert KEY not in service.log
         assert TOKEN not in service.log
@@ -57,7 +57,9 @@ def xendit(server: StandIn) -> StandIn:
 
 
 @pytest.fixture
-async def payments(module_broker: Broker, service: Alone, xendit: StandIn) -> AsyncIterator[PaymentDriver]:
+async def payments(
+    module_broker: Broker, service: ServiceProcess, xendit: StandIn
+) -> AsyncIterator[PaymentDriver]:
     async with module_broker.connected() as client:
         neighbours = await stand_in_for_others(client, PAYMENT)
         service.wait_ready()
@@ -219,7 +221,7 @@ async def test_a_refund_that_fails_is_made_again_under_another_key(
 
 
 async def test_payments_wait_for_xendit_and_are_made_once(
-    payments: PaymentDriver, xendit: StandIn, service: Alone
+    payments: PaymentDriver, xendit: StandIn, service: ServiceProcess
 ) -> None:
     xendit.trouble = [XenditError(503, "SERVER_ERROR")] * 12
     events = [asked("pt-good-1") for _ in range(8)]
@@ -306,7 +308,7 @@ async def test_the_webhook_of_another_payment_settles_nothing(
 
 
 async def test_a_second_payment_of_one_key_is_refunded_and_logged(
-    payments: PaymentDriver, xendit: StandIn, service: Alone
+    payments: PaymentDriver, xendit: StandIn, service: ServiceProcess
 ) -> None:
     order_id = await charged(payments)
     made = xendit.only()
@@ -326,6 +328,6 @@ async def test_a_second_payment_of_one_key_is_refunded_and_logged(
     assert (payment["status"], payment["chargeId"]) == ("charged", made["payment_request_id"])
 
 
-def test_a_body_that_is_not_json_is_rejected(service: Alone) -> None:
+def test_a_body_that_is_not_json_is_rejected(service: ServiceProcess) -> None:
     answer = service.http.post("/webhooks/xendit", content=b"{", headers={"x-callback-token": TOKEN})
     check_problem(answer, 400)

@@ -1,11 +1,11 @@
-"""The order service, played by a test of the payment service."""
+"""The order service, played by the tests of the payment service."""
 
 from decimal import Decimal
 from uuid import uuid4
 
 from events.catalogue import ORDER, PAYMENT, Event, PaymentCompleted, PaymentRefundRequested, PaymentRequested
 from tests.support.broker import Client, Neighbour, until
-from tests.support.services import TOPOLOGIES, Alone
+from tests.support.services import TOPOLOGIES, ServiceProcess
 from tests.support.statement import Statement
 
 PRICE = Decimal("25.00")
@@ -14,7 +14,7 @@ PRICE = Decimal("25.00")
 class PaymentDriver:
     """The order service, and what it sees of the payments."""
 
-    def __init__(self, service: Alone, client: Client, order: Neighbour) -> None:
+    def __init__(self, service: ServiceProcess, client: Client, order: Neighbour) -> None:
         self._service = service
         self.http = service.http
         self.tell = client.tell
@@ -23,7 +23,7 @@ class PaymentDriver:
         self.depth = client.depth
         self.order = order
         self.once = True
-        """Nothing that a test does may make the service publish an event again that it does not expect."""
+        """Whether the test fails if the service publishes an event twice."""
         self._client = client
 
     def payment(self, order_id: str) -> dict[str, object]:
@@ -43,7 +43,7 @@ class PaymentDriver:
         return Statement(self._service.log)
 
     def settled(self, kind: type[Event]) -> float:
-        """Return how many messages of a type the service has done with."""
+        """Return how many messages of a type the service has handled."""
         return sum(
             float(row.rpartition(" ")[2])
             for row in self.http.get("/metrics").text.splitlines()
@@ -53,7 +53,7 @@ class PaymentDriver:
     async def charge(
         self, method: str | None = None, order_id: str | None = None, amount: object = PRICE, **fields: object
     ) -> str:
-        """Have an order charged; return its id."""
+        """Charge an order; return its id."""
         asked = request(method, order_id, amount, **fields)
         await self.tell(asked)
         await self.order.receive_a(PaymentCompleted, asked.order_id)
@@ -64,11 +64,11 @@ class PaymentDriver:
         await until(lambda: self.payment(order_id).get("status") == status, f"{order_id} is {status}")
 
     async def close_order(self) -> None:
-        """Take the order service's queue away, so that nothing can be published for it."""
+        """Delete the order service's queue, so that no event can be published for it."""
         await self._client.channel.queue_delete(ORDER)
 
     async def open_order(self) -> None:
-        """Give it back its queue."""
+        """Declare its queue again."""
         self.order = await self._client.stand_in_for(TOPOLOGIES[ORDER])
         await self.order.bind(only_to=TOPOLOGIES[PAYMENT].exchange)
 
@@ -82,7 +82,7 @@ class PaymentDriver:
         return by_order
 
     async def nothing_came(self) -> None:
-        """Check that what was done so far has published nothing that was not received."""
+        """Check that the service has published nothing that the test did not receive."""
         await self.charge(currency="XTS")
 
 

@@ -1,4 +1,4 @@
-"""A single service as a process of its own, with the test in the place of all others."""
+"""Runs a single service as a process, with the test in the place of the others."""
 
 import os
 import re
@@ -24,8 +24,8 @@ NEVER = "7200"
 TOPOLOGIES: Mapping[str, Topology] = {name: spec.topology(DELAYS) for name, spec in SPECS.items()}
 
 
-class Alone:
-    """A service that runs alone: its process, and a client for its HTTP API."""
+class ServiceProcess:
+    """A service that runs alone: its process, and a client of its HTTP API."""
 
     def __init__(self, child: Child, http: httpx.Client, log: Path) -> None:
         self.child = child
@@ -39,7 +39,7 @@ class Alone:
 
     @property
     def ready(self) -> bool:
-        """It says that it can work."""
+        """Whether it reports that it is ready."""
         try:
             return self.http.get("/readyz").is_success
         except httpx.HTTPError:
@@ -47,14 +47,14 @@ class Alone:
 
     @property
     def lives(self) -> bool:
-        """It answers."""
+        """Whether it answers."""
         try:
             return self.http.get("/healthz").is_success
         except httpx.HTTPError:
             return False
 
     async def says(self, *patterns: str) -> None:
-        """Wait until it says, in one line, that it cannot work, with all of these in it."""
+        """Wait until it reports in one line, with all of these patterns in it, why it is not ready."""
 
         def said() -> bool:
             detail = self.http.get("/readyz").json().get("detail", "")
@@ -63,15 +63,15 @@ class Alone:
         await until(said, f"{self.child.name} says {patterns}")
 
     def wait_ready(self) -> None:
-        """Return once the service can work."""
+        """Return once the service is ready."""
         wait_until(lambda: self.ready, LIMIT, f"{self.child.name} is ready", self.child)
 
 
 @contextmanager
-def alone(
+def run_service(
     service: str, rabbitmq_url: str, mongodb_url: str, directory: Path, **settings: str
-) -> Iterator[Alone]:
-    """Run one service in a database of its own; it is ready only when its neighbours are declared."""
+) -> Iterator[ServiceProcess]:
+    """Run one service in a database of its own; it becomes ready once its neighbours are declared."""
     prefix = SPECS[service].env_prefix
     port = free_port()
     env = {
@@ -88,7 +88,7 @@ def alone(
     child.start()
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20) as http:
-            service_alone = Alone(child, http, log)
+            service_alone = ServiceProcess(child, http, log)
             wait_until(lambda: service_alone.lives, LIMIT, f"{service} answers", child)
             yield service_alone
     finally:
@@ -97,7 +97,7 @@ def alone(
 
 @contextmanager
 def database_server(directory: Path) -> Iterator[DatabaseNode]:
-    """A database server of the caller's own, to be killed and started again at will."""
+    """A database server that the caller may kill and start again."""
     node = DatabaseNode(directory)
     node.start()
     try:
@@ -122,7 +122,7 @@ def check_problem(answer: httpx.Response, status: int, field: str | None = None)
 async def stand_in_for_others(client: Client, service: str) -> dict[str, Neighbour]:
     """Take the parts of the two other services, once the one under test has declared its exchange.
 
-    They hear only what the service under test publishes, not each other or what the test publishes for them.
+    They receive only what the service under test publishes, not what the test publishes for them.
     """
     neighbours = {
         name: await client.stand_in_for(topology) for name, topology in TOPOLOGIES.items() if name != service

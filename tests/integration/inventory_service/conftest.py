@@ -12,7 +12,7 @@ from events.catalogue import (
 from local_stack.mongodb_node import DatabaseNode
 from tests.integration.inventory_service.driver import HOLD_SECONDS, WAREHOUSES, InventoryDriver
 from tests.support.broker import Broker, BrokerAddress, virtual_host
-from tests.support.services import NEVER, Alone, alone, database_server, stand_in_for_others
+from tests.support.services import NEVER, ServiceProcess, database_server, run_service, stand_in_for_others
 
 
 @pytest.fixture(scope="package")
@@ -32,15 +32,15 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseNode]
 @pytest.fixture(scope="package")
 def service(
     package_broker: Broker, database: DatabaseNode, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Alone]:
+) -> Iterator[ServiceProcess]:
     directory = tmp_path_factory.mktemp("inventory")
     settings = {"hold_seconds": str(HOLD_SECONDS), "sweep_every": "0.1", "nudge_after": NEVER}
-    with alone(INVENTORY, package_broker.url, database.url, directory, **settings) as service:
+    with run_service(INVENTORY, package_broker.url, database.url, directory, **settings) as service:
         yield service
 
 
 @pytest.fixture
-async def inventory(package_broker: Broker, service: Alone) -> AsyncIterator[InventoryDriver]:
+async def inventory(package_broker: Broker, service: ServiceProcess) -> AsyncIterator[InventoryDriver]:
     async with package_broker.connected() as client:
         neighbours = await stand_in_for_others(client, INVENTORY)
         service.wait_ready()

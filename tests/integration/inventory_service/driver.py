@@ -10,7 +10,7 @@ from events.catalogue import (
 )
 from events.values import HeldLine, Item, Location
 from tests.support.broker import Client, Neighbour
-from tests.support.services import Alone
+from tests.support.services import ServiceProcess
 
 WAREHOUSES = [
     {"warehouseId": "berlin", "name": "Berlin", "location": {"latitude": 52.5, "longitude": 13.4}},
@@ -25,7 +25,7 @@ HOLD_SECONDS = 7200
 class InventoryDriver:
     """The order service, played by the tests, and the stock it orders from."""
 
-    def __init__(self, service: Alone, client: Client, order: Neighbour) -> None:
+    def __init__(self, service: ServiceProcess, client: Client, order: Neighbour) -> None:
         self.http = service.http
         self.tell = client.tell
         self.publish = client.publish

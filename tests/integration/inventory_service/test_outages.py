@@ -17,7 +17,7 @@ from events.values import Item
 from local_stack.mongodb_node import DatabaseNode
 from tests.integration.inventory_service.driver import WAREHOUSES, InventoryDriver, body, request
 from tests.support.broker import Broker, until
-from tests.support.services import Alone, alone, check_problem, stand_in_for_others
+from tests.support.services import ServiceProcess, check_problem, run_service, stand_in_for_others
 
 
 async def test_a_priced_hold_without_the_broker_starts_its_saga_later(
@@ -25,13 +25,13 @@ async def test_a_priced_hold_without_the_broker_starts_its_saga_later(
 ) -> None:
     database = f"inventory_{uuid4().hex[:12]}"
     nowhere = "amqp://guest:guest@127.0.0.1:9/"
-    with alone(INVENTORY, nowhere, mongodb_url, tmp_path, database=database) as offline:
+    with run_service(INVENTORY, nowhere, mongodb_url, tmp_path, database=database) as offline:
         offline.http.put("/warehouses", json={"warehouses": WAREHOUSES}).raise_for_status()
         offline.http.put("/stock/berlin/tea", json={"available": 5}).raise_for_status()
         made = offline.http.post("/reservations", json=body("tea", 2, totalAmount="12.50"))
         assert (made.status_code, made.json()["status"]) == (201, "held")
     async with broker.connected() as client:
-        with alone(INVENTORY, broker.url, mongodb_url, tmp_path, database=database) as service:
+        with run_service(INVENTORY, broker.url, mongodb_url, tmp_path, database=database) as service:
             neighbours = await stand_in_for_others(client, INVENTORY)
             service.wait_ready()
             held = await neighbours[ORDER].receive_a(InventoryReserved, made.json()["orderId"])
@@ -39,7 +39,7 @@ async def test_a_priced_hold_without_the_broker_starts_its_saga_later(
 
 
 async def test_without_the_database_nothing_is_half_done(
-    inventory: InventoryDriver, service: Alone, database: DatabaseNode
+    inventory: InventoryDriver, service: ServiceProcess, database: DatabaseNode
 ) -> None:
     tea, cup = inventory.put_stock(berlin=10), inventory.put_stock(berlin=4, lisbon=3)
     direct = uuid4().hex
@@ -67,7 +67,7 @@ async def test_without_the_database_nothing_is_half_done(
     await until(lambda: service.ready, "the service is ready again")
 
 
-async def calls_over_http(service: Alone, product: str, order_id: str) -> Sequence[httpx.Response]:
+async def calls_over_http(service: ServiceProcess, product: str, order_id: str) -> Sequence[httpx.Response]:
     """Make calls of every kind, all at once, since each waits a while for the database."""
     calls: list[tuple[str, str, object]] = [
         ("POST", "/reservations", body(product, 2, orderId=order_id)),

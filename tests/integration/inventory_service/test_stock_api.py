@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.integration.inventory_service.driver import InventoryDriver, body
-from tests.support.services import Alone, check_problem
+from tests.support.services import ServiceProcess, check_problem
 
 
 async def test_stock_levels_are_set_and_read(inventory: InventoryDriver) -> None:
@@ -75,7 +75,7 @@ async def test_no_warehouses_at_all_change_nothing(inventory: InventoryDriver) -
         ("GET", "/nowhere"),
     ],
 )
-def test_an_unknown_id_is_not_found(service: Alone, method: str, path: str) -> None:
+def test_an_unknown_id_is_not_found(service: ServiceProcess, method: str, path: str) -> None:
     content = {"available": 1} if method == "PUT" else None
     check_problem(service.http.request(method, path, json=content), 404)
 
@@ -102,7 +102,7 @@ INVALID_HOLDS: dict[str, tuple[dict[str, object], str]] = {
 
 
 @pytest.mark.parametrize("case", INVALID_HOLDS)
-def test_an_invalid_hold_is_refused_and_the_field_named(service: Alone, case: str) -> None:
+def test_an_invalid_hold_is_refused_and_the_field_named(service: ServiceProcess, case: str) -> None:
     change, field = INVALID_HOLDS[case]
     check_problem(service.http.post("/reservations", json={**body("tea"), **change}), 422, field)
 
@@ -127,22 +127,22 @@ INVALID_PUTS: dict[str, tuple[str, object, str]] = {
 
 
 @pytest.mark.parametrize("case", INVALID_PUTS)
-def test_an_invalid_level_or_warehouse_is_rejected_by_field(service: Alone, case: str) -> None:
+def test_an_invalid_level_or_warehouse_is_rejected_by_field(service: ServiceProcess, case: str) -> None:
     path, content, field = INVALID_PUTS[case]
     check_problem(service.http.put(path, json=content), 422, field)
 
 
-def test_an_invalid_version_is_rejected(service: Alone) -> None:
+def test_an_invalid_version_is_rejected(service: ServiceProcess) -> None:
     answer = service.http.put("/stock/berlin/tea", json={"available": 1}, headers={"If-Match": "newest"})
     check_problem(answer, 422)
 
 
 @pytest.mark.parametrize("path", ["/reservations/a.b", f"/reservations/{'x' * 65}", "/stock?productId=a.b"])
-def test_an_impossible_id_is_refused_at_the_door(service: Alone, path: str) -> None:
+def test_an_impossible_id_is_refused_at_the_door(service: ServiceProcess, path: str) -> None:
     check_problem(service.http.get(path), 422)
 
 
-def test_the_api_describes_itself(service: Alone) -> None:
+def test_the_api_describes_itself(service: ServiceProcess) -> None:
     paths = service.http.get("/openapi.json").json()["paths"]
     assert {
         "/reservations",

@@ -11,7 +11,7 @@ from events.catalogue import (
 )
 from tests.integration.order_service.driver import OtherServices
 from tests.support.broker import Broker, BrokerAddress, virtual_host
-from tests.support.services import NEVER, Alone, alone, stand_in_for_others
+from tests.support.services import NEVER, ServiceProcess, run_service, stand_in_for_others
 
 
 @pytest.fixture(scope="package")
@@ -24,15 +24,15 @@ def package_broker(broker_node: BrokerAddress) -> Iterator[Broker]:
 @pytest.fixture(scope="package")
 def service(
     package_broker: Broker, mongodb_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Alone]:
-    with alone(
+) -> Iterator[ServiceProcess]:
+    with run_service(
         ORDER, package_broker.url, mongodb_url, tmp_path_factory.mktemp("order"), nudge_after=NEVER
     ) as service:
         yield service
 
 
 @pytest.fixture
-async def others(package_broker: Broker, service: Alone) -> AsyncIterator[OtherServices]:
+async def others(package_broker: Broker, service: ServiceProcess) -> AsyncIterator[OtherServices]:
     async with package_broker.connected() as client:
         neighbours = await stand_in_for_others(client, ORDER)
         service.wait_ready()

@@ -15,7 +15,7 @@ from events.catalogue import (
 from events.values import HeldLine, Item
 from saga.clock import utc_now
 from tests.support.broker import Client, Neighbour, until
-from tests.support.services import Alone
+from tests.support.services import ServiceProcess
 
 ITEMS = (Item(product_id="tea", quantity=2),)
 ORDER_BODY = {"userId": "u-1", "items": [{"productId": "tea", "quantity": 2}], "totalAmount": "25.00"}
@@ -58,7 +58,7 @@ class OtherServices:
         await self.tell(PaymentRefunded(order_id=order_id, amount=Decimal(amount), currency="USD"))
 
 
-async def place(service: Alone, others: OtherServices, **fields: object) -> str:
+async def place(service: ServiceProcess, others: OtherServices, **fields: object) -> str:
     """Place an order, and see that inventory is asked for its stock."""
     answer = service.http.post("/orders", json={**ORDER_BODY, **fields})
     assert answer.status_code == 202, answer.text
@@ -67,21 +67,21 @@ async def place(service: Alone, others: OtherServices, **fields: object) -> str:
     return order_id
 
 
-async def place_and_reserve(service: Alone, others: OtherServices) -> str:
+async def place_and_reserve(service: ServiceProcess, others: OtherServices) -> str:
     order_id = await place(service, others)
     await others.reserve(order_id)
     await others.payment.receive_a(PaymentRequested, order_id)
     return order_id
 
 
-async def place_and_pay(service: Alone, others: OtherServices) -> str:
+async def place_and_pay(service: ServiceProcess, others: OtherServices) -> str:
     order_id = await place_and_reserve(service, others)
     await others.pay(order_id)
     await others.inventory.receive_a(InventoryConfirmationRequested, order_id)
     return order_id
 
 
-async def until_it_is(service: Alone, order_id: str, status: str) -> dict[str, object]:
+async def until_it_is(service: ServiceProcess, order_id: str, status: str) -> dict[str, object]:
     """Wait until an order has a status; return it."""
 
     def there() -> bool:

@@ -24,10 +24,12 @@ from tests.integration.order_service.driver import (
 )
 from tests.support.bad_input import BAD_AMOUNTS
 from tests.support.broker import Broker
-from tests.support.services import Alone, alone, check_problem
+from tests.support.services import ServiceProcess, check_problem, run_service
 
 
-async def test_the_same_idempotency_key_means_the_same_order(service: Alone, others: OtherServices) -> None:
+async def test_the_same_idempotency_key_means_the_same_order(
+    service: ServiceProcess, others: OtherServices
+) -> None:
     headers = {"Idempotency-Key": f"key-{uuid4().hex}"}
     first = service.http.post("/orders", json=ORDER_BODY, headers=headers)
     await others.inventory.receive_a(InventoryReservationRequested, first.json()["orderId"])
@@ -39,7 +41,9 @@ async def test_the_same_idempotency_key_means_the_same_order(service: Alone, oth
     assert other.status_code == 409
 
 
-async def test_the_same_order_placed_many_times_at_once_is_one(service: Alone, others: OtherServices) -> None:
+async def test_the_same_order_placed_many_times_at_once_is_one(
+    service: ServiceProcess, others: OtherServices
+) -> None:
     headers = {"Idempotency-Key": f"key-{uuid4().hex}"}
     answers = await asyncio.gather(
         *(asyncio.to_thread(service.http.post, "/orders", json=ORDER_BODY, headers=headers) for _ in range(8))
@@ -49,7 +53,7 @@ async def test_the_same_order_placed_many_times_at_once_is_one(service: Alone, o
     await others.inventory.receive_a(InventoryReservationRequested, order_id)
 
 
-async def test_repeated_cancels_cancel_an_order_once(service: Alone, others: OtherServices) -> None:
+async def test_repeated_cancels_cancel_an_order_once(service: ServiceProcess, others: OtherServices) -> None:
     order_id = await place(service, others)
     answers = await asyncio.gather(
         *(asyncio.to_thread(service.http.post, f"/orders/{order_id}/cancel") for _ in range(4))
@@ -79,7 +83,7 @@ INVALID: dict[str, tuple[dict[str, object], str]] = {
 
 
 @pytest.mark.parametrize("case", INVALID)
-def test_an_invalid_body_is_refused_and_the_field_named(service: Alone, case: str) -> None:
+def test_an_invalid_body_is_refused_and_the_field_named(service: ServiceProcess, case: str) -> None:
     change, field = INVALID[case]
     answer = service.http.post("/orders", json={**ORDER_BODY, **change})
     assert answer.status_code == 422
@@ -89,31 +93,31 @@ def test_an_invalid_body_is_refused_and_the_field_named(service: Alone, case: st
 
 
 @pytest.mark.parametrize("amount", BAD_AMOUNTS, ids=lambda amount: amount[:30])
-def test_an_invalid_amount_is_rejected_in_any_notation(service: Alone, amount: str) -> None:
+def test_an_invalid_amount_is_rejected_in_any_notation(service: ServiceProcess, amount: str) -> None:
     body = json.dumps({**ORDER_BODY, "totalAmount": "@"}).replace('"@"', amount)
     answer = service.http.post("/orders", content=body, headers={"content-type": "application/json"})
     check_problem(answer, 422)
 
 
-def test_a_body_that_is_no_json_is_refused(service: Alone) -> None:
+def test_a_body_that_is_no_json_is_refused(service: ServiceProcess) -> None:
     answer = service.http.post("/orders", content=b"{", headers={"content-type": "application/json"})
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize("path", ["/orders/unknown", "/nowhere"])
-def test_an_unknown_id_is_not_found(service: Alone, path: str) -> None:
+def test_an_unknown_id_is_not_found(service: ServiceProcess, path: str) -> None:
     answer = service.http.get(path)
     assert answer.status_code == 404
     assert answer.json()["title"] == "Not Found"
 
 
-def test_an_impossible_id_is_refused_at_the_door(service: Alone) -> None:
+def test_an_impossible_id_is_refused_at_the_door(service: ServiceProcess) -> None:
     assert service.http.get("/orders/a.b").status_code == 422
     assert service.http.post(f"/orders/{'x' * 65}/cancel").status_code == 422
 
 
-async def test_orders_are_listed_by_status(service: Alone, others: OtherServices) -> None:
+async def test_orders_are_listed_by_status(service: ServiceProcess, others: OtherServices) -> None:
     order_id = await place_and_pay(service, others)
     await others.tell(InventoryConfirmed(order_id=order_id))
     await until_it_is(service, order_id, "confirmed")
@@ -122,7 +126,7 @@ async def test_orders_are_listed_by_status(service: Alone, others: OtherServices
     assert service.http.get("/orders", params={"status": "lost"}).status_code == 422
 
 
-def test_the_api_describes_itself(service: Alone) -> None:
+def test_the_api_describes_itself(service: ServiceProcess) -> None:
     paths = service.http.get("/openapi.json").json()["paths"]
     assert {"/orders", "/orders/{order_id}", "/orders/{order_id}/cancel"} <= paths.keys()
     assert "saga_events_total" in service.http.get("/metrics").text
@@ -130,7 +134,7 @@ def test_the_api_describes_itself(service: Alone) -> None:
 
 def test_no_order_is_accepted_without_the_database(package_broker: Broker, tmp_path: Path) -> None:
     nowhere = "mongodb://127.0.0.1:9/?directConnection=true&serverSelectionTimeoutMS=200"
-    with alone(ORDER, package_broker.url, nowhere, tmp_path) as service:
+    with run_service(ORDER, package_broker.url, nowhere, tmp_path) as service:
         answer = service.http.post("/orders", json=ORDER_BODY)
         assert answer.status_code == 503
         assert answer.json()["status"] == 503
@@ -140,7 +144,7 @@ def test_no_order_is_accepted_without_the_database(package_broker: Broker, tmp_p
 
 
 def test_an_order_is_accepted_without_the_broker(mongodb_url: str, tmp_path: Path) -> None:
-    with alone(ORDER, "amqp://guest:guest@127.0.0.1:9/", mongodb_url, tmp_path) as service:
+    with run_service(ORDER, "amqp://guest:guest@127.0.0.1:9/", mongodb_url, tmp_path) as service:
         answer = service.http.post("/orders", json=ORDER_BODY)
         assert answer.status_code == 202
         assert httpx.codes.is_success(service.http.get(f"/orders/{answer.json()['orderId']}").status_code)

@@ -12,10 +12,12 @@ from events.catalogue import (
 )
 from tests.integration.order_service.driver import OtherServices, place, place_and_reserve, until_it_is
 from tests.support.broker import Broker
-from tests.support.services import Alone, alone, stand_in_for_others
+from tests.support.services import ServiceProcess, run_service, stand_in_for_others
 
 
-async def test_a_nudged_order_asks_again_under_the_same_id(service: Alone, others: OtherServices) -> None:
+async def test_a_nudged_order_asks_again_under_the_same_id(
+    service: ServiceProcess, others: OtherServices
+) -> None:
     order_id = await place_and_reserve(service, others)
     answer = service.http.post(f"/orders/{order_id}/nudge")
     assert answer.status_code == 202, answer.text
@@ -31,7 +33,7 @@ async def test_a_nudged_order_asks_again_under_the_same_id(service: Alone, other
 
 
 async def test_a_nudge_of_all_orders_repeats_each_unanswered_request(
-    service: Alone, others: OtherServices
+    service: ServiceProcess, others: OtherServices
 ) -> None:
     waiting = {await place(service, others), await place(service, others)}
     published = service.http.post("/nudge").json()["published"]
@@ -41,14 +43,14 @@ async def test_a_nudge_of_all_orders_repeats_each_unanswered_request(
         await asked.receive()
 
 
-def test_a_nudge_of_an_unknown_order_is_not_found(service: Alone) -> None:
+def test_a_nudge_of_an_unknown_order_is_not_found(service: ServiceProcess) -> None:
     assert service.http.post("/orders/unknown/nudge").status_code == 404
 
 
 async def test_an_order_that_gets_no_answer_asks_again_by_itself(
     broker: Broker, mongodb_url: str, tmp_path: Path
 ) -> None:
-    with alone(ORDER, broker.url, mongodb_url, tmp_path, nudge_after="0.5") as service:
+    with run_service(ORDER, broker.url, mongodb_url, tmp_path, nudge_after="0.5") as service:
         async with broker.connected() as client:
             others = OtherServices(client, await stand_in_for_others(client, ORDER))
             service.wait_ready()

@@ -26,10 +26,10 @@ from tests.integration.order_service.driver import (
     until_it_is,
 )
 from tests.support.broker import Broker, until
-from tests.support.services import Alone
+from tests.support.services import ServiceProcess
 
 
-async def test_an_order_is_confirmed(service: Alone, others: OtherServices) -> None:
+async def test_an_order_is_confirmed(service: ServiceProcess, others: OtherServices) -> None:
     order_id = await place(service, others, paymentMethod="sim:approve")
     await others.reserve(order_id)
     asked = await others.payment.receive_a(PaymentRequested, order_id)
@@ -45,7 +45,7 @@ async def test_an_order_is_confirmed(service: Alone, others: OtherServices) -> N
     assert order["awaiting"] == []
 
 
-async def test_an_order_without_stock_fails(service: Alone, others: OtherServices) -> None:
+async def test_an_order_without_stock_fails(service: ServiceProcess, others: OtherServices) -> None:
     order_id = await place(service, others)
     await others.tell(
         InventoryReservationFailed(
@@ -60,7 +60,7 @@ async def test_an_order_without_stock_fails(service: Alone, others: OtherService
     assert (await until_it_is(service, order_id, "failed"))["reason"] == "insufficient_stock"
 
 
-async def test_a_declined_payment_releases_the_stock(service: Alone, others: OtherServices) -> None:
+async def test_a_declined_payment_releases_the_stock(service: ServiceProcess, others: OtherServices) -> None:
     order_id = await place_and_reserve(service, others)
     await others.tell(PaymentFailed(order_id=order_id, reason="declined"))
     await others.inventory.receive_a(InventoryReleaseRequested, order_id)
@@ -69,7 +69,9 @@ async def test_a_declined_payment_releases_the_stock(service: Alone, others: Oth
     assert (await until_it_is(service, order_id, "failed"))["reason"] == "declined"
 
 
-async def test_a_cancelled_order_is_released_and_refunded(service: Alone, others: OtherServices) -> None:
+async def test_a_cancelled_order_is_released_and_refunded(
+    service: ServiceProcess, others: OtherServices
+) -> None:
     order_id = await place_and_reserve(service, others)
     assert service.http.post(f"/orders/{order_id}/cancel").status_code == 202
     assert service.http.post(f"/orders/{order_id}/cancel").status_code == 202
@@ -80,7 +82,7 @@ async def test_a_cancelled_order_is_released_and_refunded(service: Alone, others
     await until_it_is(service, order_id, "cancelled")
 
 
-async def test_a_paid_order_cannot_be_cancelled(service: Alone, others: OtherServices) -> None:
+async def test_a_paid_order_cannot_be_cancelled(service: ServiceProcess, others: OtherServices) -> None:
     order_id = await place_and_pay(service, others)
     refusal = service.http.post(f"/orders/{order_id}/cancel")
     assert refusal.status_code == 409
@@ -89,7 +91,7 @@ async def test_a_paid_order_cannot_be_cancelled(service: Alone, others: OtherSer
 
 
 async def test_a_payment_that_comes_after_the_hold_expired_is_refunded(
-    service: Alone, others: OtherServices
+    service: ServiceProcess, others: OtherServices
 ) -> None:
     order_id = await place_and_reserve(service, others)
     await others.tell(InventoryReservationExpired(order_id=order_id))
@@ -101,7 +103,7 @@ async def test_a_payment_that_comes_after_the_hold_expired_is_refunded(
 
 
 async def test_a_paid_order_without_stock_is_refunded_by_an_operator(
-    service: Alone, others: OtherServices
+    service: ServiceProcess, others: OtherServices
 ) -> None:
     order_id = await place_and_pay(service, others)
     await others.tell(InventoryConfirmationFailed(order_id=order_id, reason="reservation_expired"))
@@ -115,7 +117,7 @@ async def test_a_paid_order_without_stock_is_refunded_by_an_operator(
 
 
 async def test_an_order_is_adopted_from_a_request_published_manually(
-    service: Alone, others: OtherServices, package_broker: Broker
+    service: ServiceProcess, others: OtherServices, package_broker: Broker
 ) -> None:
     payload = (
         '{"type":"InventoryReservationRequested","orderId":"manual-1","userId":"u-1",'
@@ -129,20 +131,24 @@ async def test_an_order_is_adopted_from_a_request_published_manually(
     await others.payment.receive_a(PaymentRequested, "manual-1")
 
 
-async def test_an_order_is_adopted_from_inventorys_answer(service: Alone, others: OtherServices) -> None:
+async def test_an_order_is_adopted_from_inventorys_answer(
+    service: ServiceProcess, others: OtherServices
+) -> None:
     await others.reserve("before-its-request")
     await others.payment.receive_a(PaymentRequested, "before-its-request")
     await until_it_is(service, "before-its-request", "reserved")
 
 
-async def test_stock_held_for_another_request_is_released(service: Alone, others: OtherServices) -> None:
+async def test_stock_held_for_another_request_is_released(
+    service: ServiceProcess, others: OtherServices
+) -> None:
     order_id = await place(service, others)
     await others.reserve(order_id, amount="1.00")
     await others.inventory.receive_a(InventoryReleaseRequested, order_id)
     assert (await until_it_is(service, order_id, "compensating"))["reason"] == "conflicting_request"
 
 
-async def test_an_event_before_its_order_waits(service: Alone, others: OtherServices) -> None:
+async def test_an_event_before_its_order_waits(service: ServiceProcess, others: OtherServices) -> None:
     order_id = uuid4().hex
     await others.tell(InventoryReservationExpired(order_id=order_id))
     await until(
@@ -153,13 +159,13 @@ async def test_an_event_before_its_order_waits(service: Alone, others: OtherServ
     assert (await until_it_is(service, order_id, "compensating"))["reason"] == "reservation_expired"
 
 
-def _retries(service: Alone) -> str:
+def _retries(service: ServiceProcess) -> str:
     lines = service.http.get("/metrics").text.splitlines()
     return "\n".join(line for line in lines if line.startswith("saga_retries_total"))
 
 
 async def test_a_bad_message_is_dead_lettered_and_the_service_goes_on(
-    service: Alone, others: OtherServices
+    service: ServiceProcess, others: OtherServices
 ) -> None:
     bad = b'{"type":"InventoryConfirmed","orderId":"no spaces allowed"}'
     await others.publish("inventory.events", "InventoryConfirmed", bad)

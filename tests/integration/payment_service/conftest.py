@@ -13,7 +13,7 @@ from local_stack.mongodb_node import DatabaseNode
 from tests.integration.payment_service.driver import DECLINE_ABOVE
 from tests.support.broker import Broker, BrokerAddress, virtual_host
 from tests.support.payment_driver import PaymentDriver
-from tests.support.services import Alone, alone, database_server, stand_in_for_others
+from tests.support.services import ServiceProcess, database_server, run_service, stand_in_for_others
 
 
 @pytest.fixture(scope="package")
@@ -33,16 +33,16 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseNode]
 @pytest.fixture(scope="package")
 def service(
     package_broker: Broker, database: DatabaseNode, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Alone]:
+) -> Iterator[ServiceProcess]:
     directory = tmp_path_factory.mktemp("payment")
     settings = {"call_timeout": "0.3", "sweep_every": "0.1", "sim_decline_above": DECLINE_ABOVE}
     settings |= {"refund_attempts": "2", "refund_pause": "0.2"}
-    with alone(PAYMENT, package_broker.url, database.url, directory, **settings) as service:
+    with run_service(PAYMENT, package_broker.url, database.url, directory, **settings) as service:
         yield service
 
 
 @pytest.fixture
-async def payments(package_broker: Broker, service: Alone) -> AsyncIterator[PaymentDriver]:
+async def payments(package_broker: Broker, service: ServiceProcess) -> AsyncIterator[PaymentDriver]:
     async with package_broker.connected() as client:
         neighbours = await stand_in_for_others(client, PAYMENT)
         service.wait_ready()

@@ -9,7 +9,7 @@ from events.catalogue import (
 )
 from tests.integration.payment_service.driver import body
 from tests.support.payment_driver import PaymentDriver, refund
-from tests.support.services import Alone, check_problem
+from tests.support.services import ServiceProcess, check_problem
 
 
 async def test_a_payment_made_over_http_is_charged_once(payments: PaymentDriver) -> None:
@@ -111,7 +111,7 @@ async def test_the_books_are_exact(payments: PaymentDriver) -> None:
     ("method", "path"),
     [("GET", "/payments/unknown"), ("POST", "/payments/unknown/refund"), ("GET", "/nowhere")],
 )
-def test_an_unknown_id_is_not_found(service: Alone, method: str, path: str) -> None:
+def test_an_unknown_id_is_not_found(service: ServiceProcess, method: str, path: str) -> None:
     check_problem(service.http.request(method, path), 404)
 
 
@@ -131,17 +131,17 @@ INVALID: dict[str, tuple[dict[str, object], str]] = {
 
 
 @pytest.mark.parametrize("case", INVALID)
-def test_an_invalid_payment_is_refused_and_the_field_named(service: Alone, case: str) -> None:
+def test_an_invalid_payment_is_refused_and_the_field_named(service: ServiceProcess, case: str) -> None:
     change, field = INVALID[case]
     check_problem(service.http.post("/payments", json={**body(), **change}), 422, field)
 
 
-def test_an_impossible_id_is_refused_at_the_door(service: Alone) -> None:
+def test_an_impossible_id_is_refused_at_the_door(service: ServiceProcess) -> None:
     check_problem(service.http.get("/payments/a.b"), 422)
     check_problem(service.http.post(f"/payments/{'x' * 65}/refund"), 422)
 
 
-def test_the_api_describes_itself(service: Alone) -> None:
+def test_the_api_describes_itself(service: ServiceProcess) -> None:
     paths = service.http.get("/openapi.json").json()["paths"]
     assert {"/payments", "/payments/{payment_id}", "/payments/{payment_id}/refund"} <= paths.keys()
     assert 'saga_published_total{service="payment_service",type="PaymentCompleted"}' in (

@@ -10,7 +10,7 @@ from events.catalogue import (
 from local_stack.mongodb_node import DatabaseNode
 from tests.integration.payment_service.driver import body
 from tests.support.payment_driver import PRICE, PaymentDriver, refund, request
-from tests.support.services import Alone, check_problem
+from tests.support.services import ServiceProcess, check_problem
 
 
 async def test_an_answer_is_published_once_the_broker_takes_it(payments: PaymentDriver) -> None:
@@ -36,7 +36,7 @@ async def test_a_refund_made_for_another_message_is_published(
 
 
 async def test_without_the_database_nothing_is_charged(
-    payments: PaymentDriver, service: Alone, database: DatabaseNode
+    payments: PaymentDriver, service: ServiceProcess, database: DatabaseNode
 ) -> None:
     settled = payments.http.post("/payments", json=body(currency="ZAR")).json()["orderId"]
     in_flight = [request(currency="ZAR") for _ in range(20)]

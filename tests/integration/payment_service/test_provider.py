@@ -17,7 +17,7 @@ from events.catalogue import (
 from tests.integration.payment_service.driver import NOTHING
 from tests.support.broker import until
 from tests.support.payment_driver import PRICE, PaymentDriver, refund, request
-from tests.support.services import Alone
+from tests.support.services import ServiceProcess
 
 
 async def test_a_slow_provider_delays_no_other_order(payments: PaymentDriver) -> None:
@@ -70,7 +70,9 @@ async def test_a_refund_request_during_the_charge_is_answered_later(
     assert payments.books("DKK") == ("25.00", "25.00")
 
 
-async def test_an_outage_of_the_provider_pauses_reading(payments: PaymentDriver, service: Alone) -> None:
+async def test_an_outage_of_the_provider_pauses_reading(
+    payments: PaymentDriver, service: ServiceProcess
+) -> None:
     first = request("sim:outage:1")
     await payments.tell(first)
     await payments.until_it_is(first.order_id, "charging")
@@ -160,13 +162,15 @@ async def test_a_pending_refund_is_decided_later(payments: PaymentDriver) -> Non
     assert (await payments.order.receive_a(PaymentRefunded, order_id)).amount == PRICE
 
 
-def ignored_notifications(service: Alone) -> set[str]:
+def ignored_notifications(service: ServiceProcess) -> set[str]:
     """Return the keys of the notifications that changed nothing."""
     lines = (json.loads(line) for line in service.log.splitlines() if '"notification_ignored"' in line)
     return {line["key"] for line in lines}
 
 
-async def test_a_provider_that_answers_twice_charges_once(payments: PaymentDriver, service: Alone) -> None:
+async def test_a_provider_that_answers_twice_charges_once(
+    payments: PaymentDriver, service: ServiceProcess
+) -> None:
     at_once = await payments.charge(method="sim:notify-twice", currency="VND")
     later = await payments.charge(method="sim:pending:0.5:notify-twice", currency="VND")
     await until(lambda: f"order-{later}" in ignored_notifications(service), "it is notified again")
