@@ -11,8 +11,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from verification.simulation.schedules import play_all, story
-from verification.simulation.world import Result
+from verification.simulation.schedules import explain, play_all
+from verification.simulation.world import ScheduleResult
 
 EPILOG = "Example: saga simulate --schedules 20000 --seed 1"
 
@@ -27,9 +27,9 @@ class Totals:
     played: int = 0
     ends: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
-    failed: Result | None = None
+    failed: ScheduleResult | None = None
 
-    def add(self, result: Result) -> None:
+    def add(self, result: ScheduleResult) -> None:
         """Count one schedule."""
         self.played += 1
         self.ends.update(result.ends)
@@ -95,7 +95,7 @@ def _play(seeds: range, totals: Totals, *, quiet: bool) -> None:
 
 def _print(totals: Totals) -> None:
     if totals.failed is not None:
-        console.print(story(totals.failed), markup=False, soft_wrap=True)
+        console.print(explain(totals.failed), markup=False, soft_wrap=True)
     console.print(f"{totals.played} schedules, {totals.rate:.0f} a second")
     console.print(f"{totals.ends.total()} orders: {_counts(totals.ends)}")
     console.print(f"{totals.faults.total()} faults: {_counts(totals.faults)}")

@@ -21,8 +21,8 @@ from verification.simulation.trace import Trace
 def peaceful(name: str = "test") -> Process:
     """Return a process in whose world nothing goes wrong and everything is fast."""
     adversary = Adversary(0, Trace())
-    adversary.calm = True
-    adversary.hurry = 1.0
+    adversary.quiescing = True
+    adversary.instant_call_share = 1.0
     return Process(name, adversary, lambda process: None)
 
 

@@ -19,7 +19,7 @@ from saga.reactions.unit_of_work import LoadedAggregate, UnitOfWork
 from tests.contract.broker_drivers import peaceful
 from tests.support.clock import Clock
 from tests.support.sample_aggregate import SampleAggregate
-from verification.simulation.stock import MemoryInventory, Shelves
+from verification.simulation.stock import MemoryInventory, StockTable
 from verification.simulation.store import MemoryStore, Table
 
 HOLD = timedelta(minutes=10)
@@ -87,19 +87,19 @@ class MemoryDatabase(AnyDatabase):
         super().__init__(clock)
         self._samples: Table = {}
         self._reservations: Table = {}
-        self._shelves = Shelves(warehouses={"berlin": BERLIN})
+        self._stock_table = StockTable(warehouses={"berlin": BERLIN})
 
     async def samples(self) -> AggregateStore[SampleAggregate]:
         return MemoryStore(self._samples, SampleAggregate, self.clock, peaceful())
 
     async def stock(self) -> StockStore:
-        return MemoryInventory(self._reservations, self._shelves, self.clock, HOLD, peaceful())
+        return MemoryInventory(self._reservations, self._stock_table, self.clock, HOLD, peaceful())
 
     async def put(self, units: int) -> None:
-        self._shelves.put(PLACE, units)
+        self._stock_table.put(PLACE, units)
 
     async def level(self) -> Level:
-        return self._shelves.levels[PLACE]
+        return self._stock_table.levels[PLACE]
 
 
 class MongoDatabase(AnyDatabase):

@@ -25,17 +25,17 @@ def test_time_jumps_to_the_next_timer(loop: VirtualLoop) -> None:
 
 
 def test_timers_go_off_in_their_order(loop: VirtualLoop) -> None:
-    heard: list[int] = []
+    ended: list[int] = []
 
     async def after(seconds: int) -> None:
         await asyncio.sleep(seconds)
-        heard.append(seconds)
+        ended.append(seconds)
 
     async def main() -> None:
         await asyncio.gather(*map(after, (3, 1, 2)))
 
     loop.run_until_complete(main())
-    assert heard == [1, 2, 3]
+    assert ended == [1, 2, 3]
 
 
 def test_a_timeout_is_kept(loop: VirtualLoop) -> None:
@@ -48,7 +48,7 @@ def test_a_timeout_is_kept(loop: VirtualLoop) -> None:
     assert loop.time() == 5
 
 
-def test_a_nap_ends_in_its_turn(loop: VirtualLoop) -> None:
+def test_a_sleep_ends_in_its_turn(loop: VirtualLoop) -> None:
     woken: list[float] = []
 
     async def after(seconds: float) -> None:
@@ -63,27 +63,27 @@ def test_a_nap_ends_in_its_turn(loop: VirtualLoop) -> None:
 
 
 @pytest.mark.parametrize("later", [0, 1])
-def test_a_nap_can_be_interrupted(loop: VirtualLoop, later: float) -> None:
+def test_a_sleep_can_be_interrupted(loop: VirtualLoop, later: float) -> None:
     ended: list[str] = []
 
-    async def nap() -> None:
+    async def sleep() -> None:
         try:
             await Sleep(loop, 10)
         finally:
             ended.append(f"at {loop.time():g}")
 
     async def main() -> None:
-        napping = asyncio.ensure_future(nap())
+        sleeping = asyncio.ensure_future(sleep())
         await asyncio.sleep(later)
-        napping.cancel()
-        await asyncio.wait([napping])
-        assert napping.cancelled() is True
+        sleeping.cancel()
+        await asyncio.wait([sleeping])
+        assert sleeping.cancelled() is True
 
     loop.run_until_complete(main())
     assert ended == [f"at {later}"]
 
 
-def test_a_timeout_ends_a_nap(loop: VirtualLoop) -> None:
+def test_a_timeout_ends_a_sleep(loop: VirtualLoop) -> None:
     async def main() -> None:
         async with asyncio.timeout(5):
             await Sleep(loop, 10)
@@ -93,7 +93,7 @@ def test_a_timeout_ends_a_nap(loop: VirtualLoop) -> None:
     assert loop.time() == 5
 
 
-def test_what_can_never_happen_is_a_deadlock(loop: VirtualLoop) -> None:
+def test_waiting_without_a_timer_is_a_deadlock(loop: VirtualLoop) -> None:
     async def main() -> None:
         await asyncio.get_running_loop().create_future()
 

@@ -16,7 +16,7 @@ import pytest
 from tests.simulation.mutants import inventory, kernel, orders, payments
 from tests.simulation.mutants.patching import Mutant
 from verification.invariants.names import Invariant
-from verification.simulation.world import Result, play
+from verification.simulation.world import ScheduleResult, play
 
 CAUGHT_BY: dict[Mutant, tuple[int, Invariant]] = {
     kernel.acknowledge_at_once: (60, Invariant.DEAD_LETTERS_ARE_POISON),
@@ -47,7 +47,7 @@ CAUGHT_BY: dict[Mutant, tuple[int, Invariant]] = {
 """Within how many schedules each mutant must break which invariant."""
 
 
-def catching(mutant: Mutant, seeds: Iterable[int]) -> Iterator[Result]:
+def catching(mutant: Mutant, seeds: Iterable[int]) -> Iterator[ScheduleResult]:
     """Play these schedules with a mutant; yield the results of those that catch it."""
     with pytest.MonkeyPatch.context() as patch:
         mutant(patch)

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from cli.main import app
 from tests.simulation.mutants import kernel
 from verification.simulation.adversary import KINDS
-from verification.simulation.schedules import play_all, story
+from verification.simulation.schedules import explain, play_all
 from verification.simulation.world import play
 
 SCHEDULES = int(os.environ.get("SCHEDULES", "4000"))
@@ -22,7 +22,7 @@ TODAY = 1_000_000 + 100_000 * (datetime.now(UTC).date() - date(2026, 1, 1)).days
 ROLLING_SEED = int(os.environ.get("ROLLING_SEED", TODAY))
 FIXED = range(1, 1 + SCHEDULES // 2)
 ROLLING = range(ROLLING_SEED, ROLLING_SEED + SCHEDULES - len(FIXED))
-SINGLE_FAULTS = ("drain", "killer", "notice", "poison", "wipe")
+SINGLE_FAULTS = ("drain", "notification", "poison", "undecodable", "wipe")
 """Faults that strike once or twice in a schedule, if at all, and are not drawn at each occasion."""
 
 
@@ -35,7 +35,7 @@ def test_every_order_ends_and_all_books_balance() -> None:
     for result in play_all(seeds):
         played += 1
         struck |= result.faults.keys()
-        assert not result.violations, story(result)
+        assert not result.violations, explain(result)
     assert played == len(seeds) == SCHEDULES
     assert struck == {*KINDS, *SINGLE_FAULTS}
 
@@ -46,14 +46,14 @@ def test_a_seed_always_gives_the_same_schedule() -> None:
     assert "order-1" in first.timeline
 
 
-def test_looking_changes_nothing() -> None:
+def test_tracing_changes_nothing() -> None:
     seen, unseen = play(11, trace=True), play(11)
     assert (seen.ends, seen.faults, seen.violations) == (unseen.ends, unseen.faults, unseen.violations)
     assert unseen.timeline == ""
 
 
 class TestCommand:
-    def test_totals_are_told(self) -> None:
+    def test_prints_the_totals(self) -> None:
         result = CliRunner().invoke(app, ["simulate", "--schedules", "5", "--seed", "3"])
         assert result.exit_code == 0, result.output
         assert "5 schedules" in result.output
@@ -61,14 +61,12 @@ class TestCommand:
 
     def test_json_holds_the_totals(self) -> None:
         result = CliRunner().invoke(app, ["simulate", "--schedules", "5", "--seed", "3", "--json"])
-        told = json.loads(result.stdout)
-        assert told["schedules"] == 5
-        assert told["orders"] == sum(told["ends"].values()) > 0
-        assert told["failed"] is None
+        output = json.loads(result.stdout)
+        assert output["schedules"] == 5
+        assert output["orders"] == sum(output["ends"].values()) > 0
+        assert output["failed"] is None
 
-    def test_a_violation_is_told_as_a_timeline_with_the_command_that_shows_it_again(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_violation_is_printed_with_timeline_and_command(self, monkeypatch: pytest.MonkeyPatch) -> None:
         kernel.never_relay(monkeypatch)
         result = CliRunner().invoke(app, ["simulate", "--schedules", "5", "--seed", "1"])
         assert result.exit_code == 1

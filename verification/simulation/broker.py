@@ -1,4 +1,4 @@
-"""A broker in memory: the same exchanges, bindings and queues, at least once, in no order to rely on."""
+"""A broker in memory: the same exchanges, bindings and queues; at-least-once delivery in any order."""
 
 import asyncio
 from collections import deque
@@ -15,7 +15,7 @@ PREFETCH = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class QueuedMessage:
     """A message in a queue."""
 
     message: Message
@@ -23,14 +23,14 @@ class Stored:
 
 
 class Queue:
-    """One queue, and who reads it."""
+    """One queue and its consumers."""
 
     def __init__(self, name: str, arguments: Arguments) -> None:
         self.name = name
-        self.waiting: deque[Stored] = deque()
+        self.waiting: deque[QueuedMessage] = deque()
         self.readers: list[MemorySubscription] = []
-        self.under_way = 0
-        self.held = 0
+        self.in_transit = 0
+        self.unacknowledged = 0
         ttl = arguments.get("x-message-ttl")
         self.pause = float(ttl) / 1000 if ttl is not None else None
         self.dead_letter_exchange = str(arguments.get("x-dead-letter-exchange", ""))
@@ -38,12 +38,12 @@ class Queue:
 
     @property
     def busy(self) -> bool:
-        """Something waits, is under way, or is held by a reader."""
-        return bool(self.waiting or self.under_way or self.held)
+        """Whether a message waits, is in transit or is unacknowledged."""
+        return bool(self.waiting or self.in_transit or self.unacknowledged)
 
 
 class MemoryBroker:
-    """What the services have declared, and the messages in it."""
+    """The exchanges, queues and bindings that the services declare, and the messages."""
 
     def __init__(self, adversary: Adversary) -> None:
         self.adversary = adversary
@@ -52,10 +52,10 @@ class MemoryBroker:
         self.bindings: dict[str, list[tuple[str, str]]] = {}
         self.connections: list[Connection] = []
         self.published: list[Message] = []
-        """Every event that the broker took."""
+        """Every event that the broker accepted."""
 
     def declare(self, topologies: Sequence[Topology]) -> None:
-        """Declare everything that these services have."""
+        """Declare the topologies of these services."""
         for topology in topologies:
             self.exchanges |= topology.exchanges
             self.queues |= {name: Queue(name, arguments) for name, arguments in topology.queues.items()}
@@ -64,46 +64,46 @@ class MemoryBroker:
                 self.bindings.setdefault(exchange, []).append((queue, key))
 
     def lose_everything(self, topologies: Sequence[Topology]) -> None:
-        """Come back without connections and messages, with the topology that is loaded at its start."""
+        """Restart without connections and messages, with the topology that is loaded at the start."""
         for connection in list(self.connections):
             connection.cut("the broker lost everything")
         for things in (self.exchanges, self.queues, self.bindings):
             things.clear()
         self.declare(topologies)
 
-    def takers(self, exchange: str, key: str) -> list[str]:
-        """Return the names of the queues that a message goes to."""
+    def queues_for(self, exchange: str, key: str) -> list[str]:
+        """Return the names of the queues that a message is routed to."""
         kind = self.exchanges[exchange]
         return sorted(
             {queue for queue, pattern in self.bindings.get(exchange, ()) if _matches(kind, pattern, key)}
         )
 
     def publish(self, message: Message) -> bool:
-        """Take a message; return whether any queue takes it."""
+        """Accept a message; return whether it is routed to any queue."""
         if self.exchanges[message.exchange] == "topic":
             self.published.append(message)
-        return self._route(Stored(message))
+        return self._route(QueuedMessage(message))
 
     def connect(self, process: Process) -> "Connection":
         """Return a new connection."""
         return Connection(self, process)
 
-    def take_back(self, queue: Queue, stored: Stored) -> None:
-        """Put back what a reader does not want; it counts as redelivered, or not."""
-        if self.adversary.counts_what_is_given_back:
+    def nack(self, queue: Queue, stored: QueuedMessage) -> None:
+        """Take back a message that a consumer rejects; it counts as redelivered or not."""
+        if self.adversary.counts_requeues:
             self.requeue(queue, stored)
         else:
             self._send_on(queue, stored)
 
-    def requeue(self, queue: Queue, stored: Stored) -> None:
-        """Put back what a reader had when it was lost, or put it away if that happens too often."""
+    def requeue(self, queue: Queue, stored: QueuedMessage) -> None:
+        """Take back a message whose consumer was lost, or dead-letter it if that happens too often."""
         if stored.redeliveries >= queue.limit:
             self._dead_letter(queue, stored.message)
         else:
             self._send_on(queue, replace(stored, redeliveries=stored.redeliveries + 1))
 
     def dispatch(self, queue: Queue) -> None:
-        """Deliver to readers who have room."""
+        """Deliver to consumers with room."""
         while queue.waiting:
             free = [subscription for subscription in queue.readers if subscription.has_room]
             if not free:
@@ -111,17 +111,17 @@ class MemoryBroker:
             subscription = self.adversary.dice.choice(free) if len(free) > 1 else free[0]
             subscription.deliver(queue.waiting.popleft())
 
-    def _route(self, stored: Stored) -> bool:
-        taken = self.takers(stored.message.exchange, stored.message.routing_key)
+    def _route(self, stored: QueuedMessage) -> bool:
+        taken = self.queues_for(stored.message.exchange, stored.message.routing_key)
         for name in taken:
             self._send_on(self.queues[name], stored)
             if self.adversary.strikes("duplicate"):
                 self._send_on(self.queues[name], stored)
         return bool(taken)
 
-    def _send_on(self, queue: Queue, stored: Stored) -> None:
+    def _send_on(self, queue: Queue, stored: QueuedMessage) -> None:
         loop = asyncio.get_running_loop()
-        queue.under_way += 1
+        queue.in_transit += 1
         if queue.pause is not None:
             loop.call_later(queue.pause, self._paused, queue, stored)
         elif delay := self.adversary.lateness():
@@ -129,25 +129,25 @@ class MemoryBroker:
         else:
             self._arrived(queue, stored)
 
-    def _arrived(self, queue: Queue, stored: Stored) -> None:
+    def _arrived(self, queue: Queue, stored: QueuedMessage) -> None:
         if self.queues.get(queue.name) is not queue:
             return
-        queue.under_way -= 1
+        queue.in_transit -= 1
         queue.waiting.append(stored)
         self.dispatch(queue)
 
-    def _paused(self, queue: Queue, stored: Stored) -> None:
+    def _paused(self, queue: Queue, stored: QueuedMessage) -> None:
         if self.queues.get(queue.name) is not queue:
             return
-        queue.under_way -= 1
+        queue.in_transit -= 1
         self._dead_letter(queue, stored.message)
 
     def _dead_letter(self, queue: Queue, message: Message) -> None:
-        self._route(Stored(replace(message, exchange=queue.dead_letter_exchange)))
+        self._route(QueuedMessage(replace(message, exchange=queue.dead_letter_exchange)))
 
 
 class Connection:
-    """What one process has at the broker: a way out and its readers, lost together."""
+    """The connection of one process: it publishes and consumes, and loses both together."""
 
     def __init__(self, broker: MemoryBroker, process: Process) -> None:
         self.broker = broker
@@ -161,13 +161,13 @@ class Connection:
         return self.lost.done()
 
     def read(self, queue: str, prefetch: int = PREFETCH) -> "MemorySubscription":
-        """Return a reader of a queue."""
+        """Return a subscription to a queue."""
         subscription = MemorySubscription(self, self.broker.queues[queue], prefetch)
         self._subscriptions.append(subscription)
         return subscription
 
     def cut(self, why: str) -> None:
-        """Lose the connection: what was not acknowledged is delivered again."""
+        """Lose the connection: unacknowledged messages are redelivered."""
         if self.closed:
             return
         self.process.note(f"connection lost: {why}")
@@ -197,7 +197,7 @@ class Connection:
         self._check()
         lost = [message for message in messages if not self._publish(message) and message.mandatory]
         if lost:
-            raise Unavailable("the broker knows no queue for it")
+            raise Unavailable("no queue for a mandatory message")
         await process.reach("between publishing and the confirm")
         if adversary.strikes("confirm lost"):
             process.note("confirm lost")
@@ -229,7 +229,7 @@ class MemorySubscription:
         self._queue = queue
         self._prefetch = prefetch
         self._arrived: deque[Delivery] = deque()
-        self.unsettled: dict[int, Stored] = {}
+        self.unsettled: dict[int, QueuedMessage] = {}
         self._held: dict[int, Delivery] = {}
         self._last_tag = 0
         self._closing = False
@@ -275,7 +275,7 @@ class MemorySubscription:
     async def requeue(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:
             if stored := self._settle(delivery):
-                self._broker.take_back(self._queue, stored)
+                self._broker.nack(self._queue, stored)
 
     async def pause(self) -> None:
         if self in self._queue.readers:
@@ -296,13 +296,13 @@ class MemorySubscription:
         await self.pause()
         self._wake.set()
 
-    def deliver(self, stored: Stored) -> None:
+    def deliver(self, stored: QueuedMessage) -> None:
         """Take one delivery from the broker."""
         self._last_tag += 1
         message = stored.message
         self.unsettled[self._last_tag] = stored
-        self._queue.held += 1
-        self._process.spared += self._is_accused(stored)
+        self._queue.unacknowledged += 1
+        self._process.poison_candidates += self._is_poison_candidate(stored)
         delivery = self._held[self._last_tag] = Delivery(
             tag=self._last_tag,
             exchange=message.exchange,
@@ -320,25 +320,25 @@ class MemorySubscription:
         self._wake.set()
 
     def lose(self) -> None:
-        """The connection is gone: the broker has everything back that was not settled."""
+        """Lose the connection: the broker takes back every unsettled message."""
         if self in self._queue.readers:
             self._queue.readers.remove(self)
         self._arrived.clear()
         unsettled, self.unsettled = self.unsettled, {}
-        self._queue.held -= len(unsettled)
-        self._process.spared -= sum(map(self._is_accused, unsettled.values()))
+        self._queue.unacknowledged -= len(unsettled)
+        self._process.poison_candidates -= sum(map(self._is_poison_candidate, unsettled.values()))
         for stored in unsettled.values():
             self._broker.requeue(self._queue, stored)
 
-    def _settle(self, delivery: Delivery) -> Stored | None:
+    def _settle(self, delivery: Delivery) -> QueuedMessage | None:
         stored = self.unsettled.pop(delivery.tag, None)
         self._held.pop(delivery.tag, None)
         if stored is not None:
-            self._queue.held -= 1
-            self._process.spared -= self._is_accused(stored)
+            self._queue.unacknowledged -= 1
+            self._process.poison_candidates -= self._is_poison_candidate(stored)
         return stored
 
-    def _is_accused(self, stored: Stored) -> bool:
+    def _is_poison_candidate(self, stored: QueuedMessage) -> bool:
         return self._queue.name.endswith(".quarantine") and stored.redeliveries >= POISON_AFTER - 1
 
 

@@ -1,4 +1,4 @@
-"""Who uses the services: customers, publishers of events by hand, and the person who settles refunds."""
+"""The users of the services: customers, publishers of events, and the person who settles refunds."""
 
 import asyncio
 import json
@@ -18,32 +18,32 @@ from verification.simulation.services import Environment, Replica
 T = TypeVar("T")
 
 PRODUCTS = ("tea", "coffee", "honey")
-TRIES = 6
+ATTEMPTS = 6
 LOOKS = 30
 HOLDS = (1, 2, 3, 5, 8, 20, 20, 60, 60, None)
 LONG_HOLDS = (200, 400, None)
-"""Where the broker may lose everything: a saga that expires before its first nudge may never be heard of."""
+"""Where the broker may lose all messages: a saga that expires before its first nudge may stay unknown."""
 
 
 class HungUp(SagaError, ConnectionError):
-    """The process died while it was asked."""
+    """The process died during the request."""
 
 
 class Clients:
-    """Everybody outside; `replica` returns a running replica of a service, if there is one.
+    """The users; `replica` returns a running replica of a service, if there is one.
 
     `wanted`: the products that they order.
     """
 
     def __init__(
-        self, outside: Environment, replica: Callable[[str], Replica | None], wanted: Sequence[str]
+        self, environment: Environment, replica: Callable[[str], Replica | None], wanted: Sequence[str]
     ) -> None:
-        self._outside = outside
-        self._adversary: Adversary = outside.adversary
+        self._environment = environment
+        self._adversary: Adversary = environment.adversary
         self._replica = replica
         self.wanted = wanted
         self.promised: set[str] = set()
-        """Orders that somebody was told of, or that the broker has taken a request for."""
+        """Orders that a customer was promised, or whose request the broker has accepted."""
 
     def request(self, order_id: str) -> InventoryReservationRequested:
         """Draw an order."""
@@ -57,13 +57,13 @@ class Clients:
             user_id=f"u-{dice.randint(1, 3)}",
             items=items,
             total_amount=Decimal(dice.randint(100, 9999)) / 100,
-            expires_in=dice.choice(LONG_HOLDS if self._outside.pace.nudge else HOLDS),
+            expires_in=dice.choice(LONG_HOLDS if self._environment.intervals.nudge else HOLDS),
         )
 
     async def place(self, request: InventoryReservationRequested, at: float) -> None:
-        """Place an order over HTTP, again if nobody answers."""
+        """Place an order over HTTP, again if there is no answer."""
         await asyncio.sleep(at)
-        for _ in range(TRIES):
+        for _ in range(ATTEMPTS):
             with suppress(Unavailable, HungUp):
                 await self.ask(ORDER, lambda replica: replica.orders.place(request))
                 self.note(f"{request.order_id} is accepted")
@@ -75,11 +75,11 @@ class Clients:
         """Cancel an order, if that is still possible; or watch it for a while, and cancel once it is paid."""
         await asyncio.sleep(at)
         for _ in range(LOOKS if once_paid else 0):
-            row = self._outside.tables[ORDER].get(order_id)
+            row = self._environment.tables[ORDER].get(order_id)
             if row and row.state.status == "paid":
                 break
             await asyncio.sleep(0.1)
-        for _ in range(TRIES):
+        for _ in range(ATTEMPTS):
             self.note(f"cancels {order_id}")
             with suppress(Unavailable, HungUp):
                 await self.ask(ORDER, lambda replica: self._cancel(replica, order_id))
@@ -87,7 +87,7 @@ class Clients:
             await asyncio.sleep(self._adversary.dice.uniform(0.1, 2))
 
     async def publish_manually(self, request: InventoryReservationRequested, at: float) -> None:
-        """Publish a request as somebody does in the broker's management UI, with an id or without."""
+        """Publish a request as in the broker's management UI, with an event id or without."""
         await asyncio.sleep(at)
         dice = self._adversary.dice
         fields = request.model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -95,15 +95,15 @@ class Clients:
             fields["eventId"] = f"hand-{dice.randrange(10**6)}"
         key = request.type if dice.random() < 0.5 else f"{request.type}.{request.order_id}"
         message = Message(exchange_of(ORDER), key, json.dumps(fields).encode())
-        self.note(f"publishes by hand {message.body.decode()}")
+        self.note(f"publishes manually {message.body.decode()}")
         for _ in range(dice.choice((1, 1, 2))):
-            if self._outside.broker.publish(message):
+            if self._environment.broker.publish(message):
                 self.promised.add(request.order_id)
 
     async def settle(self, order_id: str, at: float) -> None:
-        """Have a refund that was refused tried again."""
+        """Have a refused refund tried again."""
         await asyncio.sleep(at)
-        for _ in range(TRIES):
+        for _ in range(ATTEMPTS):
             with suppress(Unavailable, HungUp, OutOfOrder, Refused):
                 await self.ask(PAYMENT, lambda replica: replica.payments.refund_directly(order_id))
                 self.note(f"has {order_id} refunded")
@@ -117,10 +117,10 @@ class Clients:
                 await replica.orders.cancel(order)
 
     async def ask(self, service: str, question: Callable[[Replica], Awaitable[T]]) -> T:
-        """Ask a replica of a service.
+        """Send a request to a replica of a service.
 
         Raises:
-            HungUp: there is none, or it died before it has answered.
+            HungUp: there is none, or it died before it answered.
         """
         replica = self._replica(service)
         if replica is None:
@@ -133,6 +133,6 @@ class Clients:
         return answer.result()
 
     def note(self, what: str) -> None:
-        """Put something into the timeline."""
+        """Add a line to the timeline."""
         if self._adversary.trace.on:
-            self._adversary.trace.add(asyncio.get_running_loop().time(), "somebody", what)
+            self._adversary.trace.add(asyncio.get_running_loop().time(), "client", what)

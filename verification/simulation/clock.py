@@ -18,11 +18,11 @@ EPOCH = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 class Deadlock(SagaError):
-    """Nothing is ready and no timer is set: what is awaited can never happen."""
+    """Nothing is ready and no timer is set, so that what is awaited can never happen."""
 
 
 class Call(asyncio.TimerHandle):
-    """Something to call, unless it is cancelled before its turn; lighter than the handles of asyncio."""
+    """A callback that can be cancelled before its turn; lighter than asyncio's handles."""
 
     __slots__ = ()
 
@@ -35,14 +35,14 @@ class Call(asyncio.TimerHandle):
         self._cancelled = False
 
     def cancel(self) -> None:
-        """Do not make it any more."""
+        """Do not call it any more."""
         self._cancelled = True
 
 
 class Sleep:
-    """Something to await that ends after so many seconds: `asyncio.sleep` in half as many calls of the loop.
+    """An awaitable that ends after some seconds: `asyncio.sleep` with half as many calls of the loop.
 
-    The timer calls the task that awaits it. It is what a task needs of a future, and no more.
+    The timer calls the awaiting task. It has what a task needs of a future, and no more.
     """
 
     __slots__ = ("_asyncio_future_blocking", "_call", "_context", "_delay", "_loop", "_wake_up")
@@ -66,7 +66,7 @@ class Sleep:
         self._call = self._loop.call_later(self._delay, wake_up, self, context=context)
 
     def cancel(self, msg: object = None) -> bool:
-        """Have the task called at once, to be told by `result`."""
+        """Have the task called at once; `result` then raises."""
         self._loop.call_soon(self._wake_up, self, context=self._context)
         self._call.cancel()
         return True
@@ -74,7 +74,7 @@ class Sleep:
     def result(self) -> None:
         """Raise `CancelledError` if the time has not come."""
         call = self._call
-        # Each knows the other, and there are very many of them: not to be left to the garbage collector.
+        # Break the reference cycle: there are too many of them for the garbage collector.
         del self._call, self._wake_up
         if call.cancelled():
             raise asyncio.CancelledError
@@ -105,7 +105,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def call_soon(
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> Call:
-        """Call this after everything that is ready already."""
+        """Call this after everything that is already ready."""
         call = Call(callback, args, context)
         self._due.append(call)
         return call
@@ -113,7 +113,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def call_at(
         self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> Call:
-        """Call this at that time; at the same time, first what was asked for first."""
+        """Call this at that time; calls for the same time run in the order they were made."""
         call = Call(callback, args, context)
         heappush(self._timers, (when, next(self._numbers), call))
         return call
@@ -121,7 +121,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def call_later(
         self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> Call:
-        """Call this after so many seconds."""
+        """Call this after some seconds."""
         call = Call(callback, args, context)
         heappush(self._timers, (self._now + delay, next(self._numbers), call))
         return call
@@ -129,7 +129,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def create_task(
         self, coro: Any, *, name: object = None, context: Context | None = None
     ) -> asyncio.Task[Any]:
-        """Start a task; those that are left over are discarded by `discard`."""
+        """Start a task; `discard` drops those that have not ended."""
         task = asyncio.Task(coro, loop=self, name=str(name) if name else "task", context=context)
         self._tasks.append(task)
         return task
@@ -142,7 +142,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
                 with suppress(RuntimeError):
                     task.get_coro().close()
-                # Who awaits and what is awaited know each other; parted, they are gone at once.
+                # Break the cycle between a task and what it awaits, so that both are freed at once.
                 if (awaited := task._fut_waiter) is not None:  # type: ignore[attr-defined]
                     awaited.cancel()
                 for callback, _ in task._callbacks or ():
@@ -189,14 +189,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
 
 def utc_clock(loop: asyncio.AbstractEventLoop, skew: float = 0.0) -> Callable[[], datetime]:
-    """Return a clock that goes wrong by `skew` seconds, exact to the millisecond."""
+    """Return a clock that is off by `skew` seconds, exact to the millisecond."""
 
-    asked, told = 0.0, EPOCH + timedelta(seconds=skew)
+    read_at, last = 0.0, EPOCH + timedelta(seconds=skew)
 
     def now() -> datetime:
-        nonlocal asked, told
-        if (time := loop.time()) != asked:
-            asked, told = time, EPOCH + timedelta(milliseconds=int((time + skew) * 1000))
-        return told
+        nonlocal read_at, last
+        if (time := loop.time()) != read_at:
+            read_at, last = time, EPOCH + timedelta(milliseconds=int((time + skew) * 1000))
+        return last
 
     return now

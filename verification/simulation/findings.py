@@ -19,7 +19,7 @@ from verification.invariants.stock import StockBook, StockLevel
 from verification.simulation.services import Environment
 from verification.simulation.store import Row
 
-DUPLICATING = {"kill", "cut", "confirm lost", "duplicate", "drain", "killer", "wipe"}
+DUPLICATING = {"kill", "cut", "confirm lost", "duplicate", "drain", "poison", "wipe"}
 """Faults after which a message may be published once more, and so be there twice."""
 
 
@@ -61,7 +61,7 @@ def _book_findings(environment: Environment, cases: list[Case], timing: Timing) 
             stock.add(case.reservation.state)
     levels = {
         key: StockLevel(level.available, level.reserved, level.allocated, level.owned, level.version)
-        for key, level in environment.shelves.levels.items()
+        for key, level in environment.stock_table.levels.items()
     }
     yield from stock.findings(levels, {*levels, *stock.keys})
     yield from money.findings()
@@ -82,7 +82,7 @@ def _published_findings(environment: Environment, cases: list[Case]) -> Iterator
     for case in cases:
         yield from world.recorded_before_published(case, last.pop(case.order_id, set()))
         # What was saved, but not published before the broker lost its cause, is never published.
-        if "wipe" not in environment.adversary.struck:
+        if "wipe" not in environment.adversary.fault_counts:
             yield from world.events_are_published(case, case.events, bodies)
     for order_id, strange in last.items():
         yield from world.recorded_before_published(Case(order_id), strange)
@@ -103,7 +103,7 @@ def _provider_findings(environment: Environment, cases: list[Case]) -> Iterator[
 
 
 def _dead_letter_findings(environment: Environment) -> Iterator[Finding]:
-    expected = environment.to_be_put_away | environment.may_be_put_away
+    expected = environment.expected_dead_letters | environment.possible_dead_letters
     found: Counter[tuple[str, bytes]] = Counter()
     for topology in TOPOLOGIES.values():
         queue = topology.dead_letter_queue
@@ -114,9 +114,9 @@ def _dead_letter_findings(environment: Environment) -> Iterator[Finding]:
             if not known:
                 text = f"holds {message.routing_key}, {dict(message.headers)}"
                 yield Finding(Invariant.DEAD_LETTERS_ARE_POISON, queue, text)
-    for queue, tag in sorted(environment.to_be_put_away - found.keys()):
+    for queue, tag in sorted(environment.expected_dead_letters - found.keys()):
         yield Finding(Invariant.DEAD_LETTERS_ARE_POISON, queue, f"lacks {tag!r}")
-    if not DUPLICATING & environment.adversary.struck.keys():
+    if not DUPLICATING & environment.adversary.fault_counts.keys():
         for (queue, tag), times in found.items():
             if times > 1:
                 text = f"holds {tag!r} {times} times, and no fault has duplicated it"

@@ -1,4 +1,4 @@
-"""Who reaches into the services by hand: over HTTP, at the broker, and as a provider that thinks again."""
+"""What is done directly or manually: over HTTP, at the broker, and by a provider that changes its mind."""
 
 import asyncio
 import json
@@ -14,11 +14,11 @@ from payment_service.providers.base import Charge, ChargeAnswer, Notification, R
 from saga.errors import OutOfOrder, Refused, Unavailable
 from saga.messaging.message import Message
 from saga.messaging.topology import exchange_of
-from verification.simulation.adversary import LONG
-from verification.simulation.clients import LONG_HOLDS, TRIES, Clients
+from verification.simulation.adversary import LONG_DELAY
+from verification.simulation.clients import ATTEMPTS, LONG_HOLDS, Clients
 from verification.simulation.services import Environment, Replica
 
-POISON = (
+UNDECODABLE = (
     (ORDER, "InventoryReservationRequested", "{{not JSON, {tag}"),
     (ORDER, "PaymentRequested.o-1", '{{"type":"PaymentRequested","orderId":"o-1","userId":"{tag}"}}'),
     (ORDER, "InventoryReservationRequested.o-1", '{{"type":"PaymentRequested","tag":"{tag}"}}'),
@@ -26,49 +26,51 @@ POISON = (
     (PAYMENT, "PaymentCompleted.o-1", '["{tag}"]'),
     (PAYMENT, "PaymentFailed", "\x00{tag}"),
 )
-"""Whose exchange, the routing key, and a body that no reader of it understands."""
+"""The service of the exchange, the routing key, and a body that its consumers cannot decode."""
 
 
 class ManualOperations:
-    """Everybody who reaches in; each comes at a moment of their own."""
+    """Operations past the saga, each at its own moment."""
 
-    def __init__(self, outside: Environment, people: Clients) -> None:
-        self._outside = outside
-        self._people = people
-        self._dice = outside.adversary.dice
+    def __init__(self, environment: Environment, clients: Clients) -> None:
+        self._environment = environment
+        self._clients = clients
+        self._dice = environment.adversary.dice
 
     async def restock(self, at: float) -> None:
         """Set what is available somewhere, in some cases only if nobody else has meanwhile."""
         await asyncio.sleep(at)
-        place = self._dice.choice(list(self._outside.shelves.levels))
+        place = self._dice.choice(list(self._environment.stock_table.levels))
         units, guarded = self._dice.randint(0, 9), self._dice.random() < 0.5
-        await self._insist(INVENTORY, lambda replica: self._restock(replica, place, units, guarded))
+        await self._try_until_answered(
+            INVENTORY, lambda replica: self._restock(replica, place, units, guarded)
+        )
 
     async def hold(self, order_id: str, at: float) -> None:
-        """Hold stock; with a price that starts a saga. Then confirm it, release it, or leave it."""
+        """Hold stock, with a price if it shall start a saga; then confirm it, release it, or leave it."""
         await asyncio.sleep(at)
         dice = self._dice
         price = Decimal(dice.randint(100, 9999)) / 100 if dice.random() < 0.4 else None
         hold = Hold(
             order_id=order_id,
             user_id="u-1",
-            items=(Item(product_id=self._people.wanted[0], quantity=dice.randint(1, 3)),),
+            items=(Item(product_id=self._clients.wanted[0], quantity=dice.randint(1, 3)),),
             user_location=None,
             total_amount=price,
             currency=DEFAULT_CURRENCY,
-            expires_in=dice.choice(LONG_HOLDS if self._outside.pace.nudge else (2, 5, 10)),
+            expires_in=dice.choice(LONG_HOLDS if self._environment.intervals.nudge else (2, 5, 10)),
             payment_method=None,
         )
-        if not await self._insist(INVENTORY, lambda replica: replica.inventory.hold(hold)):
+        if not await self._try_until_answered(INVENTORY, lambda replica: replica.inventory.hold(hold)):
             return
         if price is not None:
-            self._people.promised.add(order_id)
+            self._clients.promised.add(order_id)
         await asyncio.sleep(dice.uniform(0, 6))
         change = dice.choice(("confirm", "release", None))
         if change == "confirm":
-            await self._insist(INVENTORY, lambda replica: replica.inventory.confirm(order_id))
+            await self._try_until_answered(INVENTORY, lambda replica: replica.inventory.confirm(order_id))
         elif change == "release":
-            await self._insist(INVENTORY, lambda replica: replica.inventory.release(order_id))
+            await self._try_until_answered(INVENTORY, lambda replica: replica.inventory.release(order_id))
 
     async def pay(self, order_id: str, at: float) -> None:
         """Charge a customer, and perhaps pay back."""
@@ -81,50 +83,54 @@ class ManualOperations:
             currency=DEFAULT_CURRENCY,
             idempotency_key=f"by-hand-{order_id}",
         )
-        self._outside.paid_directly.add(order_id)
-        await self._insist(PAYMENT, lambda replica: replica.payments.charge_directly(request))
+        self._environment.paid_directly.add(order_id)
+        await self._try_until_answered(PAYMENT, lambda replica: replica.payments.charge_directly(request))
         await asyncio.sleep(dice.uniform(0, 6))
         if dice.random() < 0.5:
-            await self._insist(PAYMENT, lambda replica: replica.payments.refund_directly(order_id))
+            await self._try_until_answered(
+                PAYMENT, lambda replica: replica.payments.refund_directly(order_id)
+            )
 
-    async def poison(self, number: int, at: float) -> None:
-        """Publish what nobody can handle."""
+    async def publish_undecodable(self, number: int, at: float) -> None:
+        """Publish a message that its consumers cannot decode."""
         await asyncio.sleep(at)
         tag = f"poison-{number}."
-        service, key, text = self._dice.choice(POISON)
+        service, key, text = self._dice.choice(UNDECODABLE)
         self._publish(service, key, text.format(tag=tag).encode())
-        for queue in self._outside.broker.takers(exchange_of(service), key):
-            self._outside.to_be_put_away.add((f"{queue}.dead", tag.encode()))
-        self._outside.adversary.count("poison")
+        for queue in self._environment.broker.queues_for(exchange_of(service), key):
+            self._environment.expected_dead_letters.add((f"{queue}.dead", tag.encode()))
+        self._environment.adversary.count("undecodable")
 
-    async def publish_a_killer(self, order_id: str, at: float) -> None:
-        """Publish a request that kills each process of a service that handles it."""
+    async def publish_poison(self, order_id: str, at: float) -> None:
+        """Publish a request that crashes each process of one service that handles it."""
         await asyncio.sleep(at)
-        request = self._people.request(order_id)
+        request = self._clients.request(order_id)
         service = self._dice.choice((ORDER, INVENTORY))
         fields = request.model_dump(mode="json", by_alias=True, exclude_none=True)
-        fields["eventId"] = f"killer-{order_id}"
-        self._outside.deadly[fields["eventId"]] = service
+        fields["eventId"] = f"poison-{order_id}"
+        self._environment.poison_events[fields["eventId"]] = service
         tag = f'"eventId":"{fields["eventId"]}"'.encode()
-        self._outside.to_be_put_away.add((f"{service}.dead", tag))
+        self._environment.expected_dead_letters.add((f"{service}.dead", tag))
         self._publish(ORDER, request.type, json.dumps(fields, separators=(",", ":")).encode())
-        self._people.promised.add(order_id)
-        self._outside.adversary.count("killer")
+        self._clients.promised.add(order_id)
+        self._environment.adversary.count("poison")
 
     async def approve_late(self, charge: Charge, after: float) -> None:
-        """Approve what was declined, and say so, once or twice, until somebody has heard it."""
+        """Approve a declined charge, and answer once or twice, each until the service takes it."""
         await asyncio.sleep(after)
-        answer = self._outside.ledger.approve(charge)
+        answer = self._environment.ledger.approve(charge)
         for _ in range(self._dice.choice((1, 2))):
-            await self._insist(PAYMENT, lambda replica: self._answer(replica, charge, answer), for_ever=True)
+            await self._try_until_answered(
+                PAYMENT, lambda replica: self._answer(replica, charge, answer), endlessly=True
+            )
 
     async def decide_later(self, asked: Charge | Refund, reference: str) -> None:
-        """Decide what was put off, at once or much later, and give notice of it as webhooks do: too early,
-        late, several times or never, and of what nobody here has heard of."""
+        """Decide on a pending request, at once or much later, and notify the service as webhooks do: too
+        early, late, several times or never, and about unknown requests."""
         dice = self._dice
         wait = dice.choice((0, 0.01, 1, 12)) * dice.random()
-        if self._outside.adversary.patient:
-            self._outside.adversary.patient, wait = False, LONG
+        if self._environment.adversary.one_long_delay:
+            self._environment.adversary.one_long_delay, wait = False, LONG_DELAY
         key = asked.key if dice.random() < 0.95 else f"{asked.key}9"
         times = [
             dice.choice((0.0, wait, wait + 2.0)) * dice.random() for _ in range(dice.choice((0, 0, 1, 2)))
@@ -136,13 +142,13 @@ class ManualOperations:
 
     async def _decide(self, asked: Charge | Refund, reference: str, after: float) -> None:
         await asyncio.sleep(after)
-        answer = self._outside.ledger.decide(asked, reference)
-        self._people.note(f"the provider decides on {asked.key}: {answer}")
+        answer = self._environment.ledger.decide(asked, reference)
+        self._clients.note(f"the provider decides on {asked.key}: {answer}")
 
     async def _schedule_notification(self, notice: Notification, after: float) -> None:
         await asyncio.sleep(after)
-        self._outside.adversary.count("notice")
-        await self._insist(PAYMENT, lambda replica: replica.payments.handle_notification(notice))
+        self._environment.adversary.count("notification")
+        await self._try_until_answered(PAYMENT, lambda replica: replica.payments.handle_notification(notice))
 
     async def _answer(self, replica: Replica, charge: Charge, answer: ChargeAnswer) -> None:
         payment = await replica.payments.store.get(charge.key.removeprefix("order-"))
@@ -159,13 +165,13 @@ class ManualOperations:
             version = next(level.version for level in levels if level.key == place)
         await replica.stock.set_level(warehouse, product, units, version)
 
-    async def _insist(
-        self, service: str, question: Callable[[Replica], Awaitable[object]], *, for_ever: bool = False
+    async def _try_until_answered(
+        self, service: str, question: Callable[[Replica], Awaitable[object]], *, endlessly: bool = False
     ) -> bool:
-        """Ask until somebody answers; return whether the answer was not a refusal."""
-        for _ in count() if for_ever else range(TRIES):
+        """Try until a replica answers; return whether it did not refuse."""
+        for _ in count() if endlessly else range(ATTEMPTS):
             try:
-                await self._people.ask(service, question)
+                await self._clients.ask(service, question)
             except (OutOfOrder, Refused):
                 return False
             except (Unavailable, ConnectionError):
@@ -175,5 +181,5 @@ class ManualOperations:
         return False
 
     def _publish(self, service: str, key: str, body: bytes) -> None:
-        self._people.note(f"publishes by hand {key} {body!r}")
-        self._outside.broker.publish(Message(exchange_of(service), key, body))
+        self._clients.note(f"publishes manually {key} {body!r}")
+        self._environment.broker.publish(Message(exchange_of(service), key, body))

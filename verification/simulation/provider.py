@@ -1,4 +1,4 @@
-"""A payment provider that does what providers do at their worst, and keeps books of its own."""
+"""A payment provider at its worst, with a ledger of its own."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -25,35 +25,35 @@ SILENCE = 60.0
 
 @dataclass
 class Ledger:
-    """What the provider has decided, once for each key; this is the truth about the money."""
+    """What the provider has decided, once for each key: the truth about the money."""
 
     adversary: Adversary
     now: Callable[[], float]
-    regret: Callable[[Charge], None]
-    """Called when it declines a charge that it will approve after all."""
-    put_off: Callable[[Charge | Refund, str], None]
-    """Called when it will decide later, with its reference."""
+    on_late_approval: Callable[[Charge], None]
+    """Called when it declines a charge that it will approve later."""
+    on_pending: Callable[[Charge | Refund, str], None]
+    """Called with its reference when it will decide later."""
 
     def __post_init__(self) -> None:
         self.charges: dict[str, tuple[Charge, ChargeAnswer]] = {}
         self.refunds: dict[str, tuple[Refund, RefundAnswer]] = {}
         self.broken: list[str] = []
-        """What was asked of the provider that must never be."""
+        """Requests that the provider must never get."""
         self.approved_late: set[str] = set()
         """The keys of the charges that were declined at first."""
         self.first_answers: dict[str, Pending] = {}
-        """What was said at first of what was decided later."""
+        """The first answers to requests that were decided later."""
         self.down_until = 0.0
 
     def charge(self, charge: Charge) -> ChargeAnswer:
-        """Decide, or say again what was decided, or what was said at first."""
+        """Decide, or repeat the decision or the first answer."""
         known = self.charges.get(charge.key)
         if known is None:
             late = self.adversary.strikes("late approval")
             declined = late or self.adversary.strikes("decline")
             answer: ChargeAnswer = Declined("declined") if declined else Approved(f"ch-{len(self.charges)}")
             if late:
-                self.regret(charge)
+                self.on_late_approval(charge)
             elif self.adversary.strikes("pending"):
                 answer = self._later(charge)
             known = self.charges[charge.key] = (charge, answer)
@@ -69,7 +69,7 @@ class Ledger:
         return answer
 
     def refund(self, refund: Refund) -> RefundAnswer:
-        """Decide, or say again what was decided, or what was said at first."""
+        """Decide, or repeat the decision or the first answer."""
         known = self.refunds.get(refund.key)
         if known is None:
             answer: RefundAnswer
@@ -83,7 +83,7 @@ class Ledger:
         return self._perhaps_stale(refund.key) or known[1]
 
     def decide(self, request: Charge | Refund, reference: str) -> Answer:
-        """Decide what was put off, if nobody has yet; return what was decided."""
+        """Decide on a pending request unless that has happened; return the decision."""
         if isinstance(request, Charge):
             if isinstance(self.charges[request.key][1], Pending):
                 declined = self.adversary.strikes("decline")
@@ -94,7 +94,7 @@ class Ledger:
         return self.state(request, reference)
 
     def state(self, request: Charge | Refund, reference: str) -> Answer:
-        """Return what has been decided of what is known by this reference."""
+        """Return the decision on the request with this reference."""
         book: Mapping[str, tuple[Charge | Refund, Answer]]
         book = self.charges if isinstance(request, Charge) else self.refunds
         known, answer = book[request.key]
@@ -103,7 +103,7 @@ class Ledger:
         return answer
 
     def cancel(self, charge: Charge, reference: str) -> ChargeAnswer:
-        """Decline what is undecided, unless it is too late for that."""
+        """Decline a pending charge, unless it is too late."""
         if isinstance(self.charges[charge.key][1], Pending):
             if self.adversary.dice.random() < 0.2:
                 self.decide(charge, reference)
@@ -113,11 +113,11 @@ class Ledger:
 
     def _later(self, request: Charge | Refund) -> Pending:
         answer = self.first_answers[request.key] = Pending(f"later-{request.key}")
-        self.put_off(request, answer.reference)
+        self.on_pending(request, answer.reference)
         return answer
 
     def _perhaps_stale(self, key: str) -> Pending | None:
-        """Return what was said at first: whoever keeps answers by their key may say that again for ever."""
+        """Return the first answer: a provider that stores answers by their key may repeat it at any time."""
         first = self.first_answers.get(key)
         return first if first and self.adversary.dice.random() < 0.5 else None
 
@@ -125,12 +125,12 @@ class Ledger:
         return RefundRefused("refused") if self.adversary.strikes("refuse refund") else Refunded(refund_id)
 
     def charged(self, order_id: str) -> Decimal:
-        """Return what an order's customer has paid. There is one key for that: any other is nobody's."""
+        """Return what an order's customer has paid, under the one key for it."""
         charge, answer = self.charges.get(f"order-{order_id}", (None, None))
         return charge.amount if charge and isinstance(answer, Approved) else Decimal(0)
 
     def refunded(self, order_id: str) -> Decimal:
-        """Return what an order's customer got back."""
+        """Return what was refunded to an order's customer."""
         return sum(
             (
                 refund.amount
@@ -141,8 +141,8 @@ class Ledger:
         )
 
 
-class ProviderDoor:
-    """The provider as one process reaches it (a `payment_service.providers.base.Provider`)."""
+class LedgerProvider:
+    """The provider as one process calls it (a `payment_service.providers.base.Provider`)."""
 
     def __init__(self, ledger: Ledger, process: Process) -> None:
         self._ledger = ledger
@@ -182,7 +182,7 @@ class ProviderDoor:
         await self._process.live()
         if adversary.strikes("outage"):
             self._ledger.down_until = self._ledger.now() + adversary.dice.uniform(0.5, 20)
-        if not adversary.calm and self._ledger.now() < self._ledger.down_until:
+        if not adversary.quiescing and self._ledger.now() < self._ledger.down_until:
             raise ProviderDown("outage")
 
     async def _before(self, key: str) -> None:

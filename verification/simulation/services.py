@@ -1,4 +1,4 @@
-"""The three services, assembled from production parts as their `__main__` modules do, but in the world."""
+"""The three services, assembled from production parts, but in the simulated environment."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -29,8 +29,8 @@ from verification.invariants.names import Finding, Invariant
 from verification.simulation.adversary import Adversary, Process
 from verification.simulation.broker import PREFETCH, Connection, MemoryBroker
 from verification.simulation.clock import Sleep, utc_clock
-from verification.simulation.provider import Ledger, ProviderDoor
-from verification.simulation.stock import MemoryInventory, Shelves
+from verification.simulation.provider import Ledger, LedgerProvider
+from verification.simulation.stock import MemoryInventory, StockTable
 from verification.simulation.store import MemoryAggregates, MemoryStore, Table
 
 T = TypeVar("T")
@@ -39,21 +39,21 @@ DEFAULT_HOLD = timedelta(seconds=600)
 CALL_TIMEOUT = 4.0
 FIRST_PAUSE = 0.2
 DRAIN_TIMEOUT = 10.0
-SETTLING = 0.1
-"""How often a killer looks whether its process reads somebody else alone."""
-CALM = 6
-"""How much more slowly the sweepers' clocks strike when no faults are left to look for."""
+RECHECK_INTERVAL = 0.1
+"""Seconds until a poison message checks again whether another one is in quarantine."""
+QUIESCENT_FACTOR = 6
+"""How much longer the sweepers sleep once no faults are left."""
 
 
 @dataclass
-class RateLimit:
-    """How often the clocks of the services strike, in seconds."""
+class Intervals:
+    """The intervals of the services' timers, in seconds."""
 
     sweep: float
-    patience: float
+    relay_after: float
     refund_attempts: int = 1
     nudge: bool = False
-    """Whether those are nudged that do not move, as after a broker has lost everything."""
+    """Whether orders without progress are nudged, as after a broker has lost all messages."""
 
 
 @dataclass
@@ -63,24 +63,24 @@ class Environment:
     adversary: Adversary
     broker: MemoryBroker
     ledger: Ledger
-    pace: RateLimit
+    intervals: Intervals
     tables: dict[str, Table] = field(default_factory=lambda: {service: {} for service in SERVICES})
-    shelves: Shelves = field(default_factory=Shelves)
+    stock_table: StockTable = field(default_factory=StockTable)
     paid_directly: set[str] = field(default_factory=set)
-    """Orders that somebody has charged the customer for over HTTP."""
-    deadly: dict[str, str] = field(default_factory=dict)
-    """Events that kill whoever handles them: the id, and at which service."""
-    to_be_put_away: set[tuple[str, bytes]] = field(default_factory=set)
-    """What must end in a dead-letter queue: the queue, and what the body contains."""
-    may_be_put_away: set[tuple[str, bytes]] = field(default_factory=set)
-    """What may have been lost on its way there, or is there still, since the broker has lost everything."""
+    """Orders whose customer was charged directly."""
+    poison_events: dict[str, str] = field(default_factory=dict)
+    """Events that crash the process that handles them: by id, the service that crashes."""
+    expected_dead_letters: set[tuple[str, bytes]] = field(default_factory=set)
+    """What must end in a dead-letter queue: the queue, and a part of the body."""
+    possible_dead_letters: set[tuple[str, bytes]] = field(default_factory=set)
+    """What may be there or not, since the broker has lost all messages."""
     crashes: list[Finding] = field(default_factory=list)
     """Processes that ended with an exception."""
 
     def stored(self, service: str) -> set[str]:
-        """Return the orders of whose sagas a service has stored more than that their request was turned away.
+        """Return the orders of which a service has stored more than a refused request.
 
-        What was held by hand under the id of an order, before its request came, knows nothing of a saga.
+        Stock that was held directly under the id of an order, before its request came, belongs to no saga.
         """
         states = {key: row.state for key, row in self.tables[service].items()}
         return {
@@ -90,11 +90,11 @@ class Environment:
         }
 
 
-class Link:
+class SimulatedConnection:
     """Keeps a process connected to the broker, as `saga.rabbitmq.client.BrokerClient` does."""
 
-    def __init__(self, outside: Environment, process: Process, declared: Topology) -> None:
-        self._outside = outside
+    def __init__(self, environment: Environment, process: Process, declared: Topology) -> None:
+        self._environment = environment
         self._process = process
         self._topology = declared
         self._connection: Connection | None = None
@@ -114,10 +114,10 @@ class Link:
         await self._connection.check()
 
     async def backlog(self) -> int:
-        """Return how many messages wait for this service and those that it publishes for."""
+        """Return how many messages wait for this service and for those it publishes to."""
         await self._process.reach("asking for the backlog")
         names = [self._topology.queue, *self._topology.required_queues]
-        return sum(len(self._outside.broker.queues[name].waiting) for name in names)
+        return sum(len(self._environment.broker.queues[name].waiting) for name in names)
 
     def lose(self, why: str) -> None:
         """Lose the connection."""
@@ -125,7 +125,7 @@ class Link:
             self._connection.cut(why)
 
     async def stop(self) -> None:
-        """Take nothing more; `run` returns when what was taken is done."""
+        """Take no more messages; `run` returns once those taken are handled."""
         self._stopping.set()
         if self._connection is not None:
             await self._connection.stop_reading()
@@ -134,7 +134,7 @@ class Link:
         """Read with these intakes until `stop`; connect again whenever the connection is lost."""
         while not self._stopping.is_set():
             await self._process.reach("connecting")
-            self._connection = self._outside.broker.connect(self._process)
+            self._connection = self._environment.broker.connect(self._process)
             await self._read(consumers, self._connection)
             self._connection = None
             await asyncio.sleep(FIRST_PAUSE)
@@ -172,7 +172,7 @@ class Replica:
 
     def __init__(
         self,
-        outside: Environment,
+        environment: Environment,
         service: str,
         name: str,
         skew: float,
@@ -180,9 +180,9 @@ class Replica:
     ) -> None:
         self.service = service
         self.name = name
-        self.process = Process(name, outside.adversary, lambda process: self._dies(on_death))
-        self._outside = outside
-        self._link = Link(outside, self.process, TOPOLOGIES[service])
+        self.process = Process(name, environment.adversary, lambda process: self._dies(on_death))
+        self._environment = environment
+        self._broker_client = SimulatedConnection(environment, self.process, TOPOLOGIES[service])
         self._loop = asyncio.get_running_loop()
         self._clock = utc_clock(self._loop, skew)
         self._relay: Relay
@@ -190,7 +190,7 @@ class Replica:
         self.stock: MemoryInventory
         """The store of an inventory service."""
         self.application = self._assemble()
-        self._reading = asyncio.create_task(self._link.run(self._consumers()))
+        self._reading = asyncio.create_task(self._broker_client.run(self._consumers()))
         task = asyncio.gather(self._reading, self._relay.run(), self._sweeping())
         task.add_done_callback(self._ended)
 
@@ -215,35 +215,37 @@ class Replica:
         return self.application
 
     async def drain(self) -> None:
-        """Stop as on SIGTERM: finish what is in hand, then end."""
+        """Stop as on SIGTERM: finish the current messages, then end."""
         self.process.note("drains")
-        await self._link.stop()
+        await self._broker_client.stop()
         await asyncio.wait([self._reading], timeout=DRAIN_TIMEOUT)
         if not self.process.dead:
             self.process.end("stopped")
 
     def _assemble(self) -> Application[Any, Any]:
-        outside, clock, process = self._outside, self._clock, self.process
-        table = outside.tables[self.service]
+        environment, clock, process = self._environment, self._clock, self.process
+        table = environment.tables[self.service]
         if self.service == ORDER:
             orders = MemoryStore(table, Order, clock, process)
             return OrderApplication(orders, self._relay_of(orders), clock)
         if self.service == INVENTORY:
-            self.stock = MemoryInventory(table, outside.shelves, clock, DEFAULT_HOLD, process)
+            self.stock = MemoryInventory(table, environment.stock_table, clock, DEFAULT_HOLD, process)
             return InventoryApplication(self.stock, self._relay_of(self.stock), clock)
         payments = MemoryStore(table, Payment, clock, process)
         return PaymentApplication(
             payments,
             self._relay_of(payments),
-            ProviderDoor(outside.ledger, process),
+            LedgerProvider(environment.ledger, process),
             clock,
             CALL_TIMEOUT,
-            Retries(outside.pace.refund_attempts),
+            Retries(environment.intervals.refund_attempts),
         )
 
     def _relay_of(self, store: MemoryAggregates[Any]) -> HandOver:
-        self._relay = Relay(self.service, self._link, store, self._clock, self._outside.pace.patience)
-        self._nudge = Nudge(self.service, self._link, store, self._clock)
+        self._relay = Relay(
+            self.service, self._broker_client, store, self._clock, self._environment.intervals.relay_after
+        )
+        self._nudge = Nudge(self.service, self._broker_client, store, self._clock)
         return self._relay.hand_over
 
     def _consumers(self) -> list[BatchConsumer]:
@@ -259,12 +261,12 @@ class Replica:
         ]
 
     async def _handle(self, quarantined: bool, events: Sequence[Event]) -> Sequence[Result]:
-        deadly = self._outside.deadly
-        if deadly and any(deadly.get(str(event.event_id)) == self.service for event in events):
-            await self.process.reach("handling what kills it")
-            while self.process.spared and not quarantined:
-                # Three deaths in a row of another one that is read alone would be taken for its doing.
-                await asyncio.sleep(SETTLING)
+        poison_events = self._environment.poison_events
+        if poison_events and any(poison_events.get(str(event.event_id)) == self.service for event in events):
+            await self.process.reach("handling a poison message")
+            while self.process.poison_candidates and not quarantined:
+                # A third crash around another quarantined message would make that one look like poison.
+                await asyncio.sleep(RECHECK_INTERVAL)
                 await self.process.live()
             self.process.kill("by a message")
             await self.process.live()
@@ -272,28 +274,32 @@ class Replica:
 
     async def _sweeping(self) -> None:
         while not self.process.dead:
-            await Sleep(self._loop, self._outside.pace.sweep * (CALM if self._outside.adversary.calm else 1))
+            await Sleep(
+                self._loop,
+                self._environment.intervals.sweep
+                * (QUIESCENT_FACTOR if self._environment.adversary.quiescing else 1),
+            )
             if not self._has_something_to_do():
                 continue
             try:
                 for sweep in self.application.sweeps:
                     await sweep()
-                if self._outside.pace.nudge:
+                if self._environment.intervals.nudge:
                     await self._nudge.sweep()
             except Unavailable as why:
                 self.process.note(f"sweep waits: {why}")
 
     def _has_something_to_do(self) -> bool:
-        now, nudge = self._clock(), self._outside.pace.nudge
+        now, nudge = self._clock(), self._environment.intervals.nudge
         return any(
             (row.due_at and row.due_at <= now) or (nudge and row.nudge_at and row.nudge_at <= now)
-            for row in self._outside.tables[self.service].values()
+            for row in self._environment.tables[self.service].values()
         )
 
     def _dies(self, on_death: Callable[["Replica"], None]) -> None:
-        self._link.lose("its process died")
+        self._broker_client.lose("its process died")
         on_death(self)
 
     def _ended(self, task: "asyncio.Future[tuple[None, None, None]]") -> None:
         if not task.cancelled() and (error := task.exception()):
-            self._outside.crashes.append(Finding(Invariant.NO_CRASH, self.name, f"died of {error!r}"))
+            self._environment.crashes.append(Finding(Invariant.NO_CRASH, self.name, f"died of {error!r}"))

@@ -16,14 +16,14 @@ from verification.simulation.store import MemoryAggregates, Table
 
 
 @dataclass
-class Shelves:
-    """What the inventory service's database has beside the reservations."""
+class StockTable:
+    """The stock levels and warehouses of the inventory service's database."""
 
     levels: dict[StockKey, Level] = field(default_factory=dict)
     warehouses: dict[str, Warehouse] = field(default_factory=dict)
 
     def put(self, place: StockKey, units: int) -> None:
-        """Have so many units available at a place, whatever was before."""
+        """Set the available units of a level."""
         level = self.levels.get(place) or Level(warehouse_id=place[0], product_id=place[1])
         self.levels[place] = level.model_copy(
             update={
@@ -40,13 +40,13 @@ class MemoryInventory(MemoryAggregates[Reservation]):
     def __init__(
         self,
         table: Table,
-        shelves: Shelves,
+        stock_table: StockTable,
         clock: Callable[[], datetime],
         default_hold: timedelta,
         process: Process,
     ) -> None:
         super().__init__(table, Reservation, clock, process)
-        self._shelves = shelves
+        self._stock_table = stock_table
         self._default_hold = default_hold
 
     async def load(
@@ -58,7 +58,7 @@ class MemoryInventory(MemoryAggregates[Reservation]):
         levels = await self.levels(products)
         stock = Stock(
             available={level.key: level.available for level in levels},
-            warehouses=dict(self._shelves.warehouses),
+            warehouses=dict(self._stock_table.warehouses),
         )
         return ReservationUnitOfWork(entries, ReservationContext(stock, self._clock(), self._default_hold))
 
@@ -85,7 +85,7 @@ class MemoryInventory(MemoryAggregates[Reservation]):
     async def levels(self, product_ids: Collection[str]) -> list[Level]:
         """Return the levels of these products."""
         await self._process.reach_store("load of the stock")
-        return [level for level in self._shelves.levels.values() if level.product_id in product_ids]
+        return [level for level in self._stock_table.levels.values() if level.product_id in product_ids]
 
     async def set_level(
         self, warehouse_id: str, product_id: str, units: int, version: int | None
@@ -93,21 +93,21 @@ class MemoryInventory(MemoryAggregates[Reservation]):
         """See `inventory_service.mongo_store.InventoryStore`."""
         place = warehouse_id, product_id
         await self._process.reach_store("setting a level")
-        before = self._shelves.levels.get(place)
+        before = self._stock_table.levels.get(place)
         if version is not None and (before is None or before.version != version):
             return None
-        self._shelves.put(place, units)
+        self._stock_table.put(place, units)
         self._process.note(f"sets {place} to {units}")
         await self._process.leave_store("setting a level")
-        return self._shelves.levels[place]
+        return self._stock_table.levels[place]
 
     def _fits(self, place: StockKey, total: Counter[str]) -> bool:
-        level = self._shelves.levels.get(place)
+        level = self._stock_table.levels.get(place)
         return level is not None and all(
             getattr(level, name) >= -units for name, units in total.items() if units < 0
         )
 
     def _move(self, place: StockKey, total: Counter[str]) -> None:
-        level = self._shelves.levels[place]
+        level = self._stock_table.levels[place]
         values = {name: getattr(level, name) + units for name, units in total.items()}
-        self._shelves.levels[place] = level.model_copy(update={**values, "version": level.version + 1})
+        self._stock_table.levels[place] = level.model_copy(update={**values, "version": level.version + 1})

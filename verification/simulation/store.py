@@ -1,4 +1,4 @@
-"""The stores in memory: tables that outlive the processes, and what each process has to read and write them.
+"""The stores in memory: tables that outlive the processes, and what a process reads and writes them with.
 
 What `saga.mongodb.aggregates.Aggregates` says holds for them as well: guarded writes, the journal, the outbox
 that is forgotten lazily, what is due. States are stored as they are, since nobody can change them; in some
@@ -22,7 +22,7 @@ from verification.simulation.adversary import Process
 M = TypeVar("M", bound=Aggregate)
 
 
-class Kept(NamedTuple):
+class StoredEntry(NamedTuple):
     """A record as it is stored, with its events as bytes."""
 
     name: str
@@ -37,7 +37,7 @@ class Row:
     version: int
     state: Any
     due_at: datetime | None
-    journal: dict[str, Kept]
+    journal: dict[str, StoredEntry]
     outbox: list[tuple[str, datetime]] = field(default_factory=list)
     nudge_at: datetime | None = None
     nudges: int = 0
@@ -72,7 +72,7 @@ class MemoryAggregates(Generic[M]):
         }
 
     async def write(self, entries: Collection[LoadedAggregate[M]]) -> set[str]:
-        """Write the changed entries, each only if nobody wrote it since; return the keys that were stale."""
+        """Write the changed entries, each unless it was written since; return the stale keys."""
         changed = [entry for entry in entries if entry.changed]
         if not changed:
             return set()
@@ -95,7 +95,7 @@ class MemoryAggregates(Generic[M]):
         return (await self.fetch([key]))[key].state
 
     async def due(self, limit: int) -> list[M]:
-        """Return aggregates that the clock has to change by now."""
+        """Return the aggregates that are due."""
         if not self._due():
             return []
         await self._process.reach_store("looking for what is due")
@@ -107,7 +107,7 @@ class MemoryAggregates(Generic[M]):
         """See `saga.reactions.store.Waiting`."""
         if not self._waiting(before):
             return []
-        await self._process.reach_store("looking for who waits")
+        await self._process.reach_store("looking for unanswered requests")
         longest_first = [key for _, key in sorted(self._waiting(before))]
         keys = longest_first if after is None else sorted(key for key in longest_first if key > after)
         return [self.entry(key, self._table[key]) for key in keys[:limit]]
@@ -122,7 +122,7 @@ class MemoryAggregates(Generic[M]):
                 row.nudge_at = self._clock() + pause(NUDGE_AFTER, entry.nudges + 1)
 
     async def unpublished(self, before: datetime, limit: int) -> list[Event]:
-        """Return events that have waited for the relay since before that moment, oldest first."""
+        """Return events that were saved before that moment and are unpublished, oldest first."""
         self._forget()
         if not any(row.outbox for row in self._table.values()):
             return []
@@ -145,7 +145,7 @@ class MemoryAggregates(Generic[M]):
         return events
 
     async def mark_published(self, events: Mapping[str, Collection[str]]) -> None:
-        """Forget these as unpublished, with the next change of the document or a later look."""
+        """Take these off the outbox, with the next change of the document or a later look."""
         for key, ids in events.items():
             self._published.setdefault(key, set()).update(ids)
 
@@ -164,7 +164,7 @@ class MemoryAggregates(Generic[M]):
         )
 
     def is_stale(self, entry: LoadedAggregate[M]) -> bool:
-        """Return whether somebody has written it since it was loaded."""
+        """Return whether the row was written since it was loaded."""
         row = self._table.get(entry.key)
         return (row.version if row else 0) != entry.version
 
@@ -185,7 +185,7 @@ class MemoryAggregates(Generic[M]):
             due_at=entry.state.due_at,
             journal={
                 **(row.journal if row else {}),
-                **{name: _kept(entry.journal[name]) for name in entry.changed},
+                **{name: _stored_entry(entry.journal[name]) for name in entry.changed},
             },
             outbox=outbox,
             nudge_at=now + NUDGE_AFTER if entry.state.unanswered_requests else None,
@@ -193,11 +193,11 @@ class MemoryAggregates(Generic[M]):
         self._process.note(f"saves {entry.key} {entry.state.status} v{entry.version + 1}")
 
     def _stored(self, state: M) -> M:
-        if not self._process.adversary.thorough:
+        if not self._process.adversary.roundtrip_documents:
             return state
         read = self._model.model_validate(state.model_dump(by_alias=True))
         if read != state:
-            raise ValueError(f"what is stored comes back otherwise: {state!r} as {read!r}")
+            raise ValueError(f"the stored state reads differently: {state!r} as {read!r}")
         return read
 
     def _due(self) -> list[M]:
@@ -228,9 +228,9 @@ class MemoryStore(MemoryAggregates[M]):
         return await self.write(unit.entries.values())
 
 
-def _kept(record: JournalEntry) -> Kept:
-    return Kept(record.name, record.at, marshal.dumps(record.emitted))
+def _stored_entry(record: JournalEntry) -> StoredEntry:
+    return StoredEntry(record.name, record.at, marshal.dumps(record.emitted))
 
 
-def _read(kept: Kept) -> JournalEntry:
-    return JournalEntry(kept.name, kept.at, marshal.loads(kept.emitted))  # noqa: S302 (written by ourselves)
+def _read(kept: StoredEntry) -> JournalEntry:
+    return JournalEntry(kept.name, kept.at, marshal.loads(kept.emitted))  # noqa: S302 (written above)

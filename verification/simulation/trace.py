@@ -1,18 +1,18 @@
-"""What happened in a schedule, as a timeline that a person can read."""
+"""What happened in a schedule, as a readable timeline."""
 
 from collections.abc import MutableMapping
 from typing import Any
 
 
 class Trace:
-    """Collects what happened. Switched off it costs nothing, and what happens is the same."""
+    """Collects lines of a timeline. Switched off it costs nothing, and the schedule is the same."""
 
     def __init__(self, on: bool = False) -> None:
         self.on = on
         self.lines: list[tuple[float, str, str]] = []
 
     def add(self, at: float, who: str, what: str) -> None:
-        """Remember one thing that happened."""
+        """Add a line."""
         if self.on:
             self.lines.append((at, who, what))
 
