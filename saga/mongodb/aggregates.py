@@ -88,27 +88,27 @@ class Aggregates(Generic[M]):
         changed = [entry for entry in entries if entry.changed]
         if not changed:
             return set()
-        done = {
+        published = {
             entry.key: frozenset(self._published.get(entry.key, ())) for entry in changed if not entry.queued
         }
-        writes = [self._write(entry, done.get(entry.key, frozenset())) for entry in changed]
+        writes = [self._write(entry, published.get(entry.key, frozenset())) for entry in changed]
         stale: set[str] = set()
         try:
             with translate_driver_errors():
                 await self.collection.bulk_write(writes, ordered=False, session=session)
         except BulkWriteError as error:
             stale = {changed[position].key for position in stale_writes(error)}
-        for key in done.keys() - stale:
-            self._forgotten(key, done[key])
+        for key in published.keys() - stale:
+            self._cleaned(key, published[key])
         return stale
 
     async def get(self, key: str) -> M | None:
         """Return the state of one aggregate."""
         return (await self.fetch([key]))[key].state
 
-    async def select(self, chosen: Document, limit: int, newest_first_by: str | None = None) -> list[M]:
+    async def select(self, query: Document, limit: int, newest_first_by: str | None = None) -> list[M]:
         """Return the states of the documents that match a query."""
-        cursor = self.collection.find(chosen).limit(limit)
+        cursor = self.collection.find(query).limit(limit)
         if newest_first_by:
             cursor = cursor.sort(newest_first_by, -1)
         states: list[M] = []
@@ -125,20 +125,20 @@ class Aggregates(Generic[M]):
     async def waiting(
         self, before: datetime, limit: int, after: str | None = None
     ) -> list[LoadedAggregate[M]]:
-        """See `saga.reactions.store.Waiting`."""
-        chosen: Document = {"nudgeAt": {"$lte": before}}
+        """See `saga.timers.nudge.Waiting`."""
+        query: Document = {"nudgeAt": {"$lte": before}}
         if after is not None:
-            chosen["_id"] = {"$gt": after}
+            query["_id"] = {"$gt": after}
         order = "nudgeAt" if after is None else "_id"
         entries: list[LoadedAggregate[M]] = []
         with translate_driver_errors():
-            async for document in self.collection.find(chosen).sort(order, 1).limit(limit):
+            async for document in self.collection.find(query).sort(order, 1).limit(limit):
                 with _skip_unreadable(document):
                     entries.append(self.entry(document))
         return entries
 
     async def mark_nudged(self, entries: Collection[LoadedAggregate[M]]) -> None:
-        """See `saga.reactions.store.Waiting`."""
+        """See `saga.timers.nudge.Waiting`."""
         writes = [
             UpdateOne(
                 {"_id": entry.key, "version": entry.version, "nudgeAt": {"$exists": True}},
@@ -155,23 +155,23 @@ class Aggregates(Generic[M]):
 
     async def unpublished(self, before: datetime, limit: int) -> list[Event]:
         """Return events that have waited for the relay since before that moment, oldest first."""
-        await self._forget()
+        await self._clean_outboxes()
         events: list[Event] = []
         with translate_driver_errors():
             cursor = self.collection.find({"outbox.at": {"$lt": before}}, {"outbox": 1, "journal": 1})
             async for document in cursor.sort("outbox.at", 1).limit(limit):
                 with _skip_unreadable(document):
-                    events += self._waiting(document, before)
+                    events += self._unpublished_in(document, before)
         return events
 
-    def _waiting(self, document: Document, before: datetime) -> list[Event]:
-        waiting = {item["id"] for item in document["outbox"] if item["at"] < before}
-        waiting -= self._published.get(document["_id"], set())
+    def _unpublished_in(self, document: Document, before: datetime) -> list[Event]:
+        unpublished = {item["id"] for item in document["outbox"] if item["at"] < before}
+        unpublished -= self._published.get(document["_id"], set())
         return [
             from_json(event)
             for record in document["journal"].values()
             for event in record["emitted"]
-            if event["eventId"] in waiting
+            if event["eventId"] in unpublished
         ]
 
     async def mark_published(self, events: Mapping[str, Collection[str]]) -> None:
@@ -184,21 +184,21 @@ class Aggregates(Generic[M]):
         for key, ids in events.items():
             self._published.setdefault(key, set()).update(ids)
 
-    async def _forget(self) -> None:
+    async def _clean_outboxes(self) -> None:
         """Take out of the outbox what was published before the previous call and not written since."""
-        done = {key: frozenset(self._published[key]) for key in self._overdue & self._published.keys()}
-        if done:
+        published = {key: frozenset(self._published[key]) for key in self._overdue & self._published.keys()}
+        if published:
             writes = [
                 UpdateOne({"_id": key}, {"$pull": {"outbox": {"id": {"$in": list(ids)}}}})
-                for key, ids in done.items()
+                for key, ids in published.items()
             ]
             with translate_driver_errors():
                 await self.collection.bulk_write(writes, ordered=False)
-        for key, ids in done.items():
-            self._forgotten(key, ids)
+        for key, ids in published.items():
+            self._cleaned(key, ids)
         self._overdue = set(self._published)
 
-    def _forgotten(self, key: str, ids: Collection[str]) -> None:
+    def _cleaned(self, key: str, ids: Collection[str]) -> None:
         if left := self._published.get(key, set()).difference(ids):
             self._published[key] = left
         else:
@@ -222,7 +222,9 @@ class Aggregates(Generic[M]):
             nudges=document.get("nudges", 0),
         )
 
-    def _write(self, entry: LoadedAggregate[M], done: Collection[str]) -> InsertOne[Document] | UpdateOne:
+    def _write(
+        self, entry: LoadedAggregate[M], published: Collection[str]
+    ) -> InsertOne[Document] | UpdateOne:
         """Return the write that changes a document, and fails for this entry alone if its version is stale.
 
         It fails with a duplicate `_id`: without `upsert`, a bulk write would only count one match less.
@@ -246,12 +248,12 @@ class Aggregates(Generic[M]):
         update: dict[str, Any] = {
             "$set": {**values, **{f"journal.{key}": record for key, record in records.items()}}
         }
-        if gone := {"dueAt", "nudgeAt", "nudges"} - values.keys():
-            update["$unset"] = dict.fromkeys(sorted(gone), "")
+        if absent := {"dueAt", "nudgeAt", "nudges"} - values.keys():
+            update["$unset"] = dict.fromkeys(sorted(absent), "")
         if queued:
             update["$push"] = {"outbox": {"$each": queued}}
-        elif done:
-            update["$pull"] = {"outbox": {"id": {"$in": list(done)}}}
+        elif published:
+            update["$pull"] = {"outbox": {"id": {"$in": list(published)}}}
         return UpdateOne({"_id": entry.key, "version": entry.version}, update, upsert=True)
 
 

@@ -104,7 +104,7 @@ class MemoryAggregates(Generic[M]):
     async def waiting(
         self, before: datetime, limit: int, after: str | None = None
     ) -> list[LoadedAggregate[M]]:
-        """See `saga.reactions.store.Waiting`."""
+        """See `saga.timers.nudge.Waiting`."""
         if not self._waiting(before):
             return []
         await self._process.reach_store("looking for unanswered requests")
@@ -113,7 +113,7 @@ class MemoryAggregates(Generic[M]):
         return [self.entry(key, self._table[key]) for key in keys[:limit]]
 
     async def mark_nudged(self, entries: Collection[LoadedAggregate[M]]) -> None:
-        """See `saga.reactions.store.Waiting`."""
+        """See `saga.timers.nudge.Waiting`."""
         await self._process.reach_store("remembering nudges")
         for entry in entries:
             row = self._table[entry.key]
