@@ -1,4 +1,4 @@
-"""A dead letter as an operator sees it: what it is, why it was put away, and how to publish it again."""
+"""A dead letter as an operator sees it: what it is, why it was dead-lettered, and how to publish it again."""
 
 import json
 from base64 import b64encode
@@ -72,7 +72,7 @@ class DeadLetter:
 
     @property
     def reason(self) -> str:
-        """Why it was put away."""
+        """Why it was dead-lettered."""
         if death := broker_dead_lettering(self.delivery):
             long = f", longer than {MAX_BYTES} bytes" if len(self.delivery.body) > MAX_BYTES else ""
             return f"the broker put it away: {death.get('reason')}{long}"
@@ -163,7 +163,7 @@ def described(letter: DeadLetter, order: str) -> list[str]:
         "type": letter.type,
         "reason": letter.reason,
         "retries": str(letter.delivery.attempts),
-        "put away": letter.dead_lettered_at or "no time given",
+        "since": letter.dead_lettered_at or "no time given",
         "came by": f"{exchange}, key {key}",
         "order": f"{letter.order_id}: {order}" if letter.order_id else order,
     }

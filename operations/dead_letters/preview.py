@@ -30,8 +30,8 @@ class ReplayPreview:
     """What would become of one letter.
 
     `verdict` is `runs`, `repeats` (handled already), `ignored`, `waits` (for an order that is not known yet),
-    `fails` or `put_away`; `before` and `after` are statuses in the service, None for an order it does not
-    know; `publishes` are event types; `asks_provider` says that the payment provider's answer follows.
+    `fails` or `dead_lettered`; `before` and `after` are statuses in the service, None for an unknown order;
+    `publishes` are event types; `asks_provider` says that the payment provider's answer follows.
     """
 
     verdict: str
@@ -67,7 +67,7 @@ async def forecasts(
                 "is the stack up? MONGODB_URL names another database"
             ) from None
     return [
-        ReplayPreview("put_away", reason=str(event))
+        ReplayPreview("dead_lettered", reason=str(event))
         if isinstance(event, InvalidEvent)
         else _foreseen(event, *next(rehearsed))
         for event in asked
@@ -102,9 +102,9 @@ def sentence(forecast: ReplayPreview) -> str:
         case "waits":
             text = f"would wait in the delay queues for the order to become known: {forecast.reason}"
         case "fails":
-            text = f"would fail and be tried again, then put away once more: {forecast.reason}"
+            text = f"would fail, be retried, and be dead-lettered again: {forecast.reason}"
         case _:
-            text = f"would be put away once more: {forecast.reason}"
+            text = f"would be dead-lettered again: {forecast.reason}"
     return readable(text)
 
 

@@ -39,7 +39,7 @@ CLOSE_TIMEOUT = 5.0
 
 
 class BrokerClient:
-    """Keeps a service connected until it is told to stop.
+    """Keeps a service connected until it is stopped.
 
     Publishing and reading have a connection each: a broker that is short of memory stops reading from
     connections that publish, and acknowledgements must get through all the same.
@@ -221,9 +221,9 @@ class BrokerClient:
                 await consumer.abandon()
 
     def _tell(self, error: BaseException) -> None:
-        if told := explain_rejection(error):
-            log.error("broker_rejected", service=self.topology.service, user=self.user, error=told)
-            self._awaited = [told]
+        if reason := explain_rejection(error):
+            log.error("broker_rejected", service=self.topology.service, user=self.user, error=reason)
+            self._awaited = [reason]
             return
         log.warning("broker_unreachable", service=self.topology.service, error=repr(error))
         self._awaited = [f"a connection ({error})"]

@@ -23,8 +23,8 @@ class RabbitSubscription:
     """Takes deliveries from a queue, many at a time, and settles them in any order.
 
     As soon as its channel is gone it counts as closed, and settling does nothing: the broker delivers
-    again whatever was not acknowledged. What is longer than any event may be is not held, but left to the
-    broker to put away: a few hundred giants would take all memory there is.
+    again whatever was not acknowledged. A message longer than any event may be is not held; the broker
+    dead-letters it: a few hundred of them would take all memory there is.
     """
 
     def __init__(self, channel: aiormq.Channel, gone: Awaitable[object], queue: str) -> None:

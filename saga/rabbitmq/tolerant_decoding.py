@@ -1,4 +1,4 @@
-"""Keeps a message with impossible properties from cutting off whoever reads it.
+"""Keeps a message with impossible properties from ending its reader's connection.
 
 The client library decodes a message's properties while it reads from the socket. What it cannot decode ends
 the connection before anybody has seen the message, again and again, and every message that was on its way

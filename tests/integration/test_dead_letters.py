@@ -183,7 +183,7 @@ async def test_a_command_that_is_cut_off_has_given_back_what_it_held(
     assert await saga.ids() == ids
 
 
-async def test_a_message_that_the_broker_put_away_is_understood_too(
+async def test_a_message_that_the_broker_dead_lettered_is_read(
     broker: Broker, mongodb_url: str, tmp_path: Path
 ) -> None:
     saga = Commands(broker.url, mongodb_url, DATABASE, tmp_path)
@@ -225,14 +225,14 @@ async def test_a_dry_run_says_what_a_replay_then_does(shop: MerchantSettings, sa
         ("repeats", "allocated", "allocated", ["InventoryConfirmed"]),
         ("ignored", "allocated", "allocated", []),
         ("waits", None, None, []),
-        ("put_away", None, None, []),
+        ("dead_lettered", None, None, []),
     ]
     text = (await saga("replay", "--service", "inventory", "--dry-run")).stdout
     assert "would run: held -> allocated, publishes InventoryConfirmed\n" in text
     assert "handled already (allocated): publishes again InventoryConfirmed\n" in text
     assert "would be ignored: nothing to do, it is allocated\n" in text
     assert "would wait in the delay queues for the order to become known: OutOfOrder: " in text
-    assert "would be put away once more: orderId: Field required\n" in text
+    assert "would be dead-lettered again: orderId: Field required\n" in text
     await shop.dead(5)
     assert shop.level(tea) == (4, 1, 0)
     assert await shop.client.depth(ORDER) == 0
@@ -265,7 +265,7 @@ def counted(shop: MerchantSettings, since: dict[str, int] | None = None) -> dict
     return {name: count for name, count in changed.items() if count}
 
 
-async def test_what_waited_in_vain_is_done_once_its_order_is_known(
+async def test_a_message_that_came_too_early_is_handled_on_replay(
     shop: MerchantSettings, saga: Commands
 ) -> None:
     tea = shop.shelve(1)
@@ -414,7 +414,7 @@ async def test_no_dead_letters_are_nothing_to_do(shop: MerchantSettings, saga: C
         assert result.stdout.startswith("inventory_service: none of 1 dead letter")
 
 
-async def test_a_broker_without_the_queue_is_told_of_in_a_line(
+async def test_a_missing_queue_is_reported_in_one_line(
     broker: Broker, mongodb_url: str, tmp_path: Path
 ) -> None:
     saga = Commands(broker.url, mongodb_url, DATABASE, tmp_path)
@@ -424,7 +424,7 @@ async def test_a_broker_without_the_queue_is_told_of_in_a_line(
         assert "saga up" in line
 
 
-async def test_a_dry_run_without_the_database_is_told_of_in_a_line(
+async def test_a_dry_run_without_database_is_reported_in_one_line(
     shop: MerchantSettings, saga: Commands
 ) -> None:
     await shop.dead_letter(confirmation(uuid4().hex))

@@ -92,14 +92,14 @@ def arrived(message: Message) -> Delivery:
     return Delivery(tag=1, **fields)
 
 
-def put_away_by_broker(headers: Mapping[str, Any] | None = None, death: object = DEATH) -> DeadLetter:
+def rejected_by_broker(headers: Mapping[str, Any] | None = None, death: object = DEATH) -> DeadLetter:
     return DeadLetter(
         SERVICE, delivery(exchange=SERVICE.dead_letter_queue, headers={**(headers or {}), "x-death": [death]})
     )
 
 
 class TestWhatALetterIs:
-    def test_it_is_told_by_its_messages_id(self) -> None:
+    def test_its_id_is_the_messages_id(self) -> None:
         assert letter().id == "m-1"
 
     def test_without_one_by_the_event_id_it_was_given(self) -> None:
@@ -126,8 +126,8 @@ class TestWhatALetterIs:
         assert (one.reason, one.dead_lettered_at) == ("out of attempts", "2026-03-01T12:00:00.000Z")
         assert cause(one) == "2026-03-01T12:00:00.000Z, 4 retries: out of attempts"
 
-    def test_what_the_broker_put_away_has_the_brokers_reason_and_way(self) -> None:
-        one = put_away_by_broker({REASON: "of an earlier failure", ATTEMPTS: 1})
+    def test_a_broker_rejection_has_the_brokers_reason_and_origin(self) -> None:
+        one = rejected_by_broker({REASON: "of an earlier failure", ATTEMPTS: 1})
         assert one.reason == "the broker put it away: delivery_limit"
         assert one.dead_lettered_at == "2026-03-01T12:00:00.000Z"
         assert one.origin == ("payment.events", "PaymentFailed.c-1")
@@ -141,18 +141,18 @@ class TestWhatALetterIs:
 
     def test_what_came_to_its_death_by_the_services_own_exchange_has_its_first_way(self) -> None:
         ours = {ORIGIN_EXCHANGE: "payment.events", ORIGIN_KEY: "PaymentFailed.c-9"}
-        one = put_away_by_broker(
+        one = rejected_by_broker(
             ours, {**DEATH, "exchange": SERVICE.return_exchange, "routing-keys": ["250ms"]}
         )
         assert one.origin == ("payment.events", "PaymentFailed.c-9")
 
     def test_headers_by_hand_do_not_change_the_way_the_broker_saw(self) -> None:
-        one = put_away_by_broker({ORIGIN_EXCHANGE: "order.events", ORIGIN_KEY: "OrderFailed"})
+        one = rejected_by_broker({ORIGIN_EXCHANGE: "order.events", ORIGIN_KEY: "OrderFailed"})
         assert one.origin == ("payment.events", "PaymentFailed.c-1")
 
     @pytest.mark.parametrize("death", ["?", 7, {}, {"routing-keys": 7, "time": "noon"}])
     def test_an_odd_note_of_a_death_breaks_nothing(self, death: object) -> None:
-        one = put_away_by_broker(death=death)
+        one = rejected_by_broker(death=death)
         assert json.dumps([summary(one), whole(one), publishable(one)])
         assert cause(one)
 
@@ -179,7 +179,7 @@ class TestWhatAReplayPublishes:
         assert read_event(delivered, SERVICE, NOW) == asked
 
     def test_the_brokers_notes_stay_behind(self) -> None:
-        again = replayed(put_away_by_broker().delivery, SERVICE)
+        again = replayed(rejected_by_broker().delivery, SERVICE)
         assert set(again.headers) == {ORIGIN_EXCHANGE, ORIGIN_KEY, ATTEMPTS}
 
     def test_the_management_api_can_publish_it(self) -> None:
@@ -217,7 +217,7 @@ class TestWhichAreMeant:
     def test_every_criterion_has_to_fit(self, wanted: DeadLetterFilter, fits: bool) -> None:
         assert wanted.fits(letter(reason="out of attempts: OutOfOrder: o-1")) is fits
 
-    def test_two_letters_with_one_id_are_told_apart_by_time_or_body(self) -> None:
+    def test_two_letters_with_one_id_differ_by_time_or_body(self) -> None:
         one = letter()
         assert one.mark == letter().mark
         assert one.mark != letter(b"{").mark
@@ -249,7 +249,7 @@ class TestHowTheyArePrinted:
             "id:        m-1",
             "reason:    not JSON",
             "retries:   3",
-            "put away:  2026-03-01T12:00:00.000Z",
+            "since:     2026-03-01T12:00:00.000Z",
             "came by:   payment.events, key PaymentFailed.c-1",
             "order:     o-1: confirmed",
             f"  {FAILED_AT}: 2026-03-01T12:00:00.000Z",
@@ -276,10 +276,10 @@ class TestHowTheyArePrinted:
             (ReplayPreview("ignored", "failed", "failed"), "would be ignored: nothing to do, it is failed"),
             (
                 ReplayPreview("fails", reason="TypeError: x"),
-                "would fail and be tried again, then put away once m",
+                "would fail, be retried, and be dead-lettered aga",
             ),
-            (ReplayPreview("fails", reason="a\nb"), r"once more: a\nb"),
-            (ReplayPreview("put_away", reason="not JSON"), "would be put away once more: not JSON"),
+            (ReplayPreview("fails", reason="a\nb"), r"again: a\nb"),
+            (ReplayPreview("dead_lettered", reason="not JSON"), "would be dead-lettered again: not JSON"),
         ],
     )
     def test_a_forecast_is_a_line(self, forecast: ReplayPreview, said: str) -> None:

@@ -46,7 +46,7 @@ class TestContracts:
         assert not any(InventoryReservationRequested in rule.publishes for rule in rules)
         assert order.PLACE.publishes == (InventoryReservationRequested,)
 
-    def test_only_the_two_ends_of_a_saga_are_handled_by_nobody(self) -> None:
+    def test_only_the_two_ends_of_a_saga_have_no_handler(self) -> None:
         assert [kind.__name__ for kind in KINDS if not kind.handled_by] == ["OrderCreated", "OrderFailed"]
 
     @pytest.mark.parametrize("kind", KINDS)
