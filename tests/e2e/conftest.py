@@ -14,12 +14,12 @@ from tests.support.system import System, fresh_settings, running
 from tests.support.users import at, load_users
 
 CONTAINERS = pytest.param("containers", marks=[pytest.mark.containers, pytest.mark.timeout(600)])
-"""The first test to use them waits until images are there and everything has started."""
+"""The first test that uses them waits for the image and for every container to start."""
 
 
 @pytest.fixture(scope="package", params=["processes", CONTAINERS])
 def system(request: pytest.FixtureRequest) -> System:
-    """A running system, shared by all tests that leave it whole."""
+    """A running system, shared by all tests that leave it running."""
     found: System = request.getfixturevalue(f"system_of_{request.param}")
     return found
 
@@ -58,6 +58,6 @@ def containers(tmp_path_factory: pytest.TempPathFactory) -> ContainerStack:
 
 @pytest.fixture(scope="package")
 async def system_of_containers(containers: ContainerStack) -> AsyncIterator[System]:
-    """The same, running. A test may take any container away, and gives it back."""
+    """The same, running. A test may stop any container, and starts it again."""
     async with running(containers, containers.databases, containers.token) as system:
         yield system

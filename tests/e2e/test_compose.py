@@ -1,4 +1,4 @@
-"""What the documentation says about the containers: the commands work, and the walls are where it says."""
+"""What the documentation says about the containers: the commands work, and the isolation is as described."""
 
 import asyncio
 import json

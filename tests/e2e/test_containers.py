@@ -21,25 +21,25 @@ HELD = 3.0
 
 
 async def killed(container: Container) -> None:
-    """It dies, and is started again."""
+    """Kill it, and start it again."""
     await asyncio.to_thread(container.kill)
     await asyncio.to_thread(container.start)
 
 
 async def paused(container: Container) -> None:
-    """It stands still for a while."""
+    """Freeze it for a while."""
     with container.paused():
         await asyncio.sleep(HELD)
 
 
 async def cut_off(container: Container) -> None:
-    """The network loses it for a while."""
+    """Disconnect it from the network for a while."""
     with container.cut_off():
         await asyncio.sleep(HELD)
 
 
 async def restarted(container: Container) -> None:
-    """It is stopped in order, and started again."""
+    """Stop it gracefully, and start it again."""
     await asyncio.to_thread(container.restart)
 
 

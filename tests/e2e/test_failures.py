@@ -1,4 +1,4 @@
-"""A service is killed anywhere in the middle of many orders; books and audit are the judges.
+"""A service is killed in the middle of many orders; books and audit are the judges.
 
 The failures at chosen points, and those of broker, database and network, are in `tests/failures`; those of
 containers in `test_containers.py`.
@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.system import System, check_all_confirmed, ended_all, in_progress, place_many
 
-MANY = 200
+MANY = 100
 
 
 @pytest.mark.parametrize("service", ["order_service", "inventory_service", "payment_service"])

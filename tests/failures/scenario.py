@@ -87,7 +87,7 @@ class FailureScenario:
             mine = {status.get(order_id, "pending") for order_id in order_ids}
             return "pending" not in mine and "reserved" in mine
 
-        await until(held, "the orders are under way", limit=60)
+        await until(held, "the orders are in progress", limit=60)
 
     async def check_all_work(self) -> None:
         """Check that every service is ready, reads its queues, and that a new order ends."""

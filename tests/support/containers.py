@@ -34,14 +34,14 @@ READY_LIMIT = 90.0
 
 
 class Container:
-    """One container of a project: what fails."""
+    """One container of a project, which a test can fail."""
 
     def __init__(self, project: str, name: str) -> None:
         self._project = project
         self._name = name
 
     def kill(self) -> None:
-        """End what runs in it, with SIGKILL."""
+        """Kill its processes with SIGKILL."""
         self._handle.kill()
 
     def start(self) -> None:
@@ -49,7 +49,7 @@ class Container:
         self._handle.start()
 
     def restart(self) -> None:
-        """Stop it in order, with a limit, and start it again."""
+        """Stop it gracefully, within a limit, and start it again."""
         self._handle.restart(timeout=10)
 
     def wait_ready(self) -> None:
@@ -62,7 +62,7 @@ class Container:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Hold all its processes."""
+        """Freeze all its processes."""
         wait_until(self._pause, PAUSE_LIMIT, f"{self._name} is paused")
         try:
             yield
@@ -81,7 +81,7 @@ class Container:
 
     @contextmanager
     def cut_off(self) -> Iterator[None]:
-        """Take it off the network; its processes go on."""
+        """Disconnect it from the network; its processes keep running."""
         network = DockerClient().client.networks.get(f"{self._project}_default")
         handle = self._handle
         network.disconnect(handle)
@@ -91,7 +91,7 @@ class Container:
             network.connect(handle, aliases=[self._name])
 
     def inspect(self) -> dict[str, Any]:
-        """Return what the engine says about it."""
+        """Return what the Docker engine reports about it."""
         return dict(self._handle.attrs)
 
     def run(self, *command: str) -> str:
@@ -108,7 +108,7 @@ class Container:
 
 
 class ContainerStack:
-    """The face of `local_stack.stack.Stack` for containers."""
+    """The containers of the system, with the methods of `local_stack.stack.Stack`."""
 
     databases: Mapping[str, str] = {
         name.upper() + "_DATABASE": f"{name}_service" for name in CONTAINERS.values()
@@ -179,7 +179,7 @@ class ContainerStack:
 
 
 def documented() -> dict[str, Any]:
-    """Return what compose.yaml says, without what the tests add."""
+    """Return the configuration in compose.yaml, without the additions of the tests."""
     command = ["docker", "compose", "--file", "compose.yaml", "config", "--format", "json"]
     return dict(json.loads(run(command)))
 

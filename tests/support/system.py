@@ -239,12 +239,12 @@ async def place_many(system: System, product: str, orders: int) -> list[str]:
 
 
 async def in_progress(system: System, product: str, orders: int) -> None:
-    """Wait until some of the orders, of one unit of the product each, are confirmed, and some are not."""
+    """Wait until some of the orders, of one unit of the product each, are confirmed, but not all."""
 
     async def some_but_not_all() -> bool:
         return 0 < sum(level[2] for level in (await system.levels(product)).values()) < orders
 
-    await until(some_but_not_all, "the orders are under way", limit=60)
+    await until(some_but_not_all, "the orders are in progress", limit=60)
 
 
 async def check_all_confirmed(system: System, product: str, order_ids: Sequence[str], stocked: int) -> None:
