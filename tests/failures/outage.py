@@ -22,7 +22,7 @@ from tests.failures.scenario import FailureScenario
 from tests.support.broker import Client, until
 
 DELAYED = "sim:delay:2"
-"""The payment method of an order that is under way for two seconds at least."""
+"""The payment method of an order that is in progress for at least two seconds."""
 
 
 class Outage:

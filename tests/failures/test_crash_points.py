@@ -1,4 +1,4 @@
-"""A service's process dies at a chosen point, with orders under way, and is started again.
+"""A service's process dies at a chosen point, with orders in progress, and is started again.
 
 At every point, every order ends as if nothing had happened: each event is published once in effect, the books
 of stock and money balance, and there are no dead letters.
