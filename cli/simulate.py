@@ -67,7 +67,7 @@ def simulate(
 ) -> None:
     """Run the three services in virtual time against everything that can go wrong.
 
-    Each schedule has a seed that decides every fault. The first whose books do not balance is told as a
+    Each schedule has a seed that decides every fault. The first whose books do not balance is printed as a
     timeline, with the command that shows it again; the exit code is 1 then.
     """
     totals = Totals()

@@ -1,7 +1,7 @@
 """The stores in memory: tables that outlive the processes, and what a process reads and writes them with.
 
 What `saga.mongodb.aggregates.Aggregates` says holds for them as well: guarded writes, the journal, the outbox
-that is forgotten lazily, what is due. States are stored as they are, since nobody can change them; in some
+that is forgotten lazily, what is due. States are stored as they are, since they are immutable; in some
 schedules they are also written as a document and read again. Records, which can be changed, are copied.
 """
 
@@ -217,7 +217,7 @@ class MemoryAggregates(Generic[M]):
 
 
 class MemoryStore(MemoryAggregates[M]):
-    """The store of a service whose reactions need only the time beside the aggregate (a `Store`)."""
+    """The store of a service whose reactions need only the aggregate and the time (a `Store`)."""
 
     async def load(self, steps: Sequence[Step[M, datetime]]) -> UnitOfWork[M, datetime]:
         """Load the aggregates that the steps touch."""
