@@ -97,7 +97,7 @@ class TestCharge:
 
 
 class TestPending:
-    async def test_then_paid(self, provider: XenditProvider, xendit: StandIn) -> None:
+    async def test_a_pending_charge_may_be_paid(self, provider: XenditProvider, xendit: StandIn) -> None:
         deferred = await pending(provider)
         (action,) = deferred.actions
         assert (action.kind, action.name) == ("redirect", "web_url")
@@ -105,22 +105,24 @@ class TestPending:
         xendit.pay(deferred.reference)
         assert await provider.fetch(charge("GCASH"), deferred.reference) == Approved(deferred.reference)
 
-    async def test_then_expired(self, provider: XenditProvider, xendit: StandIn) -> None:
+    async def test_a_pending_charge_may_expire(self, provider: XenditProvider, xendit: StandIn) -> None:
         deferred = await pending(provider)
         xendit.expire(deferred.reference)
         assert await provider.fetch(charge("GCASH"), deferred.reference) == Declined("expired")
 
-    async def test_then_failed(self, provider: XenditProvider, xendit: StandIn) -> None:
+    async def test_a_pending_charge_may_fail(self, provider: XenditProvider, xendit: StandIn) -> None:
         deferred = await pending(provider)
         xendit.fail(deferred.reference, "USER_DECLINED_PAYMENT")
         assert await provider.fetch(charge("GCASH"), deferred.reference) == Declined("user_declined_payment")
 
-    async def test_then_cancelled(self, provider: XenditProvider) -> None:
+    async def test_a_pending_charge_may_be_cancelled(self, provider: XenditProvider) -> None:
         deferred = await pending(provider)
         assert await provider.cancel(charge("GCASH"), deferred.reference) == Declined("cancelled")
         assert await provider.fetch(charge("GCASH"), deferred.reference) == Declined("cancelled")
 
-    async def test_cancelled_too_late(self, provider: XenditProvider, xendit: StandIn) -> None:
+    async def test_a_late_cancellation_returns_the_approval(
+        self, provider: XenditProvider, xendit: StandIn
+    ) -> None:
         deferred = await pending(provider)
         xendit.pay(deferred.reference)
         assert await provider.cancel(charge("GCASH"), deferred.reference) == Approved(deferred.reference)

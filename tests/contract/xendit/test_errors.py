@@ -18,7 +18,7 @@ from tests.support.xendit import StandIn, XenditError
 
 class TestErrors:
     @pytest.mark.parametrize("status", [500, 502, 503])
-    async def test_a_5xx_is_tried_again_at_once_with_the_same_key(
+    async def test_a_5xx_is_retried_at_once_with_the_same_key(
         self, status: int, provider: XenditProvider, xendit: StandIn
     ) -> None:
         xendit.trouble = [XenditError(status, "SERVER_ERROR", after=True), XenditError(status)]
@@ -40,7 +40,7 @@ class TestErrors:
         await charged(provider)
         assert len(xendit.requests) == 1
 
-    async def test_a_429_lets_all_wait_for_as_long_as_it_says(
+    async def test_a_429_opens_the_circuit_until_the_limit_ends(
         self, provider: XenditProvider, xendit: StandIn, clock: Clock
     ) -> None:
         xendit.trouble = [XenditError(429, "RATE_LIMIT_EXCEEDED", headers={"Rate-Limit-Reset": "12.5"})]

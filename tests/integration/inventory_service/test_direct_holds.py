@@ -23,7 +23,7 @@ from tests.support.broker import until
 from tests.support.services import check_problem
 
 
-async def test_a_hold_made_over_http_starts_no_saga_and_is_made_once(inventory: InventoryDriver) -> None:
+async def test_a_hold_without_a_price_starts_no_saga_and_is_made_once(inventory: InventoryDriver) -> None:
     tea = inventory.put_stock(berlin=10)
     order_id = uuid4().hex
     first = inventory.http.post("/reservations", json=body(tea, 2, orderId=order_id))
@@ -68,7 +68,7 @@ async def test_a_hold_made_over_http_is_released_over_http(inventory: InventoryD
     await inventory.nothing_came()
 
 
-async def test_a_hold_made_over_http_runs_out_in_silence(inventory: InventoryDriver) -> None:
+async def test_a_direct_hold_expires_without_an_event(inventory: InventoryDriver) -> None:
     tea = inventory.put_stock(berlin=10)
     order_id = inventory.http.post("/reservations", json=body(tea, 2, expiresIn=1)).json()["orderId"]
     await until(lambda: inventory.status(order_id) == "expired", "the hold runs out")

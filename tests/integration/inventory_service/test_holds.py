@@ -148,7 +148,7 @@ async def test_a_hold_becomes_an_allocation(inventory: InventoryDriver) -> None:
     assert inventory.status(order_id) == "allocated"
 
 
-async def test_a_release_gives_the_stock_back(inventory: InventoryDriver) -> None:
+async def test_a_release_makes_the_stock_available_again(inventory: InventoryDriver) -> None:
     tea = inventory.put_stock(berlin=10)
     order_id = await inventory.hold(tea, 2)
     await inventory.tell(release(order_id))
@@ -209,7 +209,7 @@ def metric(inventory: InventoryDriver, name: str, kind: str) -> float:
     )
 
 
-async def test_a_hold_that_runs_out_gives_the_stock_back(inventory: InventoryDriver) -> None:
+async def test_an_expired_hold_makes_the_stock_available_again(inventory: InventoryDriver) -> None:
     tea = inventory.put_stock(berlin=10)
     order_id = await inventory.hold(tea, 2, expires_in=1)
     assert inventory.level(tea) == (8, 2, 0)

@@ -102,7 +102,7 @@ INVALID_HOLDS: dict[str, tuple[dict[str, object], str]] = {
 
 
 @pytest.mark.parametrize("case", INVALID_HOLDS)
-def test_an_invalid_hold_is_refused_and_the_field_named(service: ServiceProcess, case: str) -> None:
+def test_an_invalid_hold_is_rejected_by_field(service: ServiceProcess, case: str) -> None:
     change, field = INVALID_HOLDS[case]
     check_problem(service.http.post("/reservations", json={**body("tea"), **change}), 422, field)
 
@@ -138,11 +138,11 @@ def test_an_invalid_version_is_rejected(service: ServiceProcess) -> None:
 
 
 @pytest.mark.parametrize("path", ["/reservations/a.b", f"/reservations/{'x' * 65}", "/stock?productId=a.b"])
-def test_an_impossible_id_is_refused_at_the_door(service: ServiceProcess, path: str) -> None:
+def test_a_malformed_id_is_rejected(service: ServiceProcess, path: str) -> None:
     check_problem(service.http.get(path), 422)
 
 
-def test_the_api_describes_itself(service: ServiceProcess) -> None:
+def test_openapi_and_metrics_are_served(service: ServiceProcess) -> None:
     paths = service.http.get("/openapi.json").json()["paths"]
     assert {
         "/reservations",

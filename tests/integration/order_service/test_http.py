@@ -83,7 +83,7 @@ INVALID: dict[str, tuple[dict[str, object], str]] = {
 
 
 @pytest.mark.parametrize("case", INVALID)
-def test_an_invalid_body_is_refused_and_the_field_named(service: ServiceProcess, case: str) -> None:
+def test_an_invalid_order_is_rejected_by_field(service: ServiceProcess, case: str) -> None:
     change, field = INVALID[case]
     answer = service.http.post("/orders", json={**ORDER_BODY, **change})
     assert answer.status_code == 422
@@ -99,7 +99,7 @@ def test_an_invalid_amount_is_rejected_in_any_notation(service: ServiceProcess, 
     check_problem(answer, 422)
 
 
-def test_a_body_that_is_no_json_is_refused(service: ServiceProcess) -> None:
+def test_a_body_that_is_not_json_is_rejected(service: ServiceProcess) -> None:
     answer = service.http.post("/orders", content=b"{", headers={"content-type": "application/json"})
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
@@ -112,7 +112,7 @@ def test_an_unknown_id_is_not_found(service: ServiceProcess, path: str) -> None:
     assert answer.json()["title"] == "Not Found"
 
 
-def test_an_impossible_id_is_refused_at_the_door(service: ServiceProcess) -> None:
+def test_a_malformed_id_is_rejected(service: ServiceProcess) -> None:
     assert service.http.get("/orders/a.b").status_code == 422
     assert service.http.post(f"/orders/{'x' * 65}/cancel").status_code == 422
 
@@ -126,7 +126,7 @@ async def test_orders_are_listed_by_status(service: ServiceProcess, others: Othe
     assert service.http.get("/orders", params={"status": "lost"}).status_code == 422
 
 
-def test_the_api_describes_itself(service: ServiceProcess) -> None:
+def test_openapi_and_metrics_are_served(service: ServiceProcess) -> None:
     paths = service.http.get("/openapi.json").json()["paths"]
     assert {"/orders", "/orders/{order_id}", "/orders/{order_id}/cancel"} <= paths.keys()
     assert "saga_events_total" in service.http.get("/metrics").text

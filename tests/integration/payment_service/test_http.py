@@ -131,17 +131,17 @@ INVALID: dict[str, tuple[dict[str, object], str]] = {
 
 
 @pytest.mark.parametrize("case", INVALID)
-def test_an_invalid_payment_is_refused_and_the_field_named(service: ServiceProcess, case: str) -> None:
+def test_an_invalid_payment_is_rejected_by_field(service: ServiceProcess, case: str) -> None:
     change, field = INVALID[case]
     check_problem(service.http.post("/payments", json={**body(), **change}), 422, field)
 
 
-def test_an_impossible_id_is_refused_at_the_door(service: ServiceProcess) -> None:
+def test_a_malformed_id_is_rejected(service: ServiceProcess) -> None:
     check_problem(service.http.get("/payments/a.b"), 422)
     check_problem(service.http.post(f"/payments/{'x' * 65}/refund"), 422)
 
 
-def test_the_api_describes_itself(service: ServiceProcess) -> None:
+def test_openapi_and_metrics_are_served(service: ServiceProcess) -> None:
     paths = service.http.get("/openapi.json").json()["paths"]
     assert {"/payments", "/payments/{payment_id}", "/payments/{payment_id}/refund"} <= paths.keys()
     assert 'saga_published_total{service="payment_service",type="PaymentCompleted"}' in (

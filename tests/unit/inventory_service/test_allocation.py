@@ -50,7 +50,7 @@ class TestChoice:
     def test_the_nearest_warehouse_is_drawn_on_first(self, near: Location, first: str) -> None:
         assert by_warehouse([tea(3)], near, stock(berlin=5, paris=5, tokyo=5)) == {first: 3}
 
-    def test_the_next_nearest_gives_the_rest(self) -> None:
+    def test_the_next_nearest_warehouse_provides_the_rest(self) -> None:
         assert by_warehouse([tea(8)], POTSDAM, stock(berlin=5, paris=2, tokyo=9)) == {
             "berlin": 5,
             "paris": 2,
@@ -77,7 +77,7 @@ class TestChoice:
             ("berlin", "tea"): 2,
         }
 
-    def test_but_not_before_a_nearer_one(self) -> None:
+    def test_a_nearer_warehouse_comes_before_one_in_use(self) -> None:
         levels = stock(berlin=9, tokyo=9)
         levels.available["tokyo", "mug"] = 1
         assert chosen([mug(1), tea(2)], BERLIN, levels)["berlin", "tea"] == 2
@@ -85,7 +85,7 @@ class TestChoice:
     def test_a_line_that_names_its_warehouse_is_taken_from_there(self) -> None:
         assert by_warehouse([tea(3, "tokyo")], BERLIN, stock(berlin=9, tokyo=3)) == {"tokyo": 3}
 
-    def test_and_before_another_line_empties_it(self) -> None:
+    def test_a_line_with_a_warehouse_comes_before_other_lines(self) -> None:
         taken = chosen([tea(4), tea(3, "berlin")], BERLIN, stock(berlin=4, paris=3))
         assert taken == {("berlin", "tea"): 4, ("paris", "tea"): 3}
 

@@ -78,12 +78,12 @@ class TestDirectHolds:
     def test_a_second_hold_changes_nothing(self, before: Reservation) -> None:
         assert HOLD_DIRECTLY(before, hold(), context()) == Reaction(before)
 
-    def test_a_hold_of_no_saga_is_confirmed(self) -> None:
+    def test_a_direct_hold_is_confirmed(self) -> None:
         reaction = CONFIRM_DIRECTLY(HELD_DIRECTLY, context())
         assert after(reaction) == ALLOCATED_DIRECTLY
         assert moves(reaction) == [ALLOCATE]
 
-    def test_a_hold_of_no_saga_is_released(self) -> None:
+    def test_a_direct_hold_is_released(self) -> None:
         reaction = RELEASE_DIRECTLY(HELD_DIRECTLY, context())
         assert after(reaction) == RELEASED_DIRECTLY
         assert moves(reaction) == [GIVE_BACK]
@@ -162,7 +162,7 @@ class TestSagaTakesOver:
         )
 
     @pytest.mark.parametrize("name", ["held", "released", "expired"])
-    def test_its_release_is_answered(self, name: str) -> None:
+    def test_a_sagas_release_of_a_direct_hold_is_answered(self, name: str) -> None:
         reaction = react(DIRECT_STATES[name], InventoryReleaseRequested)
         assert (after(reaction).status, after(reaction).saga) == ("released", True)
         assert types(reaction) == ["InventoryReleased"]
@@ -190,13 +190,13 @@ class TestSagaTakesOver:
         assert types(reaction) == ["InventoryReservationFailed"]
         assert not moves(reaction)
 
-    def test_its_confirmation_allocates(self) -> None:
+    def test_a_sagas_confirmation_allocates_a_direct_hold(self) -> None:
         reaction = react(HELD_DIRECTLY, InventoryConfirmationRequested)
         assert (after(reaction).status, after(reaction).saga) == ("allocated", True)
         assert types(reaction) == ["InventoryConfirmed"]
         assert moves(reaction) == [ALLOCATE]
 
-    def test_its_confirmation_of_an_allocation_is_answered(self) -> None:
+    def test_a_sagas_confirmation_of_a_direct_allocation_is_answered(self) -> None:
         reaction = react(ALLOCATED_DIRECTLY, InventoryConfirmationRequested)
         assert (after(reaction).status, after(reaction).saga) == ("allocated", True)
         assert types(reaction) == ["InventoryConfirmed"]

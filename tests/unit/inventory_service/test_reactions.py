@@ -180,7 +180,7 @@ class TestConfirmation:
             [InventoryConfirmationFailed(order_id="o-1", reason=f"reservation_{before.status}")],
         )
 
-    def test_of_something_unknown_it_waits(self) -> None:
+    def test_confirming_an_unknown_reservation_is_out_of_order(self) -> None:
         with pytest.raises(OutOfOrder):
             react(None, InventoryConfirmationRequested)
 
@@ -192,7 +192,7 @@ class TestRelease:
         assert list(reaction.emits) == [InventoryReleased(order_id="o-1", reservations=LINES)]
         assert moves(reaction) == [GIVE_BACK]
 
-    def test_before_the_request_it_leaves_a_tombstone(self) -> None:
+    def test_a_release_before_the_request_leaves_a_tombstone(self) -> None:
         reaction = react(None, InventoryReleaseRequested)
         assert after(reaction) == TOMBSTONE
         assert list(reaction.emits) == [InventoryReleased(order_id="o-1")]
@@ -209,7 +209,7 @@ class TestRelease:
         assert react(ALLOCATED, InventoryReleaseRequested) == Reaction(ALLOCATED)
 
     @pytest.mark.parametrize("before", [RELEASED, TOMBSTONE], ids=["released", "tombstone"])
-    def test_a_second_one_gets_the_first_answer_again(self, before: Reservation) -> None:
+    def test_a_repeated_request_gets_the_first_answer_again(self, before: Reservation) -> None:
         reaction = react(before, InventoryReleaseRequested, event_id="e-2")
         assert reaction == Reaction(before, repeat_of=before.release_record)
 
@@ -222,7 +222,7 @@ class TestExpiry:
         assert list(reaction.emits) == [InventoryReservationExpired(order_id="o-1", reservations=LINES)]
         assert moves(reaction) == [GIVE_BACK]
 
-    def test_not_a_moment_before(self) -> None:
+    def test_a_hold_does_not_expire_early(self) -> None:
         early = context(LATER - timedelta(microseconds=1))
         assert EXPIRE(HELD, early) == Reaction(HELD)
 

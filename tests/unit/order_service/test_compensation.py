@@ -126,12 +126,12 @@ class TestCancel:
 
 class TestDeadline:
     @pytest.mark.parametrize("before", [PENDING, RESERVED])
-    def test_nothing_happens_before_it(self, before: Order) -> None:
+    def test_nothing_happens_before_the_deadline(self, before: Order) -> None:
         early = before.deadline - timedelta(microseconds=1)
         assert execute(MISS_DEADLINE, before, early) == Reaction(before)
 
     @pytest.mark.parametrize("name", sorted(set(STATES) - {"pending", "reserved"}))
-    def test_only_an_undecided_order_misses_it(self, name: str) -> None:
+    def test_only_an_undecided_order_misses_its_deadline(self, name: str) -> None:
         late = LATER + timedelta(days=1)
         assert execute(MISS_DEADLINE, STATES[name], late) == Reaction(STATES[name])
 

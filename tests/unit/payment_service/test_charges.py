@@ -67,7 +67,7 @@ class TestRequest:
         state = after(react(None, PaymentRequested, idempotency_key="order-of-another-client"))
         assert state.charge_key == "order-o-1"
 
-    def test_of_a_void_payment_it_fails_and_nothing_is_charged(self) -> None:
+    def test_a_request_for_a_void_payment_fails_without_a_charge(self) -> None:
         reaction = react(VOID, PaymentRequested)
         assert after(reaction).status == "void"
         assert not after(reaction).in_progress
@@ -75,7 +75,7 @@ class TestRequest:
             PaymentFailed(order_id="o-1", reason="refund_requested_first", payment_id="o-1")
         ]
 
-    def test_of_a_void_payment_a_second_one_gets_the_same_answer(self) -> None:
+    def test_a_void_payment_answers_a_second_request_alike(self) -> None:
         once = after(react(VOID, PaymentRequested))
         assert react(once, PaymentRequested, event_id="e-2") == Reaction(once, repeat_of="e-PaymentRequested")
 
@@ -165,6 +165,6 @@ class TestChargeAnswered:
     def test_declined_late_changes_nothing(self, name: str) -> None:
         assert charge_answered(STATES[name], Declined("late")) == Reaction(STATES[name])
 
-    def test_of_an_unknown_payment_it_waits(self) -> None:
+    def test_an_answer_about_an_unknown_payment_is_out_of_order(self) -> None:
         with pytest.raises(OutOfOrder):
             charge_answered(None, APPROVED)

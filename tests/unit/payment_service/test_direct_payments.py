@@ -69,7 +69,7 @@ class TestDirectPayments:
             assert not refund_answered(after(begun), answer).emits
 
     @pytest.mark.parametrize("name", ["refunding", "refunded"])
-    def test_a_second_refund_of_it_changes_nothing(self, name: str) -> None:
+    def test_a_second_direct_refund_changes_nothing(self, name: str) -> None:
         before = direct(STATES[name])
         assert REFUND_DIRECTLY(before, NOW) == Reaction(before)
 
@@ -133,7 +133,7 @@ class TestSagaTakesOver:
         assert list(reaction.emits) == [PaymentFailed(order_id="o-1", reason=reason, payment_id="o-1")]
 
     @pytest.mark.parametrize("name", ["charging", "charged", "declined", "refunding", "refunded"])
-    def test_its_refund_request_is_answered_in_the_end(self, name: str) -> None:
+    def test_a_sagas_refund_request_is_answered_in_the_end(self, name: str) -> None:
         state, published = settle(react(direct(STATES[name]), PaymentRefundRequested))
         assert published == ["PaymentRefunded"]
         assert (state.charge_id is None) == (state.refunded_amount == 0)

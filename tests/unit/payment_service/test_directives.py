@@ -75,11 +75,11 @@ class TestSeveralDirectives:
 
 
 class TestDeclinesBySettings:
-    async def test_so_many_are_declined(self, clock: Clock) -> None:
+    async def test_the_rate_decides_how_many_charges_are_declined(self, clock: Clock) -> None:
         answers = await answers_to_many(provider(clock, decline_rate=0.25, seed=7))
         assert 70 <= answers.count(Declined("declined")) <= 130
 
-    async def test_the_seed_decides_which(self, clock: Clock) -> None:
+    async def test_the_seed_decides_which_charges_are_declined(self, clock: Clock) -> None:
         first, again, other = [
             await answers_to_many(provider(clock, decline_rate=0.25, seed=seed)) for seed in (7, 7, 8)
         ]

@@ -53,7 +53,7 @@ from tests.unit.payment_service.states import (
 
 
 class TestRefundRequest:
-    def test_before_any_charge_it_makes_the_payment_void(self) -> None:
+    def test_a_refund_request_before_any_charge_voids_the_payment(self) -> None:
         reaction = react(None, PaymentRefundRequested)
         assert after(reaction) == VOID
         assert list(reaction.emits) == [PaymentRefunded(order_id="o-1", amount=0, currency="USD")]
@@ -80,7 +80,7 @@ class TestRefundRequest:
         )
         assert state.pending == "pr-1"
 
-    def test_of_a_charge_begins_the_refund(self) -> None:
+    def test_a_refund_request_starts_the_refund(self) -> None:
         reaction = react(CHARGED, PaymentRefundRequested)
         assert reaction == Reaction(
             REFUNDING.model_copy(update={"refund_record": "e-PaymentRefundRequested"})
@@ -92,7 +92,7 @@ class TestRefundRequest:
         (answer,) = refund_answered(asked, REFUND_MADE).emits
         assert answer == REFUNDED_EVENT
 
-    def test_of_a_declined_charge_it_is_answered_with_nothing(self) -> None:
+    def test_a_refund_request_for_a_declined_charge_refunds_0(self) -> None:
         reaction = react(DECLINED, PaymentRefundRequested)
         assert after(reaction).status == "declined"
         assert list(reaction.emits) == [REFUNDED_NOTHING]
@@ -114,7 +114,7 @@ class TestRefundRequest:
         assert not reaction.emits
 
     @pytest.mark.parametrize("name", ["to be refunded", "void", "refunding", "refunded", "refundFailed"])
-    def test_a_second_one_gets_the_first_answer_again(self, name: str) -> None:
+    def test_a_repeated_request_gets_the_first_answer_again(self, name: str) -> None:
         before = STATES[name]
         reaction = react(before, PaymentRefundRequested, event_id="e-2")
         assert reaction == Reaction(before, repeat_of=before.refund_record)
@@ -140,7 +140,7 @@ class TestRefundAnswered:
         assert reaction == Reaction(REFUND_RETRIED)
         assert after(reaction).refund_key == "refund-o-1-2"
 
-    def test_without_an_answer_it_is_tried_again_with_the_same_key(self) -> None:
+    def test_an_unanswered_refund_is_retried_with_the_same_key(self) -> None:
         silent = after(UNANSWERED(REFUND_RETRIED, NOW))
         assert (silent.status, silent.refund_key) == ("refunding", "refund-o-1-2")
 
@@ -171,12 +171,12 @@ class TestRefundAnswered:
 
     @pytest.mark.parametrize("name", sorted(name for name in STATES if STATES[name].charge_id is None))
     @pytest.mark.parametrize("answer", [REFUND_MADE, REFUSED, Pending("rfd-1")], ids=lambda one: str(one))
-    def test_at_any_other_time_it_changes_nothing(self, name: str, answer: RefundAnswer) -> None:
+    def test_an_answer_without_a_charge_changes_nothing(self, name: str, answer: RefundAnswer) -> None:
         assert refund_answered(STATES[name], answer) == Reaction(STATES[name])
 
     @pytest.mark.parametrize("before", [CHARGED, REFUNDED], ids=["charged", "refunded"])
     @pytest.mark.parametrize("answer", [REFUND_MADE, REFUSED, Pending("rfd-1")], ids=lambda one: str(one))
-    def test_before_or_after_the_refund_it_changes_nothing(
+    def test_an_answer_before_or_after_the_refund_changes_nothing(
         self, before: Payment, answer: RefundAnswer
     ) -> None:
         assert refund_answered(before, answer) == Reaction(before)
@@ -191,6 +191,6 @@ class TestRefundAnswered:
             late = REFUND_ANSWERED(again, answer, 1, RETRIES, NOW)
             assert late == Reaction(again)
 
-    def test_of_an_unknown_payment_it_waits(self) -> None:
+    def test_an_answer_about_an_unknown_payment_is_out_of_order(self) -> None:
         with pytest.raises(OutOfOrder):
             refund_answered(None, REFUND_MADE)

@@ -51,7 +51,7 @@ async def test_decline_declines_every_time(clock: Clock) -> None:
 
 
 class TestDelay:
-    async def test_the_answer_comes_so_long_after_the_first_call(self, clock: Clock) -> None:
+    async def test_the_delay_runs_from_the_first_call(self, clock: Clock) -> None:
         assert isinstance(await provider(clock).charge(charge("sim:delay:2.5")), Approved)
         assert clock.slept == [2.5]
 
@@ -188,7 +188,9 @@ class TestPending:
             ("sim:pending-refund:60:refuse-refund:1", RefundRefused("refused")),
         ],
     )
-    async def test_a_refund_is_decided_after_so_long(self, clock: Clock, method: str, end: object) -> None:
+    async def test_a_pending_refund_is_decided_after_its_time(
+        self, clock: Clock, method: str, end: object
+    ) -> None:
         simulated = provider(clock)
         assert isinstance(await simulated.charge(charge(method)), Approved)
         put_off = await simulated.refund(refund(method))
