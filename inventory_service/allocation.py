@@ -46,13 +46,11 @@ def plan(
     """Return the lines to hold, all of the order or none of it.
 
     A line that names its warehouse is taken from there. For the others, the plan has the least `cost`: as
-    near
-    as possible, then from as few warehouses as possible, then from the fullest stock. The names of the
+    near as possible, then from as few warehouses as possible, then from the fullest stock. The names of the
     warehouses break ties. `band_km` is the width of a distance band.
 
     Choosing the fewest warehouses is a set cover problem, for which no fast algorithm is known: with more
-    than
-    MAX_SETS sets to compare, or MAX_OFFERS offers in them, the plan may use a few warehouses more.
+    than MAX_SETS sets to compare, or MAX_OFFERS offers in them, the plan may use a few warehouses more.
     """
     if any(item.warehouse_id and item.warehouse_id not in stock.warehouses for item in items):
         return NoPlan("unknown_warehouse")

@@ -1,9 +1,8 @@
 """The business of the order service: what it does on which event.
 
 Each reaction is a pure function of the order (None: unknown), the event and the time. It returns the new
-state
-of the order and the events to publish. Events arrive in any order and any number of times; a reaction that
-does not concern the order's status returns the order unchanged.
+state of the order and the events to publish. Events arrive in any order and any number of times; a reaction
+that does not concern the order's status returns the order unchanged.
 """
 
 from datetime import datetime

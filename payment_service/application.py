@@ -201,8 +201,7 @@ class PaymentApplication(Application[Payment, datetime]):
 
         Without an answer in time, or a decision, the message is handled all the same: the intent is stored,
         and becomes due. Only the message that requested a refund, or the sweep, calls for it; a refused one
-        is
-        left to the sweep, since a repeated message must not shorten the pauses.
+        is left to the sweep, since a repeated message must not shorten the pauses.
         """
         payment = outcome.state
         refunds = step.name != PaymentRequested.__name__

@@ -199,8 +199,7 @@ def charge_directly(payment: Payment | None, event: PaymentRequested, now: datet
 
 def refund_directly(payment: Payment | None, now: datetime) -> Reaction[Payment]:
     """Refund a payment that belongs to no saga, or retry a refund that the provider refused; a further
-    request
-    changes nothing.
+    request changes nothing.
 
     Raises:
         OutOfOrder: there is no such payment.
@@ -239,8 +238,7 @@ def _intent(event: PaymentRequested, *, saga: bool, now: datetime) -> Payment:
 
 def _refunding(payment: Payment, now: datetime) -> Payment:
     """Return the payment with a refund in progress: the first attempt, or the next one after a refusal. Only
-    a
-    refusal makes another."""
+    a refusal makes another."""
     return payment.model_copy(
         update={
             "status": "refunding",

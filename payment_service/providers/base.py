@@ -112,8 +112,7 @@ class Refund:
 
 class Provider(Protocol):
     """A payment provider. A call that is cancelled may or may not have had its effect: the service repeats
-    it,
-    with the same key, until there is an answer.
+    it, with the same key, until there is an answer.
 
     Every method may raise `NoAnswer`, or `ProviderDown` where all payments are affected.
     """

@@ -41,8 +41,7 @@ class SimulatedProvider:
     """See the module, and `payment_service.providers.base.Provider`.
 
     `time` is in seconds and the same for all replicas: the reference to a pending charge or refund says when
-    it
-    is decided.
+    it is decided.
     """
 
     def __init__(self, behaviour: Behaviour, time: Callable[[], float]) -> None:

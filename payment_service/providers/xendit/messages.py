@@ -78,10 +78,8 @@ class XenditError:
     """An answer that is an error.
 
     `refused`: the request never has an effect. `again`, `channel`: nothing is known, and all requests, or
-    those
-    of one channel, may fail likewise. `earlier`: an earlier call may have had the effect. `fatal`: Xendit
-    serves
-    none of our requests.
+    those of one channel, may fail likewise. `earlier`: an earlier call may have had the effect. `fatal`:
+    Xendit serves none of our requests.
     """
 
     kind: Literal["refused", "again", "channel", "earlier", "fatal"]
