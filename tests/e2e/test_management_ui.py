@@ -24,7 +24,7 @@ from tests.support.system import System
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
-FIRST_RETRY_AFTER = 60_000
+PAGE_TIMEOUT = 60_000
 """Milliseconds that a page may take."""
 
 REQUEST = "InventoryReservationRequested"
@@ -133,8 +133,8 @@ async def page() -> AsyncIterator[Page]:
             executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=["--no-sandbox"]
         )
         page = await browser.new_page(viewport={"width": 1000, "height": 800})
-        page.set_default_timeout(FIRST_RETRY_AFTER)
-        expect.set_options(timeout=FIRST_RETRY_AFTER)
+        page.set_default_timeout(PAGE_TIMEOUT)
+        expect.set_options(timeout=PAGE_TIMEOUT)
         yield page
         await browser.close()
 

@@ -8,7 +8,7 @@ from pymongo.errors import BulkWriteError
 from order_service.order import Order
 from saga.errors import Unavailable
 from saga.mongodb.aggregates import PlainStore
-from saga.mongodb.client import DocumentCollection, connect
+from saga.mongodb.client import DocumentCollection
 from saga.mongodb.errors import DUPLICATE_KEY
 from saga.reactions.unit_of_work import JournalEntry, LoadedAggregate
 from tests.support.builders import NOW, order
@@ -59,12 +59,3 @@ async def test_a_server_that_steps_down_is_unavailable() -> None:
 async def test_other_errors_pass_unchanged() -> None:
     with pytest.raises(BulkWriteError):
         await written(writeErrors=[STALE, {"index": 1, "code": 121}])
-
-
-@pytest.mark.parametrize(
-    ("query", "w", "level"), [("", "majority", "majority"), ("?w=2&readConcernLevel=local", 2, "local")]
-)
-def test_majority_is_the_default_unless_the_url_says_otherwise(query: str, w: object, level: str) -> None:
-    client = connect(f"mongodb://one.invalid:1,other.invalid:2/{query}")
-    assert (client.write_concern.document["w"], client.read_concern.level) == (w, level)
-    client.close()
