@@ -87,7 +87,7 @@ async def test_a_routing_key_needs_no_correlation_id(bus: BrokerDriver) -> None:
     assert delivery.routing_key == "InventoryConfirmed"
 
 
-async def test_what_is_acknowledged_does_not_come_again_and_what_is_not_does(bus: BrokerDriver) -> None:
+async def test_only_unacknowledged_messages_are_redelivered(bus: BrokerDriver) -> None:
     line = await bus.connect()
     await line.publisher.send([confirmed("o-1", "e-1"), confirmed("o-2", "e-2"), confirmed("o-3", "e-3")])
     subscription = await line.read(ORDERS.queue)
@@ -111,7 +111,7 @@ async def test_what_is_given_back_comes_again(bus: BrokerDriver) -> None:
         await subscription.requeue([delivery])
 
 
-async def test_what_is_settled_at_once_in_any_order_is_settled_as_it_was_meant(bus: BrokerDriver) -> None:
+async def test_messages_are_settled_in_any_order(bus: BrokerDriver) -> None:
     line = await bus.connect()
     subscription = await line.read(ORDERS.queue)
     await line.publisher.send([confirmed(f"o-{number}", f"e-{number}") for number in range(190)])
@@ -166,7 +166,7 @@ async def test_how_often_a_reader_died_with_it_is_counted(bus: BrokerDriver) -> 
         await line.cut()
 
 
-async def test_a_paused_reader_gets_nothing_and_gives_back_what_it_has_not_taken(bus: BrokerDriver) -> None:
+async def test_a_paused_reader_requeues_what_it_has_not_taken(bus: BrokerDriver) -> None:
     line = await bus.connect()
     paused = await line.read(ORDERS.queue)
     await line.publisher.send([confirmed()])
@@ -236,7 +236,7 @@ async def test_a_lost_connection_sends_nothing(bus: BrokerDriver) -> None:
         await line.publisher.check()
 
 
-async def test_a_delayed_message_comes_back_after_its_pause_with_its_origin(bus: BrokerDriver) -> None:
+async def test_a_delayed_message_returns_with_its_origin(bus: BrokerDriver) -> None:
     line = await bus.connect()
     subscription = await line.read(ORDERS.queue)
     complete = event(InventoryConfirmed)

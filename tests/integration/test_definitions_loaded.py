@@ -27,9 +27,7 @@ def node(tmp_path: Path) -> Iterator[BrokerNode]:
     node.kill()
 
 
-async def test_an_empty_broker_accepts_messages_for_services_that_are_down(
-    node: BrokerNode, tmp_path: Path
-) -> None:
+async def test_an_empty_broker_accepts_messages_for_down_services(node: BrokerNode, tmp_path: Path) -> None:
     for _ in range(2):
         node.start()
         node.wait_ready()

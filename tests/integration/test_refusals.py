@@ -55,7 +55,7 @@ async def test_a_virtual_host_that_is_closed_is_said(
         await service.says("no such virtual host", ADVICE)
 
 
-async def test_who_is_another_users_guest_does_not_look_at_publishers_and_says_so(
+async def test_a_service_with_another_login_checks_no_publisher(
     broker: Broker, mongodb_url: str, tmp_path: Path
 ) -> None:
     with run_service(PAYMENT, broker.url, mongodb_url, tmp_path) as service:

@@ -51,7 +51,7 @@ def test_a_copy_keeps_what_is_ours_and_where_it_came_from(copy: Message) -> None
     assert (copy.headers["x-saga-exchange"], copy.headers["x-saga-routing-key"]) == ("e", "k")
 
 
-def test_a_copy_of_a_message_whose_headers_fill_a_frame_fits_into_one() -> None:
+def test_a_copy_of_a_message_with_full_headers_fits_a_frame() -> None:
     many = {f"x-saga-{number:04}": "x" * MAX_HEADER for number in range(128)}
     delivery = Delivery(1, "order.events", "k", b"{", message_id="m" * 255, headers=many)
     assert FRAME - 2 * MAX_HEADER < size(Message("e", "k", b"", headers=many)) <= FRAME

@@ -110,7 +110,7 @@ class TestQueues:
             assert arguments["x-overflow"] == "reject-publish"
             assert arguments["x-dead-letter-exchange"] in one.exchanges
 
-    def test_what_cannot_be_read_goes_to_the_dead_letters_and_stays_there(self, one: Topology) -> None:
+    def test_an_unreadable_message_stays_a_dead_letter(self, one: Topology) -> None:
         for queue in (one.queue, one.quarantine_queue):
             assert one.queues[queue]["x-dead-letter-exchange"] == one.dead_letter_queue
             assert one.queues[queue]["x-delivery-limit"] == DELIVERY_LIMIT
@@ -125,7 +125,7 @@ class TestQueues:
             assert (queue, one.retry_exchange, one.delay_key(attempt)) in one.own_bindings
         assert (one.queue, one.return_exchange, "") in one.own_bindings
 
-    def test_every_queue_of_its_own_is_bound_to_an_exchange_of_its_own(self, one: Topology) -> None:
+    def test_its_queues_are_bound_to_its_exchanges(self, one: Topology) -> None:
         assert {queue for queue, _, _ in one.own_bindings} == set(one.queues)
         assert {exchange for _, exchange, _ in one.own_bindings} <= set(one.exchanges)
 

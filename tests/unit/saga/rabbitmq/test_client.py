@@ -41,7 +41,7 @@ def pauses(holds: float) -> list[float]:
     return [later - earlier - holds for earlier, later in zip(rabbit.began, rabbit.began[1:], strict=False)]
 
 
-def test_connections_that_do_not_hold_are_tried_less_and_less_often() -> None:
+def test_reconnecting_slows_down_while_connections_fail() -> None:
     assert all(pause > LONGEST_PAUSE / 2 - 0.1 for pause in pauses(0.1)[10:])
 
 

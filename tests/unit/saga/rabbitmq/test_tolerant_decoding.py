@@ -33,7 +33,7 @@ def nested(depth: int, kind: bytes) -> bytes:
     ("raw", "text"),
     [(b"plain", "plain"), ("é".encode(), "é"), (b"a\xff\xfe", "a??"), (b"\xff" * 255, "?" * 255)],
 )
-def test_a_short_string_is_read_whatever_its_bytes_and_can_be_written_again(raw: bytes, text: str) -> None:
+def test_a_short_string_of_any_bytes_is_read_and_rewritten(raw: bytes, text: str) -> None:
     assert decode.METHODS["shortstr"](bytes([len(raw)]) + raw + b"more") == (1 + len(raw), text)
     assert len(encode.short_string(text)) <= 256
 
