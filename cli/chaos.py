@@ -15,7 +15,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 
 from cli.chaos_report import print_report, to_json
-from local_stack.process import ProcessFailed
 from verification.chaos.faults import plan
 from verification.chaos.run import Progress, run_chaos
 
@@ -60,9 +59,6 @@ def chaos(
         with _progress(orders, len(planned)) as progress:
             report = asyncio.run(run_chaos(directory, orders, minutes * 60, seed, planned, progress))
         ok = report.ok
-    except ProcessFailed as error:
-        typer.echo(f"saga: {error}", err=True)
-        raise typer.Exit(1) from None
     finally:
         if ok:
             shutil.rmtree(directory, ignore_errors=True)

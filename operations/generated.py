@@ -50,12 +50,12 @@ def replaced(text: str, part: str, content: str) -> str:
     return f"{before}{start}\n{content}\n{end}{rest.partition(end)[2]}"
 
 
-def write() -> None:
+def write(parts: Mapping[tuple[str, str], Callable[[], str]]) -> None:
     """Write every part into its file."""
-    for (name, part), make in PARTS.items():
+    for (name, part), make in parts.items():
         file = ROOT / name
         file.write_text(replaced(file.read_text("utf-8"), part, make()), "utf-8")
 
 
 if __name__ == "__main__":
-    write()
+    write(PARTS)

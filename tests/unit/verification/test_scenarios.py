@@ -12,11 +12,12 @@ from events.codec import from_json
 from operations import endpoints
 from operations.client import Json, Services
 from operations.event_tap import LAST_EVENTS, Recorder, Seen
+from operations.generated import ROOT, replaced
 from operations.registry import SPECS
 from operations.timeline import Step
 from tests.support.builders import NOW
 from tests.support.builders import event as event_of
-from verification.scenarios.diagram import sequence_diagram
+from verification.scenarios.diagram import COMMAND, PARTS, sequence_diagram
 from verification.scenarios.scenario import Scenario, ScenarioRun, differences, play
 from verification.scenarios.table import CONFIRMED, SCENARIOS
 
@@ -133,9 +134,15 @@ async def test_an_order_that_does_not_end_is_unfinished() -> None:
 
 def test_diagram_leads_each_event_to_its_readers() -> None:
     lines = [line.strip() for line in sequence_diagram(SCENARIO).splitlines()]
-    assert lines[4:7] == [
-        "order_service->>inventory_service: InventoryReservationRequested",
-        "inventory_service->>order_service: InventoryReserved",
-        "order_service->>payment_service: PaymentRequested",
+    assert lines[6:9] == [
+        "order->>inventory: InventoryReservationRequested",
+        "inventory->>order: InventoryReserved",
+        "order->>payment: PaymentRequested",
     ]
-    assert lines[-1] == "Note over order_service: OrderCreated"
+    assert lines[-2] == "Note over order: OrderCreated"
+
+
+@pytest.mark.parametrize(("file", "part"), PARTS)
+def test_diagram_of_the_documentation_is_up_to_date(file: str, part: str) -> None:
+    text = (ROOT / file).read_text("utf-8")
+    assert replaced(text, part, PARTS[file, part]()) == text, f"out of date: run `{COMMAND}`"
