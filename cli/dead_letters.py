@@ -23,7 +23,7 @@ from operations.dead_letters.dead_letter import (
     summary,
     whole,
 )
-from operations.dead_letters.preview import as_fields, forecasts, sentence
+from operations.dead_letters.preview import as_fields, preview_replay, sentence
 from operations.dead_letters.queue import opened
 from operations.endpoints import find
 from operations.errors import CommandFailed
@@ -215,7 +215,9 @@ def _forecast(service: Service, wanted: DeadLetterFilter, limit: int | None, as_
     # If there is an operator, each service has a user of its own, and checks the publisher of a message.
     known = user_of(at.rabbitmq) == OPERATOR
     name = service.topology.service
-    expected = asyncio.run(forecasts(letters, name, at.mongodb, check_publisher=known)) if letters else []
+    expected = (
+        asyncio.run(preview_replay(letters, name, at.mongodb, check_publisher=known)) if letters else []
+    )
     previews = dict(zip(letters, expected, strict=True))
     if as_json:
         typer.echo(

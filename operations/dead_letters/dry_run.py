@@ -32,11 +32,11 @@ async def dry_run(
     steps = [reaction_step(reactions, event) for event in events]
     unit = await store.load(steps)
     states = {key: entry.state for key, entry in unit.entries.items()}
-    rehearsed: list[tuple[S | None, Outcome[S]]] = []
+    outcomes: list[tuple[S | None, Outcome[S]]] = []
     for step, outcome in zip(steps, await Engine(service, _ReadOnce(unit), clock).run(steps), strict=True):
-        rehearsed.append((states[step.key], outcome))
+        outcomes.append((states[step.key], outcome))
         states[step.key] = outcome.state
-    return rehearsed
+    return outcomes
 
 
 class _ReadOnce(Generic[S, C]):

@@ -22,19 +22,19 @@ from saga.reactions.store import Store
 from saga.settings import read as read_settings
 from saga.spec import ServiceSpec
 
-Rehearsed = tuple[Any, Outcome[Any]]
+DryRun = tuple[Any, Outcome[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayPreview:
     """What would become of one letter.
 
-    `verdict` is `runs`, `repeats` (handled already), `ignored`, `waits` (for an order that is not known yet),
+    `result` is `runs`, `repeats` (handled already), `ignored`, `waits` (for an order that is not known yet),
     `fails` or `dead_lettered`; `before` and `after` are statuses in the service, None for an unknown order;
     `publishes` are event types; `asks_provider` says that the payment provider's answer follows.
     """
 
-    verdict: str
+    result: str
     before: str | None = None
     after: str | None = None
     publishes: Sequence[str] = ()
@@ -42,7 +42,7 @@ class ReplayPreview:
     asks_provider: bool = False
 
 
-async def forecasts(
+async def preview_replay(
     letters: Sequence[DeadLetter], service: str, mongodb_url: str, *, check_publisher: bool
 ) -> list[ReplayPreview]:
     """Return what would become of each letter, if they were replayed in this order.
@@ -59,7 +59,7 @@ async def forecasts(
     events = [event for event in asked if not isinstance(event, InvalidEvent)]
     with spec.connected(settings, mongodb_url) as store:
         try:
-            rehearsed = iter(await _rehearsed(spec, store, events))
+            outcomes = iter(await _dry_run_each(spec, store, events))
         except Unavailable as why:
             # What the driver adds behind the first comma is a page about every server it knows of.
             raise CommandFailed(
@@ -69,42 +69,42 @@ async def forecasts(
     return [
         ReplayPreview("dead_lettered", reason=str(event))
         if isinstance(event, InvalidEvent)
-        else _foreseen(event, *next(rehearsed))
+        else _preview(event, *next(outcomes))
         for event in asked
     ]
 
 
-def as_fields(forecast: ReplayPreview) -> Json:
-    """Return a forecast for scripts."""
+def as_fields(preview: ReplayPreview) -> Json:
+    """Return a preview for scripts."""
     return {
-        "verdict": forecast.verdict,
-        "before": forecast.before,
-        "after": forecast.after,
-        "publishes": list(forecast.publishes),
-        "reason": forecast.reason,
-        "asksProvider": forecast.asks_provider,
+        "result": preview.result,
+        "before": preview.before,
+        "after": preview.after,
+        "publishes": list(preview.publishes),
+        "reason": preview.reason,
+        "asksProvider": preview.asks_provider,
     }
 
 
-def sentence(forecast: ReplayPreview) -> str:
+def sentence(preview: ReplayPreview) -> str:
     """Say in a line what would happen."""
-    events = ", ".join(forecast.publishes)
-    going_on = ", then goes on asking the provider" if forecast.asks_provider else ""
-    match forecast.verdict:
+    events = ", ".join(preview.publishes)
+    going_on = ", then goes on asking the provider" if preview.asks_provider else ""
+    match preview.result:
         case "runs":
             publishes = f", publishes {events}" if events else ""
-            asks = ", then asks the provider" if forecast.asks_provider else ""
-            text = f"would run: {forecast.before or 'unknown'} -> {forecast.after}{publishes}{asks}"
+            asks = ", then asks the provider" if preview.asks_provider else ""
+            text = f"would run: {preview.before or 'unknown'} -> {preview.after}{publishes}{asks}"
         case "repeats":
-            text = f"handled already ({forecast.before}): publishes again {events or 'nothing'}{going_on}"
+            text = f"handled already ({preview.before}): publishes again {events or 'nothing'}{going_on}"
         case "ignored":
-            text = f"would be ignored: nothing to do, it is {forecast.before or 'unknown'}{going_on}"
+            text = f"would be ignored: nothing to do, it is {preview.before or 'unknown'}{going_on}"
         case "waits":
-            text = f"would wait in the delay queues for the order to become known: {forecast.reason}"
+            text = f"would wait in the delay queues for the order to become known: {preview.reason}"
         case "fails":
-            text = f"would fail, be retried, and be dead-lettered again: {forecast.reason}"
+            text = f"would fail, be retried, and be dead-lettered again: {preview.reason}"
         case _:
-            text = f"would be dead-lettered again: {forecast.reason}"
+            text = f"would be dead-lettered again: {preview.reason}"
     return readable(text)
 
 
@@ -123,9 +123,9 @@ def _read(letter: DeadLetter, topology: Topology, *, check_publisher: bool) -> E
         return error
 
 
-async def _rehearsed(
+async def _dry_run_each(
     spec: ServiceSpec[Any, Any], store: Store[Any, Any], events: Sequence[Event]
-) -> list[Rehearsed]:
+) -> list[DryRun]:
     try:
         return await dry_run(spec.name, spec.reactions, store, events, utc_now)
     except Unavailable:
@@ -133,18 +133,18 @@ async def _rehearsed(
     except Exception as error:
         # As the service itself does: only the event that is to blame pays for it.
         if len(events) > 1:
-            return [one for event in events for one in await _rehearsed(spec, store, [event])]
+            return [one for event in events for one in await _dry_run_each(spec, store, [event])]
         return [(None, Outcome("failed", None, error=error))]
 
 
-def _foreseen(event: Event, before: Aggregate | None, outcome: Outcome[Any]) -> ReplayPreview:
+def _preview(event: Event, before: Aggregate | None, outcome: Outcome[Any]) -> ReplayPreview:
     after: Aggregate | None = outcome.state
     if outcome.error is not None:
-        verdict = "waits" if isinstance(outcome.error, OutOfOrder) else "fails"
+        result = "waits" if isinstance(outcome.error, OutOfOrder) else "fails"
     else:
-        verdict = {"handled": "runs", "repeated": "repeats"}.get(outcome.name, "ignored")
+        result = {"handled": "runs", "repeated": "repeats"}.get(outcome.name, "ignored")
     return ReplayPreview(
-        verdict,
+        result,
         before.status if before else None,
         after.status if after else None,
         [event.type for event in (*outcome.emitted, *outcome.relayed)],

@@ -220,7 +220,7 @@ async def test_a_dry_run_says_what_a_replay_then_does(shop: MerchantSettings, sa
     await shop.dead_letter(release)
     await shop.dead_letter(confirmation(unknown))
     await dead_letter_message(shop.client, SERVICE, garbage, "orderId: Field required")
-    assert await saga.forecasts("inventory") == [
+    assert await saga.previews("inventory") == [
         ("runs", "held", "allocated", ["InventoryConfirmed"]),
         ("repeats", "allocated", "allocated", ["InventoryConfirmed"]),
         ("ignored", "allocated", "allocated", []),

@@ -61,7 +61,7 @@ async def test_replayed_in_order_the_events_of_an_order_end_its_saga(
             await until_dead(client, topology, 1)
             for event in (reserved(order_id), paid):
                 await dead_letter(client, topology, event)
-            assert await saga.forecasts("order") == [
+            assert await saga.previews("order") == [
                 ("waits", None, None, []),
                 ("runs", None, "reserved", ["PaymentRequested"]),
                 ("runs", "reserved", "paid", ["InventoryConfirmationRequested"]),
@@ -93,14 +93,14 @@ async def test_a_replayed_payment_is_carried_out_once(
                     await dead_letter(client, topology, event)
 
             await put_all_away([asked])
-            assert await saga.forecasts("payment") == [("runs", None, "charging", [])]
+            assert await saga.previews("payment") == [("runs", None, "charging", [])]
             said = (await saga("replay", "--service", "payment", "--dry-run")).stdout
             assert "would run: unknown -> charging, then asks the provider\n" in said
             await saga("replay", "--service", "payment")
             completed = await order.receive_a(PaymentCompleted, order_id)
 
             await put_all_away([asked, refund])
-            assert await saga.forecasts("payment") == [
+            assert await saga.previews("payment") == [
                 ("repeats", "charged", "charged", ["PaymentCompleted"]),
                 ("runs", "charged", "refunding", []),
             ]

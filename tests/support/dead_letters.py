@@ -51,10 +51,10 @@ class Commands:
         document = await self.document("list", "--service", "inventory", *arguments)
         return [letter["id"] for letter in document["deadLetters"]]
 
-    async def forecasts(self, service: str) -> list[tuple[Any, ...]]:
-        """Return verdict, statuses before and after, and events of each, as a dry run of all shows them."""
+    async def previews(self, service: str) -> list[tuple[Any, ...]]:
+        """Return result, statuses before and after, and events of each, as a dry run of all shows them."""
         document = await self.document("replay", "--service", service, "--dry-run")
-        return fields_of(document, "verdict", "before", "after", "publishes")
+        return fields_of(document, "result", "before", "after", "publishes")
 
 
 def fields_of(document: dict[str, Any], *names: str) -> list[tuple[Any, ...]]:
