@@ -75,7 +75,7 @@ class DeadLetter:
         """Why it was dead-lettered."""
         if death := broker_dead_lettering(self.delivery):
             long = f", longer than {MAX_BYTES} bytes" if len(self.delivery.body) > MAX_BYTES else ""
-            return f"the broker put it away: {death.get('reason')}{long}"
+            return f"dead-lettered by the broker: {death.get('reason')}{long}"
         return str(self.delivery.headers.get(REASON) or NO_REASON)
 
     @property
@@ -123,7 +123,7 @@ def summary(letter: DeadLetter) -> Json:
         "orderId": letter.order_id,
         "reason": letter.reason,
         "attempts": letter.delivery.attempts,
-        "putAwayAt": letter.dead_lettered_at,
+        "deadLetteredAt": letter.dead_lettered_at,
         "exchange": exchange,
         "routingKey": key,
     }

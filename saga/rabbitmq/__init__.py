@@ -1,1 +1,1 @@
-"""RabbitMQ, by aio-pika, which is imported here and nowhere else."""
+"""RabbitMQ, by aio-pika, which no other package imports."""

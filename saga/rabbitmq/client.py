@@ -26,20 +26,21 @@ log = structlog.get_logger()
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
 STEADY_AFTER = 10.0
-"""Seconds that a connection has to hold for the next one to be tried at once: what ended it may do so again,
-and each time what had been delivered counts as delivered once more."""
+"""Seconds that a connection has to last for the next one to be tried at once: what ended it may end that one
+too, and each time all unacknowledged messages count as redelivered."""
 DEPENDENCY_POLL_INTERVAL = 0.3
 HEARTBEAT = 15
-"""Seconds between two signs of life, unless the broker's URL says otherwise, as in `?heartbeat=5`. A silent
-connection is given up after a little more than three times that."""
+"""Seconds between two heartbeats, unless the broker's URL sets them (`?heartbeat=5`). A silent connection is
+abandoned after a little more than three times that."""
 SETUP_TIMEOUT = 30.0
-"""Seconds that each step of setting up a connection may take; a broker can be there and not answer."""
+"""Seconds that each step of setting up a connection may take; a broker can accept connections and not
+answer."""
 CLOSE_TIMEOUT = 5.0
-"""Seconds that closing a connection may take; one that leads nowhere any more would take minutes."""
+"""Seconds that closing a connection may take; closing one that no longer leads to a broker takes minutes."""
 
 
 class BrokerClient:
-    """Keeps a service connected until it is stopped.
+    """Keeps a service connected until `stop`: declares, reads, publishes, and reconnects.
 
     Publishing and reading have a connection each: a broker that is short of memory stops reading from
     connections that publish, and acknowledgements must get through all the same.
@@ -66,7 +67,7 @@ class BrokerClient:
 
     @property
     def user(self) -> str:
-        """Whom the service logs in as."""
+        """The user that the service logs in as."""
         return user_of(self._url)
 
     @property
@@ -81,7 +82,7 @@ class BrokerClient:
 
     @property
     def waits_for(self) -> list[str]:
-        """What at the broker the service waits for before it starts reading."""
+        """The objects at the broker that are missing before the service can start reading."""
         return self._awaited
 
     async def send(self, messages: Sequence[Message]) -> None:
@@ -107,7 +108,7 @@ class BrokerClient:
         return await self._publisher.backlog()
 
     async def run(self, consumers: Sequence[BatchConsumer]) -> None:
-        """Read with these intakes until `stop`; connect again whenever the connection is lost."""
+        """Read with these consumers until `stop`; connect again whenever the connection is lost."""
         pause = FIRST_PAUSE
         clock = asyncio.get_running_loop().time
         while not self._stopping.is_set():
@@ -115,7 +116,7 @@ class BrokerClient:
             try:
                 await self._serve(consumers)
             except CONNECTION_ERRORS as error:
-                self._tell(error)
+                self._report(error)
             else:
                 self._awaited = ["a connection"]
             if clock() - started > STEADY_AFTER:
@@ -126,7 +127,7 @@ class BrokerClient:
             pause = backoff(pause, 1, LONGEST_PAUSE)
 
     async def stop(self) -> None:
-        """Take nothing more; `run` returns when what was taken is done."""
+        """Take no more messages; `run` returns once those that were taken are settled."""
         self._stopping.set()
         await asyncio.gather(*(subscription.close() for subscription in self._subscriptions))
 
@@ -139,7 +140,8 @@ class BrokerClient:
             publisher = await run_shielded(self._open_publisher(writing), SETUP_TIMEOUT)
             if not await self._wait_for_neighbours(reading):
                 return
-            # Not before the neighbours are bound: what no queue takes yet must not count as published.
+            # Not before the neighbours are bound: an event that not every queue gets must not count as
+            # published.
             self._publisher = publisher
             self._subscriptions = [
                 await run_shielded(self._open_subscription(reading, consumer), SETUP_TIMEOUT)
@@ -220,10 +222,10 @@ class BrokerClient:
             for consumer in consumers:
                 await consumer.abandon()
 
-    def _tell(self, error: BaseException) -> None:
-        if reason := explain_rejection(error):
-            log.error("broker_rejected", service=self.topology.service, user=self.user, error=reason)
-            self._awaited = [reason]
+    def _report(self, error: BaseException) -> None:
+        if explanation := explain_rejection(error):
+            log.error("broker_rejected", service=self.topology.service, user=self.user, error=explanation)
+            self._awaited = [explanation]
             return
         log.warning("broker_unreachable", service=self.topology.service, error=repr(error))
         self._awaited = [f"a connection ({error})"]

@@ -1,4 +1,4 @@
-"""Declares what a service has at the broker; doing it again changes nothing."""
+"""Declares the exchanges, queues and bindings of a service; declaring them again changes nothing."""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,7 @@ async def declare_own(connection: AbstractConnection, topology: Topology) -> Non
 
 
 async def declare_bound(connection: AbstractConnection, topology: Topology) -> None:
-    """Declare the queue whose presence tells publishers that the service is bound to all its events."""
+    """Declare the queue whose existence shows publishers that the service is bound to all its events."""
     async with brief_channel(connection) as channel:
         await _declare_queues(channel, topology, [topology.quarantine_queue])
 

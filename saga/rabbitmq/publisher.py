@@ -18,8 +18,8 @@ PERSISTENT = 2
 
 
 class ConfirmingPublisher:
-    """Publishes persistent messages in the name of `user`, who has to be the one that is logged in, and waits
-    for the broker's confirms, at most `timeout` seconds."""
+    """Publishes persistent messages as `user`, who has to be the one that is logged in, and waits for the
+    broker's confirms for at most `timeout` seconds."""
 
     def __init__(
         self,
@@ -39,17 +39,17 @@ class ConfirmingPublisher:
 
     @property
     def open(self) -> bool:
-        """The channel is there, and with it its connection."""
+        """True while the channel and its connection last."""
         return not self._channel.is_closed
 
     async def lost(self) -> None:
-        """Wait until the channel is gone; it goes with its connection, too."""
+        """Wait until the channel or its connection is lost."""
         await self._gone
 
     async def blocked(self) -> bool:
         """Tell whether the broker has asked publishers to wait, as when it is short of memory."""
         try:
-            # The client has no question for this, only a wait: one that ends at once, or not.
+            # The client library offers no query for this, only a wait, which ends at once or not.
             async with asyncio.timeout(0):
                 await self._channel.connection.ready()
         except TimeoutError:
@@ -59,7 +59,7 @@ class ConfirmingPublisher:
     async def send(self, messages: Sequence[Message]) -> None:
         """Publish all; see `saga.messaging.publisher.Publisher`."""
         if not self.open:
-            raise Unavailable("the channel to the broker is gone")
+            raise Unavailable("the channel to the broker is closed")
         if await self.blocked():
             raise Unavailable("the broker blocks publishers")
         pending = list(messages)
@@ -70,7 +70,7 @@ class ConfirmingPublisher:
     async def check(self) -> None:
         """See `saga.messaging.publisher.Publisher`."""
         if not self.open:
-            raise Unavailable("the channel to the broker is gone")
+            raise Unavailable("the channel to the broker is closed")
         if await self.blocked():
             raise Unavailable("the broker blocks publishers")
         with translate_driver_errors():
@@ -127,7 +127,7 @@ async def depths(connection: AbstractConnection, queues: Sequence[str]) -> dict[
     """Return how many messages wait in each queue; None where there is no such queue."""
     found: dict[str, int | None] = {}
     for queue in queues:
-        # Asking for a missing queue closes the channel, so that each question has one of its own.
+        # A query for a missing queue closes the channel, so each has a channel of its own.
         async with brief_channel(connection) as channel:
             try:
                 found[queue] = (await channel.queue_declare(queue, passive=True)).message_count or 0
@@ -137,8 +137,8 @@ async def depths(connection: AbstractConnection, queues: Sequence[str]) -> dict[
 
 
 def _distinct(messages: Sequence[Message]) -> tuple[list[Message], list[Message]]:
-    # The client tells returned messages apart by their message id alone: two with the same id are never
-    # in flight together.
+    # The client library identifies a returned message by its message id alone: two with the same id are
+    # never in flight together.
     wave: list[Message] = []
     rest: list[Message] = []
     ids: set[str] = set()

@@ -22,9 +22,9 @@ log = structlog.get_logger()
 class RabbitSubscription:
     """Takes deliveries from a queue, many at a time, and settles them in any order.
 
-    As soon as its channel is gone it counts as closed, and settling does nothing: the broker delivers
-    again whatever was not acknowledged. A message longer than any event may be is not held; the broker
-    dead-letters it: a few hundred of them would take all memory there is.
+    As soon as its channel is lost it counts as closed, and settling does nothing: the broker redelivers all
+    unacknowledged messages. A message longer than any event may be is rejected at once, so that the broker
+    dead-letters it: a few hundred of them would exhaust the memory.
     """
 
     def __init__(self, channel: aiormq.Channel, gone: Awaitable[object], queue: str) -> None:
@@ -34,10 +34,10 @@ class RabbitSubscription:
         self._queue = queue
         self._tag: str | None = None
         self._arrived: asyncio.Queue[Delivery | None] = asyncio.Queue()
-        self._unsettled: dict[int, Delivery] = {}
+        self._unacknowledged: dict[int, Delivery] = {}
         self._settling = asyncio.Lock()
-        """Held until the frames are on their way. One frame may acknowledge many messages: none of them may
-        still have a frame of its own that waits for room."""
+        """Locked until the frames are in the write queue. One frame may acknowledge many messages: none of
+        them may still have a frame of its own that waits for room in the queue."""
         self._closing = False
         self._cancelled = asyncio.Event()
 
@@ -47,15 +47,16 @@ class RabbitSubscription:
 
     @property
     def unacknowledged(self) -> Sequence[Delivery]:
-        return list(self._unsettled.values())
+        return list(self._unacknowledged.values())
 
     @property
     def consuming(self) -> bool:
-        """Deliveries may come."""
+        """True while the broker delivers."""
         return self._tag is not None and not self.closed
 
     async def lost(self) -> None:
-        """Wait until the channel is gone, or the broker ends the reading, as when the queue is deleted."""
+        """Wait until the channel is lost, or the broker cancels the consumer, as when the queue is
+        deleted."""
         cancelled = asyncio.ensure_future(self._cancelled.wait())
         try:
             await asyncio.wait(
@@ -78,12 +79,12 @@ class RabbitSubscription:
         return taken
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
-        """Acknowledge: one frame for all up to the first unsettled one, one frame for each other."""
+        """Acknowledge: one frame for all before the oldest unacknowledged one, and one for each other."""
         tags = sorted(delivery.tag for delivery in deliveries)
         async with self._settling:
             for tag in tags:
-                self._unsettled.pop(tag, None)
-            oldest = next(iter(self._unsettled), None)
+                self._unacknowledged.pop(tag, None)
+            oldest = next(iter(self._unacknowledged), None)
             together = [tag for tag in tags if oldest is None or tag < oldest]
             await self._acknowledge(together, tags[len(together) :])
 
@@ -98,7 +99,7 @@ class RabbitSubscription:
         async with self._settling:
             with suppress(*CONNECTION_ERRORS):
                 for delivery in deliveries:
-                    if self._unsettled.pop(delivery.tag, None):
+                    if self._unacknowledged.pop(delivery.tag, None):
                         await self._channel.basic_nack(delivery.tag, requeue=True, wait=False)
 
     async def pause(self) -> None:
@@ -133,24 +134,24 @@ class RabbitSubscription:
 
     async def _on_delivery(self, message: DeliveredMessage) -> None:
         delivery = as_delivery(message)
-        self._unsettled[delivery.tag] = delivery
+        self._unacknowledged[delivery.tag] = delivery
         if len(delivery.body) > MAX_BYTES:
-            await self._refuse(delivery)
+            await self._reject(delivery)
         else:
             self._arrived.put_nowait(delivery)
 
-    async def _refuse(self, delivery: Delivery) -> None:
+    async def _reject(self, delivery: Delivery) -> None:
         service = self._queue.partition(".")[0]
         metrics.dead_letters(service).inc()
         log.error("dead_lettered", queue=self._queue, reason=f"longer than {MAX_BYTES} bytes")
         async with self._settling:
-            self._unsettled.pop(delivery.tag, None)
+            self._unacknowledged.pop(delivery.tag, None)
             with suppress(*CONNECTION_ERRORS):
                 await self._channel.basic_nack(delivery.tag, requeue=False, wait=False)
 
 
 def as_delivery(message: DeliveredMessage) -> Delivery:
-    """Return what the rest of the system needs to know of an AMQP delivery."""
+    """Return an AMQP delivery as the rest of the system knows it."""
     properties = message.header.properties
     headers: dict[str, Any] = dict(properties.headers or {})
     redeliveries = headers.get("x-delivery-count", 0)

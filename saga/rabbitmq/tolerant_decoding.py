@@ -1,13 +1,13 @@
-"""Keeps a message with impossible properties from ending its reader's connection.
+"""Keeps a message with undecodable properties from ending the connection of its reader.
 
 The client library decodes a message's properties while it reads from the socket. What it cannot decode ends
-the connection before anybody has seen the message, again and again, and every message that was on its way
-with it counts as if it had killed its reader. The broker looks at none of this. So what cannot be decoded is
-read as something that can:
+the connection before any code has seen the message, at each redelivery, and every message that was delivered
+with it counts as if it had crashed its reader. The broker checks none of this. So the library is made to
+decode:
 
-- a time past the year 9999, such as microseconds typed into the management UI, as the latest one there is;
+- a time past the year 9999, such as microseconds typed into the management UI, as the latest possible one;
 - a short string (an id, a type, a routing key) that is not UTF-8, with `?` for each byte that is not ASCII:
-  a copy is then no longer than what was read;
+  a copy is then no longer than the original;
 - headers that are nested too deeply, or whose names are not UTF-8, as none.
 """
 
@@ -22,7 +22,7 @@ _short_str = decode.short_str
 _field_table = decode.field_table
 
 
-def _lenient_timestamp(value: bytes) -> tuple[int, datetime.datetime]:
+def _tolerant_timestamp(value: bytes) -> tuple[int, datetime.datetime]:
     try:
         return _timestamp(value)
     except (OverflowError, OSError, ValueError):
@@ -31,7 +31,7 @@ def _lenient_timestamp(value: bytes) -> tuple[int, datetime.datetime]:
         return 8, LATEST
 
 
-def _lenient_short_str(value: bytes) -> tuple[int, str]:
+def _tolerant_short_str(value: bytes) -> tuple[int, str]:
     try:
         return _short_str(value)
     except UnicodeDecodeError:
@@ -39,7 +39,7 @@ def _lenient_short_str(value: bytes) -> tuple[int, str]:
         return end, value[1:end].decode("ascii", errors="replace").replace("\ufffd", "?")
 
 
-def _lenient_table(value: bytes) -> tuple[int, Any]:
+def _tolerant_table(value: bytes) -> tuple[int, Any]:
     try:
         return _field_table(value)
     except (ValueError, RecursionError):
@@ -50,7 +50,7 @@ def _lenient_table(value: bytes) -> tuple[int, Any]:
 
 
 def install() -> None:
-    """Make the client library read every message there can be. May be called more than once."""
-    decode.METHODS["timestamp"] = decode.TABLE_MAPPING[b"T"] = _lenient_timestamp
-    decode.METHODS["shortstr"] = _lenient_short_str
-    decode.METHODS["table"] = decode.TABLE_MAPPING[b"F"] = _lenient_table
+    """Make the client library decode every possible message. May be called more than once."""
+    decode.METHODS["timestamp"] = decode.TABLE_MAPPING[b"T"] = _tolerant_timestamp
+    decode.METHODS["shortstr"] = _tolerant_short_str
+    decode.METHODS["table"] = decode.TABLE_MAPPING[b"F"] = _tolerant_table

@@ -195,9 +195,9 @@ async def test_a_message_that_the_broker_dead_lettered_is_read(
         for _ in range(51):
             await (await client.get(INVENTORY)).nack(requeue=True)
         (letter,) = (await saga.document("show", "--service", "inventory"))["deadLetters"]
-        assert letter["reason"] == "the broker put it away: delivery_limit"
+        assert letter["reason"] == "dead-lettered by the broker: delivery_limit"
         assert (letter["exchange"], letter["routingKey"]) == ("order.events", f"{KEY}.o-1")
-        assert letter["putAwayAt"] is not None
+        assert letter["deadLetteredAt"] is not None
         await saga("replay", "--service", "inventory")
         message = await client.get(INVENTORY)
         await message.ack()

@@ -92,7 +92,7 @@ def arrived(message: Message) -> Delivery:
     return Delivery(tag=1, **fields)
 
 
-def rejected_by_broker(headers: Mapping[str, Any] | None = None, death: object = DEATH) -> DeadLetter:
+def dead_lettered_by_broker(headers: Mapping[str, Any] | None = None, death: object = DEATH) -> DeadLetter:
     return DeadLetter(
         SERVICE, delivery(exchange=SERVICE.dead_letter_queue, headers={**(headers or {}), "x-death": [death]})
     )
@@ -127,32 +127,32 @@ class TestWhatALetterIs:
         assert cause(one) == "2026-03-01T12:00:00.000Z, 4 retries: out of attempts"
 
     def test_a_broker_rejection_has_the_brokers_reason_and_origin(self) -> None:
-        one = rejected_by_broker({REASON: "of an earlier failure", ATTEMPTS: 1})
-        assert one.reason == "the broker put it away: delivery_limit"
+        one = dead_lettered_by_broker({REASON: "of an earlier failure", ATTEMPTS: 1})
+        assert one.reason == "dead-lettered by the broker: delivery_limit"
         assert one.dead_lettered_at == "2026-03-01T12:00:00.000Z"
         assert one.origin == ("payment.events", "PaymentFailed.c-1")
 
-    def test_what_was_too_long_says_so_though_the_broker_put_it_away(self) -> None:
+    def test_too_long_dead_letter_says_so(self) -> None:
         headers = {"x-death": [{**DEATH, "reason": "rejected"}]}
         one = DeadLetter(
             SERVICE, delivery(b" " * (MAX_BYTES + 1), exchange=SERVICE.dead_letter_queue, headers=headers)
         )
-        assert one.reason == f"the broker put it away: rejected, longer than {MAX_BYTES} bytes"
+        assert one.reason == f"dead-lettered by the broker: rejected, longer than {MAX_BYTES} bytes"
 
     def test_what_came_to_its_death_by_the_services_own_exchange_has_its_first_way(self) -> None:
         ours = {ORIGIN_EXCHANGE: "payment.events", ORIGIN_KEY: "PaymentFailed.c-9"}
-        one = rejected_by_broker(
+        one = dead_lettered_by_broker(
             ours, {**DEATH, "exchange": SERVICE.return_exchange, "routing-keys": ["250ms"]}
         )
         assert one.origin == ("payment.events", "PaymentFailed.c-9")
 
     def test_headers_by_hand_do_not_change_the_way_the_broker_saw(self) -> None:
-        one = rejected_by_broker({ORIGIN_EXCHANGE: "order.events", ORIGIN_KEY: "OrderFailed"})
+        one = dead_lettered_by_broker({ORIGIN_EXCHANGE: "order.events", ORIGIN_KEY: "OrderFailed"})
         assert one.origin == ("payment.events", "PaymentFailed.c-1")
 
     @pytest.mark.parametrize("death", ["?", 7, {}, {"routing-keys": 7, "time": "noon"}])
     def test_an_odd_note_of_a_death_breaks_nothing(self, death: object) -> None:
-        one = rejected_by_broker(death=death)
+        one = dead_lettered_by_broker(death=death)
         assert json.dumps([summary(one), whole(one), publishable(one)])
         assert cause(one)
 
@@ -179,7 +179,7 @@ class TestWhatAReplayPublishes:
         assert read_event(delivered, SERVICE, NOW) == asked
 
     def test_the_brokers_notes_stay_behind(self) -> None:
-        again = replayed(rejected_by_broker().delivery, SERVICE)
+        again = replayed(dead_lettered_by_broker().delivery, SERVICE)
         assert set(again.headers) == {ORIGIN_EXCHANGE, ORIGIN_KEY, ATTEMPTS}
 
     def test_the_management_api_can_publish_it(self) -> None:

@@ -67,7 +67,7 @@ async def settle(groups: Sequence[tuple[str, list[int]]]) -> dict[int, str]:
     """Settle all groups at once; return what became of each delivery at the broker."""
     wire = Wire([tag for _, tags in groups for tag in tags])
     subscription = RabbitSubscription(cast(aiormq.Channel, wire), asyncio.Future(), "orders")
-    subscription._unsettled = {
+    subscription._unacknowledged = {
         tag: delivery(tag) for tag in sorted(tag for _, tags in groups for tag in tags)
     }
     act = {"ack": subscription.ack, "back": subscription.requeue}
