@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from events.catalogue import INVENTORY
+from inventory_service.context import ReservationContext
 from inventory_service.reactions import (
     CONFIRM_DIRECTLY,
     EXPIRE,
     HOLD_DIRECTLY,
     REACTIONS,
     RELEASE_DIRECTLY,
-    ReservationContext,
 )
 from inventory_service.reservation import Hold, Reservation
 from saga.reactions.application import Application, Sweep

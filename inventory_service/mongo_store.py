@@ -11,7 +11,7 @@ from pymongo import UpdateOne
 from pymongo.errors import PyMongoError
 
 from inventory_service.allocation import BAND_KM
-from inventory_service.reactions import ReservationContext
+from inventory_service.context import ReservationContext
 from inventory_service.reservation import Reservation
 from inventory_service.stock import Level, Stock, Warehouse
 from inventory_service.unit_of_work import ReservationUnitOfWork, products_of

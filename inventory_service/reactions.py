@@ -4,9 +4,6 @@ Each reaction is a pure function of the reservation (None: unknown), the event a
 the time. It returns the new state of the reservation, the events to publish and the stock to move.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
 from events.catalogue import (
@@ -22,29 +19,13 @@ from events.catalogue import (
     InventoryReserved,
     ReservationFailure,
 )
-from events.values import HeldLine, Shortage
-from inventory_service.allocation import BAND_KM, NoPlan, plan
+from events.values import Shortage
+from inventory_service.allocation import NoPlan, plan
+from inventory_service.context import ReservationContext, StockReaction
 from inventory_service.reservation import Hold, Reservation
-from inventory_service.stock import Stock, StockMove
+from inventory_service.stock import stock_moves
 from saga.errors import OutOfOrder, Refused
 from saga.reactions.reaction import Reaction, Reactions, Transition, Transitions, on, table
-
-
-@dataclass(frozen=True, slots=True)
-class ReservationContext:
-    """What a reaction reads in addition to the reservation."""
-
-    stock: Stock
-    now: datetime
-    default_hold: timedelta
-    band_km: float = BAND_KM
-
-
-@dataclass(frozen=True, slots=True)
-class StockReaction(Reaction[Reservation]):
-    """A reaction that also moves stock."""
-
-    moves: Sequence[StockMove] = ()
 
 
 class InsufficientStock(Refused):
@@ -81,7 +62,7 @@ def confirm(
     if reservation.status == "held":
         allocated = joined.model_copy(update={"status": "allocated"})
         return StockReaction(
-            allocated, [confirmed], moves=_moves(reservation.lines, reserved=-1, allocated=1)
+            allocated, [confirmed], moves=stock_moves(reservation.lines, reserved=-1, allocated=1)
         )
     if reservation.status == "expired":
         return _reallocate(joined, event, context)
@@ -108,7 +89,7 @@ def release(
     return StockReaction(
         released,
         [InventoryReleased(order_id=event.order_id, reservations=lines)],
-        moves=_moves(lines, reserved=-1, available=1),
+        moves=stock_moves(lines, reserved=-1, available=1),
     )
 
 
@@ -127,7 +108,7 @@ def expire(reservation: Reservation | None, context: ReservationContext) -> Reac
         [InventoryReservationExpired(order_id=reservation.order_id, reservations=lines)]
         if reservation.saga
         else [],
-        moves=_moves(lines, reserved=-1, available=1),
+        moves=stock_moves(lines, reserved=-1, available=1),
     )
 
 
@@ -156,11 +137,11 @@ def hold_directly(
         currency=hold.currency,
         payment_method=hold.payment_method,
         lines=lines,
-        expires_at=context.now + _duration(hold.expires_in, context),
+        expires_at=context.expiry(hold.expires_in),
         request_record=None if hold.total_amount is None else hold.record_id,
     )
     return StockReaction(
-        held, [_reserved(held)] if held.saga else [], moves=_moves(lines, available=-1, reserved=1)
+        held, [_reserved(held)] if held.saga else [], moves=stock_moves(lines, available=-1, reserved=1)
     )
 
 
@@ -177,7 +158,7 @@ def confirm_directly(reservation: Reservation | None, context: ReservationContex
     if reservation.status != "held":
         raise Refused(f"the reservation is {reservation.status}")
     allocated = reservation.model_copy(update={"status": "allocated"})
-    return StockReaction(allocated, moves=_moves(reservation.lines, reserved=-1, allocated=1))
+    return StockReaction(allocated, moves=stock_moves(reservation.lines, reserved=-1, allocated=1))
 
 
 def release_directly(reservation: Reservation | None, context: ReservationContext) -> Reaction[Reservation]:
@@ -193,7 +174,7 @@ def release_directly(reservation: Reservation | None, context: ReservationContex
     if reservation.status != "held":
         return Reaction(reservation)
     released = reservation.model_copy(update={"status": "released"})
-    return StockReaction(released, moves=_moves(reservation.lines, reserved=-1, available=1))
+    return StockReaction(released, moves=stock_moves(reservation.lines, reserved=-1, available=1))
 
 
 def _hold(request: InventoryReservationRequested, context: ReservationContext) -> Reaction[Reservation]:
@@ -216,10 +197,10 @@ def _hold(request: InventoryReservationRequested, context: ReservationContext) -
         update={
             "status": "held",
             "lines": lines,
-            "expires_at": context.now + _duration(request.expires_in, context),
+            "expires_at": context.expiry(request.expires_in),
         }
     )
-    return StockReaction(held, [_reserved(held)], moves=_moves(lines, available=-1, reserved=1))
+    return StockReaction(held, [_reserved(held)], moves=stock_moves(lines, available=-1, reserved=1))
 
 
 def _join_saga(reservation: Reservation, request: InventoryReservationRequested) -> Reaction[Reservation]:
@@ -265,7 +246,7 @@ def _reallocate(
     return StockReaction(
         allocated,
         [InventoryConfirmed(order_id=event.order_id, reservations=lines)],
-        moves=_moves(lines, available=-1, allocated=1),
+        moves=stock_moves(lines, available=-1, allocated=1),
     )
 
 
@@ -305,24 +286,6 @@ def _not_reserved(
         reason=reason,
         shortages=shortages,
     )
-
-
-def _duration(expires_in: int | None, context: ReservationContext) -> timedelta:
-    return timedelta(seconds=expires_in) if expires_in else context.default_hold
-
-
-def _moves(
-    lines: Sequence[HeldLine], *, available: int = 0, reserved: int = 0, allocated: int = 0
-) -> list[StockMove]:
-    return [
-        StockMove(
-            (line.warehouse_id, line.product_id),
-            available * line.quantity,
-            reserved * line.quantity,
-            allocated * line.quantity,
-        )
-        for line in lines
-    ]
 
 
 REACTIONS: Reactions[Reservation, ReservationContext] = table(

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from events.types import Count, Id
-from events.values import Location, Model
+from events.values import HeldLine, Location, Model
 
 StockKey = tuple[str, str]
 """A warehouse and a product."""
@@ -52,6 +52,21 @@ class StockMove:
     available: int = 0
     reserved: int = 0
     allocated: int = 0
+
+
+def stock_moves(
+    lines: Iterable[HeldLine], *, available: int = 0, reserved: int = 0, allocated: int = 0
+) -> list[StockMove]:
+    """Return a move for each line; the numbers say what a unit of it adds to or takes from the level."""
+    return [
+        StockMove(
+            (line.warehouse_id, line.product_id),
+            available * line.quantity,
+            reserved * line.quantity,
+            allocated * line.quantity,
+        )
+        for line in lines
+    ]
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from events.catalogue import InventoryReservationRequested
-from inventory_service.reactions import ReservationContext, StockReaction
+from inventory_service.context import ReservationContext, StockReaction
 from inventory_service.reservation import Hold, Reservation
 from saga.reactions.reaction import Reaction
 from saga.reactions.step import Step

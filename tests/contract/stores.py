@@ -7,8 +7,8 @@ from typing import Protocol, TypeVar
 
 from events.catalogue import Event
 from events.values import Location
+from inventory_service.context import ReservationContext
 from inventory_service.mongo_store import InventoryStore
-from inventory_service.reactions import ReservationContext
 from inventory_service.reservation import Reservation
 from inventory_service.stock import Level, Warehouse
 from saga.mongodb.aggregates import PlainStore

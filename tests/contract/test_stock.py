@@ -2,7 +2,8 @@
 
 from events.catalogue import InventoryReleaseRequested, InventoryReservationRequested
 from events.values import Item
-from inventory_service.reactions import ReservationContext, release, reserve
+from inventory_service.context import ReservationContext
+from inventory_service.reactions import release, reserve
 from inventory_service.reservation import Reservation
 from saga.reactions.reaction import Reaction
 from saga.reactions.step import Step

@@ -8,8 +8,8 @@ from uuid import uuid4
 
 from events.catalogue import InventoryReservationRequested, InventoryReserved
 from events.values import Location
+from inventory_service.context import ReservationContext
 from inventory_service.mongo_store import InventoryStore
-from inventory_service.reactions import ReservationContext
 from inventory_service.reservation import Reservation
 from inventory_service.stock import Stock, StockMove, Warehouse
 from inventory_service.unit_of_work import ReservationUnitOfWork

@@ -6,7 +6,7 @@ from typing import Any
 
 from events.catalogue import EVENT_TYPES, Event
 from events.values import HeldLine, Item, Location
-from inventory_service.reactions import ReservationContext
+from inventory_service.context import ReservationContext
 from inventory_service.reservation import Reservation
 from inventory_service.stock import Stock, Warehouse
 from order_service.order import Order

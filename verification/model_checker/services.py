@@ -11,7 +11,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, TypeVarTuple, cast
 
 from events.catalogue import Event
 from events.codec import from_json, to_json
-from inventory_service.reactions import ReservationContext
+from inventory_service.context import ReservationContext
 from inventory_service.stock import Stock, Warehouse
 from inventory_service.unit_of_work import ReservationUnitOfWork
 from saga.errors import OutOfOrder, Refused, SagaError

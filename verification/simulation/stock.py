@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from inventory_service.reactions import ReservationContext
+from inventory_service.context import ReservationContext
 from inventory_service.reservation import Reservation
 from inventory_service.stock import Level, Stock, StockKey, Warehouse
 from inventory_service.unit_of_work import ReservationUnitOfWork, products_of

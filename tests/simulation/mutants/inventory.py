@@ -8,7 +8,9 @@ from events.catalogue import (
     InventoryReleaseRequested,
     InventoryReservationRequested,
 )
+from inventory_service.context import ReservationContext, StockReaction
 from inventory_service.reservation import Reservation
+from inventory_service.stock import stock_moves
 from saga.reactions.reaction import Reaction
 from tests.simulation.mutants.patching import Patch, put
 from verification.simulation.stock import MemoryInventory
@@ -16,23 +18,23 @@ from verification.simulation.stock import MemoryInventory
 
 def leave_no_tombstone(patch: Patch) -> None:
     def release(
-        reservation: Reservation | None, event: InventoryReleaseRequested, world: inventory.ReservationContext
+        reservation: Reservation | None, event: InventoryReleaseRequested, context: ReservationContext
     ) -> Reaction[Reservation]:
-        return inventory.release(reservation, event, world) if reservation else Reaction(None)
+        return inventory.release(reservation, event, context) if reservation else Reaction(None)
 
     put(patch, inventory.REACTIONS[InventoryReleaseRequested], release)
 
 
 def release_allocated_stock(patch: Patch) -> None:
     def release(
-        reservation: Reservation | None, event: InventoryReleaseRequested, world: inventory.ReservationContext
+        reservation: Reservation | None, event: InventoryReleaseRequested, context: ReservationContext
     ) -> Reaction[Reservation]:
         if reservation is None or reservation.status != "allocated":
-            return inventory.release(reservation, event, world)
-        return inventory.StockReaction(
+            return inventory.release(reservation, event, context)
+        return StockReaction(
             reservation.model_copy(update={"status": "released"}),
             [InventoryReleased(order_id=event.order_id, reservations=reservation.lines)],
-            moves=inventory._moves(reservation.lines, allocated=-1, available=1),
+            moves=stock_moves(reservation.lines, allocated=-1, available=1),
         )
 
     put(patch, inventory.REACTIONS[InventoryReleaseRequested], release)
@@ -42,13 +44,13 @@ def hold_again_for_every_request(patch: Patch) -> None:
     put(
         patch,
         inventory.REACTIONS[InventoryReservationRequested],
-        lambda reservation, event, world: inventory.reserve(None, event, world),
+        lambda reservation, event, context: inventory.reserve(None, event, context),
     )
 
 
 def expire_and_keep_the_stock(patch: Patch) -> None:
-    def expire(reservation: Reservation | None, world: inventory.ReservationContext) -> Reaction[Reservation]:
-        reaction = inventory.expire(reservation, world)
+    def expire(reservation: Reservation | None, context: ReservationContext) -> Reaction[Reservation]:
+        reaction = inventory.expire(reservation, context)
         return Reaction(reaction.state, reaction.emits)
 
     put(patch, inventory.EXPIRE, expire)
@@ -58,10 +60,10 @@ def confirm_without_a_hold(patch: Patch) -> None:
     def confirm(
         reservation: Reservation | None,
         event: InventoryConfirmationRequested,
-        world: inventory.ReservationContext,
+        context: ReservationContext,
     ) -> Reaction[Reservation]:
         if reservation is None or reservation.status in ("held", "allocated"):
-            return inventory.confirm(reservation, event, world)
+            return inventory.confirm(reservation, event, context)
         return Reaction(reservation, [InventoryConfirmed(order_id=event.order_id)])
 
     put(patch, inventory.REACTIONS[InventoryConfirmationRequested], confirm)

@@ -6,10 +6,9 @@ from typing import Any
 from events.catalogue import (
     Event,
 )
+from inventory_service.context import ReservationContext, StockReaction
 from inventory_service.reactions import (
     REACTIONS,
-    ReservationContext,
-    StockReaction,
 )
 from inventory_service.reservation import Hold, Reservation
 from inventory_service.stock import StockMove

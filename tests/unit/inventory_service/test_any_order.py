@@ -16,11 +16,10 @@ from events.catalogue import (
     InventoryReleaseRequested,
     InventoryReservationRequested,
 )
+from inventory_service.context import ReservationContext, StockReaction
 from inventory_service.reactions import (
     EXPIRE,
     REACTIONS,
-    ReservationContext,
-    StockReaction,
 )
 from inventory_service.reservation import Reservation
 from inventory_service.stock import StockMove

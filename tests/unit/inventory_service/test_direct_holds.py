@@ -15,12 +15,12 @@ from events.catalogue import (
 )
 from events.identity import transition_id
 from events.values import Shortage
+from inventory_service.context import ReservationContext
 from inventory_service.reactions import (
     CONFIRM_DIRECTLY,
     HOLD_DIRECTLY,
     RELEASE_DIRECTLY,
     InsufficientStock,
-    ReservationContext,
 )
 from inventory_service.reservation import Reservation
 from saga.errors import OutOfOrder, Refused
