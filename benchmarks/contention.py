@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 
 from local_stack.stack import Stack
-from operations.client import Services
+from operations.client import SagaClient
 from operations.endpoints import Endpoints
 
 CUSTOMERS = 32
@@ -46,7 +46,7 @@ class Sale:
         return len(self.ends) / self.seconds
 
 
-async def sell_out(services: Services, shares: Mapping[str, int], customers: int) -> Sale:
+async def sell_out(services: SagaClient, shares: Mapping[str, int], customers: int) -> Sale:
     """Stock so many units of each product, and let customers buy until all are sold.
 
     With one product, all customers buy it; with one for each customer, each buys its own.
@@ -67,7 +67,7 @@ async def sell_out(services: Services, shares: Mapping[str, int], customers: int
     return Sale(ends, time.monotonic() - started)
 
 
-async def _buy(services: Services, product: str, ends: dict[str, str]) -> None:
+async def _buy(services: SagaClient, product: str, ends: dict[str, str]) -> None:
     """Buy one unit after another until none is left."""
     order = {
         "userId": "u-1",
@@ -92,7 +92,7 @@ async def _compare(at: Endpoints, replicas: Sequence[str], units: int) -> None:
     run = secrets.token_hex(3)
     each = -(-units // CUSTOMERS)
     rates = []
-    async with Services(at) as services:
+    async with SagaClient(at) as services:
         await sell_out(services, {f"warm-{run}": CUSTOMERS}, CUSTOMERS)
         for name, shares in (
             ("one product", {f"hot-{run}": units}),

@@ -12,7 +12,7 @@ import httpx
 import structlog
 import typer
 
-from operations.client import Json, RequestFailed, Services
+from operations.client import Json, RequestFailed, SagaClient
 from operations.dead_letters.dead_letter import (
     DeadLetter,
     DeadLetterFilter,
@@ -269,13 +269,13 @@ def _pasteable(letter: DeadLetter) -> str:
 async def _orders(letters: Sequence[DeadLetter]) -> dict[str | None, str]:
     """Return the status of each order in words, by order id."""
     orders: dict[str | None, str] = {None: "the body names no order"}
-    async with Services(find()) as services:
+    async with SagaClient(find()) as services:
         for order_id in {letter.order_id for letter in letters if letter.order_id}:
             orders[order_id] = await _order(services, order_id)
     return orders
 
 
-async def _order(services: Services, order_id: str) -> str:
+async def _order(services: SagaClient, order_id: str) -> str:
     try:
         order = await services.order(order_id)
     except RequestFailed as error:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from operations.client import Json, Services
+from operations.client import Json, SagaClient
 from operations.endpoints import find
 
 EPILOG = """\b
@@ -40,7 +40,7 @@ def nudge(
 
 
 async def _nudge(order_ids: list[str]) -> list[Json]:
-    async with Services(find()) as services:
+    async with SagaClient(find()) as services:
         if not order_ids:
             return await services.nudge()
         return [request for order_id in order_ids for request in await services.nudge(order_id)]

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from events.codec import InvalidEvent, from_json
-from operations.client import Json, Services
+from operations.client import Json, SagaClient
 from operations.endpoints import find
 from operations.event_tap import LAST_EVENTS, Seen, tap
 from operations.timeline import lines, timeline
@@ -189,7 +189,7 @@ def _print(order: Json, as_json: bool) -> None:
 
 
 async def _place(body: Json, idempotency_key: str | None, wait: float, as_json: bool) -> None:
-    async with Services(find()) as services:
+    async with SagaClient(find()) as services:
         order = await services.place(body, idempotency_key)
         if wait:
             order = await services.ended(order["orderId"], wait)
@@ -197,7 +197,7 @@ async def _place(body: Json, idempotency_key: str | None, wait: float, as_json: 
 
 
 async def _show(order_id: str, wait: float, as_json: bool) -> None:
-    async with Services(find()) as services:
+    async with SagaClient(find()) as services:
         order = await services.order(order_id)
         if wait:
             order = await services.ended(order_id, wait)
@@ -205,7 +205,7 @@ async def _show(order_id: str, wait: float, as_json: bool) -> None:
 
 
 async def _cancel(order_id: str, wait: float, as_json: bool) -> None:
-    async with Services(find()) as services:
+    async with SagaClient(find()) as services:
         order = await services.cancel(order_id)
         if wait:
             order = await services.ended(order_id, wait)
@@ -214,7 +214,7 @@ async def _cancel(order_id: str, wait: float, as_json: bool) -> None:
 
 async def _watch(order_id: str, timeout: float) -> None:
     endpoints = find()
-    async with Services(endpoints) as services:
+    async with SagaClient(endpoints) as services:
         order = await services.order(order_id)
         async with tap(endpoints.rabbitmq, f"#.{order['correlationId']}") as events:
             order = await services.order(order_id)
@@ -226,7 +226,7 @@ async def _watch(order_id: str, timeout: float) -> None:
     typer.echo("\n".join(describe(order)))
 
 
-async def _follow(services: Services, events: AsyncIterator[Seen], order: Json, timeout: float) -> Json:
+async def _follow(services: SagaClient, events: AsyncIterator[Seen], order: Json, timeout: float) -> Json:
     """Print an order's events until it has ended; return how it ended."""
     printing = asyncio.create_task(_print_events(events, order))
     try:

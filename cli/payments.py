@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from operations.client import POLL_SECONDS, Json, Services
+from operations.client import POLL_SECONDS, Json, SagaClient
 from operations.endpoints import find
 from operations.errors import CommandFailed
 
@@ -67,13 +67,13 @@ def _print(payment: Json, as_json: bool) -> None:
 
 
 async def _show(payment_id: str, as_json: bool) -> None:
-    async with Services(find()) as services:
+    async with SagaClient(find()) as services:
         payment = await services.payment(payment_id)
     _print(payment, as_json)
 
 
 async def _refund(payment_id: str, wait: float, as_json: bool) -> None:
-    async with Services(find()) as services:
+    async with SagaClient(find()) as services:
         payment = await services.refund(payment_id)
         deadline = monotonic() + wait
         while payment["status"] == "refunding" and monotonic() < deadline:

@@ -12,7 +12,7 @@ from cli.order import describe
 from events.catalogue import EVENT_TYPES, Event
 from events.codec import MAX_BYTES, InvalidEvent, from_json, parse_json
 from events.identity import with_defaults
-from operations.client import Json, Services
+from operations.client import Json, SagaClient
 from operations.endpoints import Endpoints, find
 from operations.publishing import send
 
@@ -109,5 +109,5 @@ async def _publish(event: Event, wait: float, as_json: bool) -> None:
 
 
 async def _ended(endpoints: Endpoints, order_id: str, wait: float) -> Json:
-    async with Services(endpoints) as services:
+    async with SagaClient(endpoints) as services:
         return await services.ended(order_id, wait)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from operations.client import Services
+from operations.client import SagaClient
 from operations.endpoints import find
 from operations.sample_stock import UNITS, WAREHOUSES, put
 
@@ -22,7 +22,7 @@ def seed(
 
 
 async def _seed(restock: bool, as_json: bool) -> None:
-    async with Services(find()) as services:
+    async with SagaClient(find()) as services:
         there = (
             set() if restock else {(one["warehouseId"], one["productId"]) for one in await services.stock()}
         )

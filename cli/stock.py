@@ -11,7 +11,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from operations import stock_file
-from operations.client import Json, Services
+from operations.client import Json, SagaClient
 from operations.endpoints import find
 
 app = typer.Typer(help="Show, set, export and import stock levels.", no_args_is_help=True)
@@ -94,13 +94,13 @@ def level_table(levels: list[Json]) -> Table:
 
 
 async def _show(product: str | None, warehouse: str | None, as_json: bool) -> None:
-    async with Services(find()) as services:
+    async with SagaClient(find()) as services:
         levels = await services.stock(product, warehouse)
     _print(levels, json.dumps({"stock": levels}) if as_json else None)
 
 
 async def _levels(warehouse: str | None) -> list[Json]:
-    async with Services(find()) as services:
+    async with SagaClient(find()) as services:
         return await services.stock(None, warehouse)
 
 
@@ -108,14 +108,14 @@ async def _import(file: TextIO, force: bool) -> list[stock_file.RejectedLine]:
     lines = stock_file.read(file)
     if force:
         lines = [line.model_copy(update={"version": None}) for line in lines]
-    async with Services(find()) as services:
+    async with SagaClient(find()) as services:
         with Progress(console=Console(stderr=True)) as progress:
             task = progress.add_task(f"{len(lines)} levels", total=len(lines))
             return await stock_file.send(services, lines, partial(progress.advance, task))
 
 
 async def _set(warehouse: str, product: str, available: int, as_json: bool) -> None:
-    async with Services(find()) as services:
+    async with SagaClient(find()) as services:
         level = await services.set_stock(warehouse, product, available)
     _print([level], json.dumps(level) if as_json else None)
 

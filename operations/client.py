@@ -39,7 +39,7 @@ class RequestFailed(CommandFailed):
         self.retry_after = retry_after
 
 
-class Services:
+class SagaClient:
     """The three services; an async context manager that closes its connections."""
 
     def __init__(

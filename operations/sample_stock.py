@@ -2,7 +2,7 @@
 
 import asyncio
 
-from operations.client import Json, Services
+from operations.client import Json, SagaClient
 
 WAREHOUSES: tuple[Json, ...] = (
     {"warehouseId": "berlin", "name": "Berlin", "location": {"latitude": 52.52, "longitude": 13.40}},
@@ -12,11 +12,11 @@ WAREHOUSES: tuple[Json, ...] = (
 UNITS = {"tea": 1000, "coffee": 1000, "kettle": 50, "lamp": 5}
 """Units of each sample product in each warehouse."""
 
-Level = tuple[str, str, int]
+InitialLevel = tuple[str, str, int]
 """Warehouse, product, units available."""
 
 
-async def put(services: Services, levels: list[Level]) -> None:
+async def put(services: SagaClient, levels: list[InitialLevel]) -> None:
     """Create the sample warehouses, and set stock levels in them."""
     await services.put_warehouses(WAREHOUSES)
     await asyncio.gather(*(services.set_stock(*level) for level in levels))

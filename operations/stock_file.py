@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from events.codec import describe
 from events.types import Count, Id
 from events.values import Model
-from operations.client import Json, Services
+from operations.client import Json, SagaClient
 from operations.errors import CommandFailed
 
 COLUMNS = ("warehouseId", "productId", "available", "reserved", "allocated", "version")
@@ -68,7 +68,7 @@ def read(file: TextIO) -> list[StockLine]:
     return list(lines.values())
 
 
-async def send(services: Services, lines: list[StockLine], done: Callable[[], None]) -> list[RejectedLine]:
+async def send(services: SagaClient, lines: list[StockLine], done: Callable[[], None]) -> list[RejectedLine]:
     """Set these levels; return those that were rejected. `done` is called after each."""
     gate = asyncio.Semaphore(CONCURRENT_REQUESTS)
 

@@ -12,7 +12,7 @@ from operations.event_tap import Seen
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TimelineStep:
     """One event of a saga; `milliseconds` since the saga's first event."""
 
     event: Event
@@ -24,7 +24,7 @@ class Step:
         return self.event.published_by
 
 
-def timeline(seen: Iterable[Seen], start: datetime | None = None) -> list[Step]:
+def timeline(seen: Iterable[Seen], start: datetime | None = None) -> list[TimelineStep]:
     """Return the events of a saga in order, each once; times count from the first, or from `start`.
 
     No event comes before its cause, even if their times are equal or the services' clocks differ.
@@ -35,15 +35,15 @@ def timeline(seen: Iterable[Seen], start: datetime | None = None) -> list[Step]:
     placed = [(*_position(event, known), event) for event in known.values()]
     placed.sort(key=lambda place: place[:2])
     origin = start or (placed[0][0] if placed else None)
-    return [Step(event, _milliseconds(moment - origin)) for moment, _, event in placed if origin]
+    return [TimelineStep(event, _milliseconds(moment - origin)) for moment, _, event in placed if origin]
 
 
-def lines(steps: Iterable[Step]) -> list[str]:
+def lines(steps: Iterable[TimelineStep]) -> list[str]:
     """Render a timeline as plain text, one line for each event: time, service, type, content."""
     return [line(step) for step in steps]
 
 
-def line(step: Step) -> str:
+def line(step: TimelineStep) -> str:
     """Render one step."""
     text = f"{step.milliseconds:>7} ms  {step.service:<17}  {step.event.type:<30}  {detail(step.event)}"
     return text.rstrip()

@@ -19,7 +19,7 @@ from cli.console import print_plain
 from cli.demo.printing import print_report, print_scenario
 from cli.demo.report import DemoReport, to_json
 from local_stack.stack import Stack
-from operations.client import Services
+from operations.client import SagaClient
 from operations.endpoints import (
     Endpoints,
     find,
@@ -120,7 +120,7 @@ def _place(stack: Stack) -> str:
 
 
 async def _demo(endpoints: Endpoints, console: Console, orders: int, timeout: float) -> DemoReport:
-    async with Services(endpoints) as services:
+    async with SagaClient(endpoints) as services:
         await services.ready(READY_SECONDS)
         run = ScenarioRun(services, endpoints, f"demo-{secrets.token_hex(3)}", timeout)
         await put(services, [*stock_for(run), *load_test.stock_for(run, orders)])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from cli.audit_findings import to_json as audit_to_json
 from operations.client import Json
 from operations.endpoints import Endpoints
-from operations.timeline import Step, detail
+from operations.timeline import TimelineStep, detail
 from verification.audit.report import AuditReport
 from verification.scenarios.load_test import LoadTest
 from verification.scenarios.scenario import ScenarioResult
@@ -62,7 +62,7 @@ def _scenario(result: ScenarioResult) -> Json:
     }
 
 
-def _step(step: Step) -> Json:
+def _step(step: TimelineStep) -> Json:
     return {
         "milliseconds": step.milliseconds,
         "service": step.service,

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.contention import CUSTOMERS, WAREHOUSE, conflicts, sell_out
 from local_stack.stack import Stack
-from operations.client import Services
+from operations.client import SagaClient
 from tests.support.broker import BrokerAddress, virtual_host
 from tests.support.system import fresh_settings, running
 
@@ -30,7 +30,7 @@ async def test_three_replicas_sell_the_last_hundred_units_once_each(
             **settings,
         }
         stack = Stack(tmp_path, env=env)
-        async with running(stack, settings) as system, Services(system.at) as services:
+        async with running(stack, settings) as system, SagaClient(system.at) as services:
             replicas = [system.at.inventory]
             for _ in range(2):
                 replicas.append(await asyncio.to_thread(stack.start_replica, "inventory_service"))

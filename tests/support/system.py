@@ -14,7 +14,7 @@ import httpx
 from events.catalogue import SERVICES
 from local_stack.process import free_port
 from local_stack.stack import Stack
-from operations.client import Services
+from operations.client import SagaClient
 from operations.endpoints import Endpoints, broker_login
 from operations.manual_publishing import publish_manually
 from order_service.order import TERMINAL
@@ -51,7 +51,7 @@ class System:
         self,
         whole: Whole,
         http: httpx.AsyncClient,
-        services: Services,
+        services: SagaClient,
         settings: Mapping[str, str],
     ) -> None:
         self.whole = whole
@@ -219,7 +219,7 @@ async def running(
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         async with (
             httpx.AsyncClient(timeout=60, limits=limits, headers=headers, trust_env=False) as http,
-            Services(stack.endpoints, transport, token or "") as services,
+            SagaClient(stack.endpoints, transport, token or "") as services,
         ):
             yield System(stack, http, services, settings)
     finally:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from events.catalogue import SERVICES
 from operations.broker_session import broker_session
-from operations.client import Services
+from operations.client import SagaClient
 from operations.sample_stock import put
 from verification.audit.auditor import audit_at_rest
 from verification.audit.reader import Databases, databases_at, reading
@@ -52,7 +52,7 @@ async def run_chaos(
     async with system_under_test(directory, progress.phase) as system:
         endpoints = system.stack.endpoints
         databases = databases_at(system.database_url)
-        async with Services(endpoints) as services:
+        async with SagaClient(endpoints) as services:
             await services.ready(READY_SECONDS)
             await put(services, stock())
             workload = Workload(services, endpoints, orders, seconds, seed)

@@ -7,10 +7,10 @@ from random import Random
 from time import monotonic
 
 from events.identity import new_id
-from operations.client import Json, RequestFailed, Services
+from operations.client import Json, RequestFailed, SagaClient
 from operations.endpoints import Endpoints
 from operations.errors import CommandFailed
-from operations.sample_stock import WAREHOUSES, Level
+from operations.sample_stock import WAREHOUSES, InitialLevel
 from verification.scenarios.starts import publish_request
 
 RETRY_PAUSE = 0.5
@@ -68,7 +68,7 @@ PROFILES = (
 )
 
 
-def stock() -> list[Level]:
+def stock() -> list[InitialLevel]:
     """Return the stock that the orders draw on."""
     plenty = [(one["warehouseId"], product, PLENTY) for one in WAREHOUSES for product in ("tea", "coffee")]
     return [*plenty, ("berlin", "lamp", SCARCE)]
@@ -78,7 +78,7 @@ class Workload:
     """Orders spread over some seconds; the seed decides the profile of each."""
 
     def __init__(
-        self, services: Services, endpoints: Endpoints, orders: int, seconds: float, seed: int
+        self, services: SagaClient, endpoints: Endpoints, orders: int, seconds: float, seed: int
     ) -> None:
         self.orders = orders
         self._services = services

@@ -9,7 +9,7 @@ from time import monotonic
 
 from operations.errors import CommandFailed
 from operations.event_tap import LAST_EVENTS, Recorder, recording
-from operations.sample_stock import Level
+from operations.sample_stock import InitialLevel
 from verification.scenarios.scenario import ScenarioRun
 
 CONCURRENT_REQUESTS = 32
@@ -47,7 +47,7 @@ class LoadTest:
         return self.ended.total() / self.seconds
 
 
-def stock_for(run: ScenarioRun, count: int) -> list[Level]:
+def stock_for(run: ScenarioRun, count: int) -> list[InitialLevel]:
     """Return stock for twice as many orders of one unit each."""
     return [(warehouse, run.product(PRODUCT), count) for warehouse in WAREHOUSES]
 

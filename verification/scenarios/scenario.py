@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from events.catalogue import Event
-from operations.client import Json, Services
+from operations.client import Json, SagaClient
 from operations.endpoints import Endpoints
 from operations.errors import CommandFailed
 from operations.event_tap import Recorder
-from operations.sample_stock import Level
-from operations.timeline import Step, timeline
+from operations.sample_stock import InitialLevel
+from operations.timeline import TimelineStep, timeline
 
 LAST_EVENT_SECONDS = 5.0
 """How long an order's last event may come after the order itself is seen to have ended."""
@@ -27,7 +27,7 @@ class ScenarioRun:
     The prefix is the run's own, so that no other order draws on its stock.
     """
 
-    services: Services
+    services: SagaClient
     endpoints: Endpoints
     prefix: str
     timeout: float
@@ -75,7 +75,7 @@ class Scenario:
         """Return the body that places the order."""
         return run.order(self.product, self.quantity, self.total, self.options)
 
-    def levels(self, run: ScenarioRun) -> list[Level]:
+    def levels(self, run: ScenarioRun) -> list[InitialLevel]:
         """Return the stock to begin with."""
         return [(warehouse, run.product(self.product), units) for warehouse, units in self.stock.items()]
 
@@ -88,7 +88,7 @@ class ScenarioResult:
     order_id: str
     status: str
     reason: str
-    steps: list[Step]
+    steps: list[TimelineStep]
     problems: list[str]
 
     @property
@@ -116,7 +116,7 @@ async def play(run: ScenarioRun, scenario: Scenario, recorder: Recorder) -> Scen
     return ScenarioResult(scenario, order_id, status, reason, steps, problems)
 
 
-def differences(scenario: Scenario, status: str, reason: str, steps: Collection[Step]) -> list[str]:
+def differences(scenario: Scenario, status: str, reason: str, steps: Collection[TimelineStep]) -> list[str]:
     """Compare how an order ended, and its events, with the scenario; return what differs."""
     found = []
     if status != scenario.status or scenario.reason not in reason:

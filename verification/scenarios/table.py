@@ -20,7 +20,7 @@ from events.catalogue import (
     PaymentRefundRequested,
     PaymentRequested,
 )
-from operations.sample_stock import Level
+from operations.sample_stock import InitialLevel
 from verification.scenarios.scenario import Scenario, ScenarioRun
 from verification.scenarios.starts import cancel_while_charging, cancel_while_unpaid, place, publish_manually
 
@@ -218,6 +218,6 @@ SCENARIOS = (
 )
 
 
-def stock_for(run: ScenarioRun) -> list[Level]:
+def stock_for(run: ScenarioRun) -> list[InitialLevel]:
     """Return the stock that all scenarios begin with."""
     return [level for scenario in SCENARIOS for level in scenario.levels(run)]

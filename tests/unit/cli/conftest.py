@@ -8,7 +8,7 @@ import pytest
 
 from cli import nudge, order, payments, publish, seed, stock
 from operations import endpoints
-from operations.client import Services
+from operations.client import SagaClient
 from tests.support.command_line import Answer, Handler
 
 
@@ -26,8 +26,8 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Answer:
     """Give the commands services that answer as a handler does."""
 
     def install(handler: Handler) -> None:
-        fake = partial(Services, transport=httpx.MockTransport(handler))
+        fake = partial(SagaClient, transport=httpx.MockTransport(handler))
         for module in (nudge, order, payments, publish, seed, stock):
-            monkeypatch.setattr(module, "Services", fake)
+            monkeypatch.setattr(module, "SagaClient", fake)
 
     return install

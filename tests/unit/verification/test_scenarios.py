@@ -10,11 +10,11 @@ import pytest
 from events.catalogue import Event, InventoryReservationRequested
 from events.codec import from_json
 from operations import endpoints
-from operations.client import Json, Services
+from operations.client import Json, SagaClient
 from operations.event_tap import LAST_EVENTS, Recorder, Seen
 from operations.generated import ROOT, replaced
 from operations.registry import SPECS
-from operations.timeline import Step
+from operations.timeline import TimelineStep
 from tests.support.builders import NOW
 from tests.support.builders import event as event_of
 from verification.scenarios.diagram import COMMAND, PARTS, sequence_diagram
@@ -30,12 +30,12 @@ def by_name(scenario: Scenario) -> str:
     return scenario.name
 
 
-def steps(*kinds: type[Event]) -> list[Step]:
-    return [Step(event_of(kind), 0) for kind in kinds]
+def steps(*kinds: type[Event]) -> list[TimelineStep]:
+    return [TimelineStep(event_of(kind), 0) for kind in kinds]
 
 
-def run(services: Services | None = None) -> ScenarioRun:
-    return ScenarioRun(services or Services(endpoints.DEFAULTS), endpoints.DEFAULTS, "demo-1", 0.1)
+def run(services: SagaClient | None = None) -> ScenarioRun:
+    return ScenarioRun(services or SagaClient(endpoints.DEFAULTS), endpoints.DEFAULTS, "demo-1", 0.1)
 
 
 def test_names_and_products_are_used_once() -> None:
@@ -116,7 +116,7 @@ async def test_playing_compares_stock_and_payment(
             yield Seen(event_of(kind), NOW)
 
     await recorder.record(arrivals())
-    async with Services(endpoints.DEFAULTS, httpx.MockTransport(serve)) as services:
+    async with SagaClient(endpoints.DEFAULTS, httpx.MockTransport(serve)) as services:
         result = await play(run(services), SCENARIO, recorder)
     assert result.problems == problems
     assert (result.actual, len(result.steps)) == ("confirmed", len(CONFIRMED))
@@ -126,7 +126,7 @@ async def test_an_order_that_does_not_end_is_unfinished() -> None:
     transport = httpx.MockTransport(
         lambda _: httpx.Response(200, json={"orderId": "o-1", "status": "reserved"})
     )
-    async with Services(endpoints.DEFAULTS, transport) as services:
+    async with SagaClient(endpoints.DEFAULTS, transport) as services:
         result = await play(run(services), SCENARIO, Recorder())
     assert result.status == "unfinished"
     assert "still reserved" in result.problems[0]

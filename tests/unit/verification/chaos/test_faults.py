@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from operations.client import Services
+from operations.client import SagaClient
 from operations.endpoints import DEFAULTS
 from verification.chaos.faults import BROKER, BROKER_GRACE, BROKER_PAUSE, KINDS, PARTS, plan
 from verification.chaos.workload import PROFILES, Workload
@@ -37,7 +37,7 @@ def test_the_broker_has_time_between_two_restarts(seed: int) -> None:
 
 
 async def test_the_same_seed_gives_the_same_orders() -> None:
-    async with Services(DEFAULTS) as services:
+    async with SagaClient(DEFAULTS) as services:
 
         def drawn(seed: int) -> list[str]:
             return [profile.name for profile in Workload(services, DEFAULTS, 500, 60, seed).profiles]
