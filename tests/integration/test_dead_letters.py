@@ -280,7 +280,7 @@ async def test_a_message_that_came_too_early_is_handled_on_replay(
     assert await shop.client.depth(SERVICE.dead_letter_queue) == 0
 
 
-async def test_an_event_published_without_an_id_keeps_the_one_it_was_given(
+async def test_an_event_published_without_an_id_keeps_its_first_id(
     shop: MerchantSettings, saga: Commands
 ) -> None:
     tea = shop.shelve(1)
@@ -300,7 +300,7 @@ async def crash(queue: DeadLetterQueue, letter: DeadLetter) -> None:
     raise CommandFailed("killed")
 
 
-async def test_a_crash_between_publishing_and_taking_away_only_doubles_a_message(
+async def test_a_crash_during_a_replay_only_duplicates_a_message(
     shop: MerchantSettings, saga: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tea = shop.shelve(3)
@@ -347,7 +347,7 @@ async def test_a_replay_takes_only_what_was_asked_for(shop: MerchantSettings, sa
 # Dropping
 
 
-async def test_a_drop_takes_just_what_matches_and_leaves_the_others_in_order(
+async def test_a_drop_removes_what_matches_and_keeps_the_order(
     shop: MerchantSettings, saga: Commands
 ) -> None:
     reasons = ["not JSON: a", "out of attempts", "not JSON: b", "died", "out of attempts"]
@@ -382,7 +382,7 @@ async def test_a_letter_is_printed_before_it_is_dropped(
     assert await saga.ids() == [message_id]
 
 
-async def test_what_was_dropped_can_be_published_again_through_the_management_api(
+async def test_a_dropped_message_can_be_published_over_the_api(
     shop: MerchantSettings, saga: Commands, module_broker: Broker
 ) -> None:
     tea = shop.shelve(2)

@@ -104,7 +104,7 @@ async def test_a_request_may_come_from_its_service_or_the_operator(
     ("user", "who"),
     [(ADMINISTRATOR, "by administrator"), (None, "by an unnamed user")],
 )
-async def test_an_event_of_a_service_from_another_user_is_dead_lettered(
+async def test_a_services_event_from_another_user_is_dead_lettered(
     defined: Broker, inventory: ServiceProcess, client: Client, user: str | None, who: str
 ) -> None:
     await publish(defined, REQUEST, order_id := uuid4().hex, PUBLISHER)

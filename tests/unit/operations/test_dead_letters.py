@@ -139,7 +139,7 @@ class TestWhatALetterIs:
         )
         assert one.reason == f"dead-lettered by the broker: rejected, longer than {MAX_BYTES} bytes"
 
-    def test_what_came_to_its_death_by_the_services_own_exchange_has_its_first_way(self) -> None:
+    def test_a_copy_has_the_origin_of_the_first_message(self) -> None:
         ours = {ORIGIN_EXCHANGE: "payment.events", ORIGIN_KEY: "PaymentFailed.c-9"}
         one = dead_lettered_by_broker(
             ours, {**DEATH, "exchange": SERVICE.return_exchange, "routing-keys": ["250ms"]}
@@ -162,7 +162,7 @@ class TestWhatALetterIs:
 
 
 class TestWhatAReplayPublishes:
-    def test_it_comes_to_the_service_as_it_did_the_first_time_with_all_attempts_before_it(self) -> None:
+    def test_replay_resets_attempts_and_keeps_origin(self) -> None:
         first = delivery(
             b'{"type":"PaymentFailed","orderId":"o-1","reason":"r"}', headers={"traceparent": "t"}
         )

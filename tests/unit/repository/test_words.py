@@ -1,5 +1,6 @@
-"""The word list: what scripts/check-words finds, and that each line of the list can be read."""
+"""The word list, what scripts/check-words finds with it, and the length of the names of tests."""
 
+import re
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -52,3 +53,9 @@ def test_every_word_of_the_list_says_what_to_write() -> None:
     assert len(words) > 10
     assert all(instead for _, instead in words)
     assert all((SCRIPTS.parent / name).exists() for name in excepted)
+
+
+def test_no_name_of_a_test_has_more_than_60_characters() -> None:
+    files = (SCRIPTS.parent / "tests").rglob("test_*.py")
+    named = [name for file in files for name in re.findall(r"def (test_\w+)", file.read_text("utf-8"))]
+    assert [name for name in named if len(name) > 60] == []
