@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol, TypeVar
 
 from events.catalogue import Event
@@ -18,11 +18,11 @@ from saga.reactions.step import Step
 from saga.reactions.unit_of_work import LoadedAggregate, UnitOfWork
 from tests.contract.broker_drivers import peaceful
 from tests.support.clock import Clock
+from tests.support.inventory_store import HOLD
 from tests.support.sample_aggregate import SampleAggregate
 from verification.simulation.stock import MemoryInventory, StockTable
 from verification.simulation.store import MemoryStore, Table
 
-HOLD = timedelta(minutes=10)
 PLACE = ("berlin", "tea")
 BERLIN = Warehouse(warehouse_id="berlin", location=Location(latitude=52.5, longitude=13.4))
 

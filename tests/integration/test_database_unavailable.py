@@ -23,10 +23,9 @@ from saga.mongodb.aggregates import PlainStore
 from saga.mongodb.client import Client, connect, database
 from saga.reactions.step import Step
 from saga.reactions.unit_of_work import JournalEntry, LoadedAggregate
-from tests.contract.stores import HOLD
 from tests.support.broker import until
 from tests.support.clock import START
-from tests.support.inventory_store import answers, parts, replica, request
+from tests.support.inventory_store import HOLD, answers, parts, replica, request
 from tests.support.sample_aggregate import SampleAggregate, change, confirmed
 from tests.support.services import database_server
 

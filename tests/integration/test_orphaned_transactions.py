@@ -2,12 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 
-from events.catalogue import Event, InventoryReservationRequested, InventoryReserved
+from events.catalogue import InventoryReserved
 from events.values import Location
 from inventory_service.application import InventoryApplication
 from inventory_service.mongo_store import InventoryStore
@@ -15,6 +14,7 @@ from inventory_service.stock import Warehouse
 from saga.clock import utc_now
 from saga.messaging.results import Deferred, Handled
 from saga.mongodb.client import Client, connect, database
+from tests.support.inventory_store import HOLD, request
 
 REPLICA = "replica-1"
 Clients = Callable[[], Client]
@@ -41,26 +41,13 @@ def name() -> str:
 
 async def a_store(clients: Clients, name: str, replica: str | None = None) -> InventoryStore:
     client = clients()
-    store = InventoryStore(client, database(client, name), utc_now, timedelta(minutes=10), replica)
+    store = InventoryStore(client, database(client, name), utc_now, HOLD, replica)
     await store.prepare()
     return store
 
 
 def application(store: InventoryStore) -> InventoryApplication:
     return InventoryApplication(store, lambda events: None, utc_now)
-
-
-def request(product: str) -> Event:
-    return InventoryReservationRequested.model_validate(
-        {
-            "eventId": uuid4().hex,
-            "correlationId": "c-1",
-            "orderId": uuid4().hex,
-            "userId": "u-1",
-            "items": [{"productId": product, "quantity": 1}],
-            "totalAmount": "1.00",
-        }
-    )
 
 
 async def die_in_a_transaction(clients: Clients, name: str, product: str) -> InventoryStore:

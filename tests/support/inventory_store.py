@@ -1,6 +1,7 @@
 """The store of the inventory service in MongoDB, asked by its application."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from decimal import Decimal
 from uuid import uuid4
 
@@ -11,8 +12,9 @@ from inventory_service.mongo_store import InventoryStore
 from saga.clock import utc_now
 from saga.messaging.results import Deferred, Handled
 from saga.mongodb.client import Client, Database
-from tests.contract.stores import HOLD
 from tests.support.clock import START
+
+HOLD = timedelta(minutes=10)
 
 
 def replica(client: Client, db: Database) -> InventoryStore:
@@ -23,8 +25,8 @@ def replica(client: Client, db: Database) -> InventoryStore:
 async def answers(store: InventoryStore, requests: Sequence[Event]) -> list[Event]:
     """Handle a batch; return the events to publish."""
     published: list[Event] = []
-    for verdict in await InventoryApplication(store, lambda events: None, utc_now).handle(requests):
-        settled = await verdict.result if isinstance(verdict, Deferred) else verdict
+    for result in await InventoryApplication(store, lambda events: None, utc_now).handle(requests):
+        settled = await result.result if isinstance(result, Deferred) else result
         assert isinstance(settled, Handled), settled
         published += settled.publish
     return published
