@@ -11,7 +11,7 @@ from events.catalogue import (
     PaymentRequested,
 )
 from events.codec import decode, encode, from_json
-from events.identity import content_id, derived_id, transition_id, with_defaults, with_identity
+from events.identity import content_id, derived_id, new_id, transition_id, with_defaults, with_identity
 from tests.support.builders import LATER, NOW, event
 from tests.support.event_json import REQUEST, changed
 
@@ -128,3 +128,15 @@ class TestIdentity:
         )
         assert again.event_id == derived_id("e-1", "PaymentFailed", 2)
         assert again.causation_id is None
+
+
+class TestNewId:
+    def test_without_a_key_every_id_is_another(self) -> None:
+        assert new_id("order", None) != new_id("order", None)
+
+    def test_the_same_key_gives_the_same_id(self) -> None:
+        assert new_id("order", "k-1") == new_id("order", "k-1")
+        assert new_id("order", "k-1") != new_id("order", "k-2")
+
+    def test_one_key_gives_objects_of_two_kinds_two_ids(self) -> None:
+        assert new_id("order", "k-1") != new_id("reservation", "k-1")
