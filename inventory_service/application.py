@@ -5,13 +5,7 @@ from datetime import datetime
 
 from events.catalogue import INVENTORY
 from inventory_service.context import ReservationContext
-from inventory_service.reactions import (
-    CONFIRM_DIRECTLY,
-    EXPIRE,
-    HOLD_DIRECTLY,
-    REACTIONS,
-    RELEASE_DIRECTLY,
-)
+from inventory_service.reactions import CONFIRM_DIRECTLY, EXPIRE, HOLD_DIRECTLY, REACTIONS, RELEASE_DIRECTLY
 from inventory_service.reservation import Hold, Reservation
 from saga.reactions.application import Application, Sweep
 from saga.reactions.runner import HandOver

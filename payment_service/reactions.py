@@ -150,7 +150,7 @@ def refund_answered(
         raise OutOfOrder("the answer to the refund of an unknown payment")
     if payment.status not in ("refunding", "refundFailed") or payment.refund_attempt != attempt:
         return Reaction(payment)
-    under = payment.refund_record or payment.request_record
+    record = payment.refund_record or payment.request_record
     if isinstance(answer, Pending):
         waiting = payment.model_copy(update={"pending_refund": answer.reference})
         return Reaction(_retried_later(waiting, now))
@@ -164,7 +164,7 @@ def refund_answered(
                 "next_attempt_at": None,
             }
         )
-        return _answer(refunded, under, _refunded(refunded))
+        return _answer(refunded, record, _refunded(refunded))
     needs_operator = payment.refund_failure_published or attempt >= retries.attempts
     refused = payment.model_copy(
         update={
@@ -182,7 +182,7 @@ def refund_answered(
     failure = PaymentRefundFailed(
         order_id=payment.order_id, reason=answer.reason, attempts=attempt, payment_id=payment.order_id
     )
-    return _answer(refused, under, failure)
+    return _answer(refused, record, failure)
 
 
 def unanswered(payment: Payment | None, now: datetime) -> Reaction[Payment]:
@@ -262,10 +262,10 @@ def _retried_later(payment: Payment, now: datetime) -> Payment:
     )
 
 
-def _answer(payment: Payment, under: str | None, event: Event) -> Reaction[Payment]:
+def _answer(payment: Payment, record: str | None, event: Event) -> Reaction[Payment]:
     """Publish the answer to the request with this record; without a saga, there is none."""
-    if under:
-        return Reaction(payment, [event], append_to=under)
+    if record:
+        return Reaction(payment, [event], append_to=record)
     return Reaction(payment)
 
 

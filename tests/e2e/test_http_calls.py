@@ -66,9 +66,7 @@ async def test_its_hold_expires(system_of_processes: System) -> None:
     assert kept == sold
 
 
-async def test_a_saga_takes_over_a_hold_without_a_price(
-    system_of_processes: System,
-) -> None:
+async def test_a_saga_takes_over_a_hold_without_a_price(system_of_processes: System) -> None:
     system = system_of_processes
     product = await system.stock(north=1)
     order_id = await reserve(system, product)

@@ -6,12 +6,7 @@ from typing import Any
 
 import httpx
 
-from payment_service.providers.base import (
-    Approved,
-    Charge,
-    Pending,
-    Refund,
-)
+from payment_service.providers.base import Approved, Charge, Pending, Refund
 from payment_service.providers.xendit.client import XenditProvider
 from payment_service.providers.xendit.messages import MerchantSettings
 from tests.support.xendit import KEY, XenditError

@@ -6,14 +6,7 @@ from typing import Any
 
 import pytest
 
-from payment_service.providers.base import (
-    Action,
-    Approved,
-    Charge,
-    Declined,
-    NoAnswer,
-    Pending,
-)
+from payment_service.providers.base import Action, Approved, Charge, Declined, NoAnswer, Pending
 from payment_service.providers.xendit.client import XenditProvider
 from payment_service.providers.xendit.messages import MerchantSettings
 from tests.contract.xendit.driver import charge, charged, client, pending

@@ -3,11 +3,7 @@
 import pytest
 
 from local_stack.process import free_port
-from payment_service.providers.base import (
-    Approved,
-    NoAnswer,
-    ProviderDown,
-)
+from payment_service.providers.base import Approved, NoAnswer, ProviderDown
 from payment_service.providers.circuit_breaker import OPEN_AFTER
 from payment_service.providers.xendit.client import TRIES, XenditProvider
 from payment_service.providers.xendit.messages import parse_notification

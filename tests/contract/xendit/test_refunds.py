@@ -2,13 +2,7 @@
 
 import pytest
 
-from payment_service.providers.base import (
-    NoAnswer,
-    Notification,
-    Pending,
-    Refunded,
-    RefundRefused,
-)
+from payment_service.providers.base import NoAnswer, Notification, Pending, Refunded, RefundRefused
 from payment_service.providers.xendit.client import XenditProvider
 from payment_service.providers.xendit.messages import parse_notification
 from tests.contract.xendit.driver import SILENT_AFTER, charged, pending, refund

@@ -6,19 +6,9 @@ from uuid import uuid4
 
 import pytest
 
-from events.catalogue import (
-    InventoryConfirmed,
-    InventoryReservationFailed,
-    InventoryReserved,
-)
+from events.catalogue import InventoryConfirmed, InventoryReservationFailed, InventoryReserved
 from events.values import Item
-from tests.integration.inventory_service.driver import (
-    InventoryDriver,
-    body,
-    confirmation,
-    line,
-    request,
-)
+from tests.integration.inventory_service.driver import InventoryDriver, body, confirmation, line, request
 from tests.support.broker import until
 from tests.support.services import check_problem
 

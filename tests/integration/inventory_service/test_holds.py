@@ -64,9 +64,7 @@ async def test_an_order_says_how_long_its_hold_lasts(inventory: InventoryDriver)
     assert before <= held.expires_at - timedelta(seconds=3600) <= utc_now()
 
 
-async def test_without_enough_stock_the_shortages_are_named(
-    inventory: InventoryDriver,
-) -> None:
+async def test_without_enough_stock_the_shortages_are_named(inventory: InventoryDriver) -> None:
     tea, cup = inventory.put_stock(berlin=10), inventory.put_stock(berlin=1, lisbon=1)
     asked = request(Item(product_id=tea, quantity=2), Item(product_id=cup, quantity=3))
     await inventory.tell(asked)
@@ -223,9 +221,7 @@ async def test_an_expired_hold_makes_the_stock_available_again(inventory: Invent
     assert inventory.level(tea) == (10, 0, 0)
 
 
-async def test_confirming_an_expired_hold_takes_available_stock(
-    inventory: InventoryDriver,
-) -> None:
+async def test_confirming_an_expired_hold_takes_available_stock(inventory: InventoryDriver) -> None:
     tea, cup = inventory.put_stock(berlin=2, lisbon=2), inventory.put_stock(berlin=2)
     lucky = await inventory.hold(tea, 2, expires_in=1)
     unlucky = await inventory.hold(cup, 2, expires_in=1)

@@ -8,11 +8,7 @@ from uuid import uuid4
 
 import httpx
 
-from events.catalogue import (
-    INVENTORY,
-    ORDER,
-    InventoryReserved,
-)
+from events.catalogue import INVENTORY, ORDER, InventoryReserved
 from events.values import Item
 from local_stack.mongodb_node import DatabaseNode
 from tests.integration.inventory_service.driver import WAREHOUSES, InventoryDriver, body, request

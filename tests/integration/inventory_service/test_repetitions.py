@@ -43,9 +43,7 @@ async def test_a_request_published_manually_twice_gets_one_answer(
     assert inventory.level(tea) == (8, 2, 0)
 
 
-async def test_a_request_with_another_id_gets_the_first_answer(
-    inventory: InventoryDriver,
-) -> None:
+async def test_a_request_with_another_id_gets_the_first_answer(inventory: InventoryDriver) -> None:
     tea = inventory.put_stock(berlin=10)
     first = request(Item(product_id=tea, quantity=2), event_id=uuid4().hex)
     await inventory.tell(first)

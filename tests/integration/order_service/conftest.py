@@ -4,11 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from events.catalogue import (
-    INVENTORY,
-    ORDER,
-    PAYMENT,
-)
+from events.catalogue import INVENTORY, ORDER, PAYMENT
 from tests.integration.order_service.driver import OtherServices
 from tests.support.broker import Broker, BrokerAddress, virtual_host
 from tests.support.services import NEVER, ServiceProcess, run_service, stand_in_for_others

@@ -4,11 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from events.catalogue import (
-    INVENTORY,
-    ORDER,
-    PAYMENT,
-)
+from events.catalogue import INVENTORY, ORDER, PAYMENT
 from local_stack.mongodb_node import DatabaseNode
 from tests.integration.payment_service.driver import DECLINE_ABOVE
 from tests.support.broker import Broker, BrokerAddress, virtual_host

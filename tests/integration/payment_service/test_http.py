@@ -4,9 +4,7 @@ import asyncio
 
 import pytest
 
-from events.catalogue import (
-    PaymentRefunded,
-)
+from events.catalogue import PaymentRefunded
 from tests.integration.payment_service.driver import body
 from tests.support.payment_driver import PaymentDriver, refund
 from tests.support.services import ServiceProcess, check_problem
@@ -76,9 +74,7 @@ async def test_an_unanswered_direct_payment_is_retried(payments: PaymentDriver) 
     await payments.nothing_came()
 
 
-async def test_two_orders_with_one_idempotency_key_are_charged_twice(
-    payments: PaymentDriver,
-) -> None:
+async def test_two_orders_with_one_idempotency_key_are_charged_twice(payments: PaymentDriver) -> None:
     first, second = body(), body()
     payments.http.post("/payments", json=first).raise_for_status()
     answer = payments.http.post("/payments", json={**second, "idempotencyKey": first["idempotencyKey"]})

@@ -3,10 +3,7 @@
 import asyncio
 from uuid import uuid4
 
-from events.catalogue import (
-    PaymentCompleted,
-    PaymentRefunded,
-)
+from events.catalogue import PaymentCompleted, PaymentRefunded
 from local_stack.mongodb_node import DatabaseNode
 from tests.integration.payment_service.driver import body
 from tests.support.payment_driver import PRICE, PaymentDriver, refund, request
@@ -22,9 +19,7 @@ async def test_an_answer_is_published_once_the_broker_takes_it(payments: Payment
     await payments.order.receive_a(PaymentCompleted, asked.order_id)
 
 
-async def test_a_refund_made_for_another_message_is_published(
-    payments: PaymentDriver,
-) -> None:
+async def test_a_refund_made_for_another_message_is_published(payments: PaymentDriver) -> None:
     asked = request("sim:delay:0.2", event_id=uuid4().hex)
     refund_request = refund(asked.order_id, uuid4().hex)
     await payments.close_order()

@@ -7,11 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from events.catalogue import (
-    PaymentCompleted,
-    PaymentFailed,
-    PaymentRefunded,
-)
+from events.catalogue import PaymentCompleted, PaymentFailed, PaymentRefunded
 from tests.integration.payment_service.driver import DECLINE_ABOVE, NOTHING
 from tests.support.broker import Broker
 from tests.support.payment_driver import PRICE, PaymentDriver, refund, request

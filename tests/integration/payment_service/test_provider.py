@@ -56,9 +56,7 @@ async def test_a_slow_provider_delays_no_other_order(payments: PaymentDriver) ->
     assert payments.books("SEK") == ("50.00", "25.00")
 
 
-async def test_a_refund_request_during_the_charge_is_answered_later(
-    payments: PaymentDriver,
-) -> None:
+async def test_a_refund_request_during_the_charge_is_answered_later(payments: PaymentDriver) -> None:
     asked = request("sim:delay:0.2", event_id=uuid4().hex, currency="DKK")
     refund_request = refund(asked.order_id, uuid4().hex, currency="DKK")
     await asyncio.gather(payments.tell(asked), payments.tell(refund_request))
@@ -87,9 +85,7 @@ async def test_an_outage_of_the_provider_pauses_reading(
     assert service.ready
 
 
-async def test_a_refused_refund_is_retried_until_it_succeeds(
-    payments: PaymentDriver,
-) -> None:
+async def test_a_refused_refund_is_retried_until_it_succeeds(payments: PaymentDriver) -> None:
     order_id = await payments.charge(method="sim:refuse-refund:4", currency="PLN")
     asked = refund(order_id, uuid4().hex, currency="PLN")
     await payments.tell(asked)
@@ -105,9 +101,7 @@ async def test_a_refused_refund_is_retried_until_it_succeeds(
     assert [await payments.order.receive() for _ in range(2)] == [failed, refunded]
 
 
-async def test_an_operator_settles_a_refused_refund_once(
-    payments: PaymentDriver,
-) -> None:
+async def test_an_operator_settles_a_refused_refund_once(payments: PaymentDriver) -> None:
     order_id = await payments.charge(method="sim:refuse-refund:14")
     await payments.tell(refund(order_id))
     await payments.order.receive_a(PaymentRefundFailed, order_id)

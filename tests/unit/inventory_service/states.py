@@ -3,22 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
-from events.catalogue import (
-    Event,
-)
+from events.catalogue import Event
 from inventory_service.context import ReservationContext, StockReaction
-from inventory_service.reactions import (
-    REACTIONS,
-)
+from inventory_service.reactions import REACTIONS
 from inventory_service.reservation import Hold, Reservation
 from inventory_service.stock import StockMove
 from saga.reactions.reaction import Reaction
-from tests.support.builders import (
-    ITEMS,
-    context,
-    event,
-    reservation,
-)
+from tests.support.builders import ITEMS, context, event, reservation
 
 HELD = reservation()
 ALLOCATED = reservation(status="allocated", confirmation_record="e-confirm")

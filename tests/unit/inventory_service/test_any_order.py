@@ -17,18 +17,12 @@ from events.catalogue import (
     InventoryReservationRequested,
 )
 from inventory_service.context import ReservationContext, StockReaction
-from inventory_service.reactions import (
-    EXPIRE,
-    REACTIONS,
-)
+from inventory_service.reactions import EXPIRE, REACTIONS
 from inventory_service.reservation import Reservation
 from inventory_service.stock import StockMove
 from saga.errors import OutOfOrder
 from saga.reactions.reaction import Reaction
-from tests.support.builders import (
-    LATER,
-    context,
-)
+from tests.support.builders import LATER, context
 from tests.support.reactions import after, types
 from tests.unit.inventory_service.states import PLACE, moves, react
 

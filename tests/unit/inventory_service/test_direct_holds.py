@@ -16,23 +16,11 @@ from events.catalogue import (
 from events.identity import transition_id
 from events.values import Shortage
 from inventory_service.context import ReservationContext
-from inventory_service.reactions import (
-    CONFIRM_DIRECTLY,
-    HOLD_DIRECTLY,
-    RELEASE_DIRECTLY,
-    InsufficientStock,
-)
+from inventory_service.reactions import CONFIRM_DIRECTLY, HOLD_DIRECTLY, RELEASE_DIRECTLY, InsufficientStock
 from inventory_service.reservation import Reservation
 from saga.errors import OutOfOrder, Refused
 from saga.reactions.reaction import Reaction, Transition
-from tests.support.builders import (
-    ITEMS,
-    LINES,
-    NOW,
-    PRICE,
-    context,
-    reservation,
-)
+from tests.support.builders import ITEMS, LINES, NOW, PRICE, context, reservation
 from tests.support.reactions import after, types
 from tests.unit.inventory_service.states import (
     ALLOCATE,

@@ -16,23 +16,12 @@ from events.catalogue import (
     InventoryReserved,
 )
 from events.values import HeldLine, Item, Shortage
-from inventory_service.reactions import (
-    EXPIRE,
-)
+from inventory_service.reactions import EXPIRE
 from inventory_service.reservation import Reservation
 from inventory_service.stock import StockMove
 from saga.errors import OutOfOrder
 from saga.reactions.reaction import Reaction
-from tests.support.builders import (
-    BERLIN,
-    ITEMS,
-    LATER,
-    LINES,
-    NOW,
-    PRICE,
-    context,
-    reservation,
-)
+from tests.support.builders import BERLIN, ITEMS, LATER, LINES, NOW, PRICE, context, reservation
 from tests.support.reactions import after, types
 from tests.unit.inventory_service.states import (
     ALLOCATE,

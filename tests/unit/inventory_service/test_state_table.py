@@ -10,9 +10,7 @@ from events.catalogue import (
     InventoryReleaseRequested,
     InventoryReservationRequested,
 )
-from inventory_service.reactions import (
-    REACTIONS,
-)
+from inventory_service.reactions import REACTIONS
 from saga.errors import OutOfOrder
 from tests.support.reactions import after
 from tests.unit.inventory_service.states import SAGA_STATES, moves, react

@@ -3,9 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from events.catalogue import (
-    Event,
-)
+from events.catalogue import Event
 from order_service.order import Order
 from order_service.reactions import REACTIONS
 from saga.reactions.reaction import Reaction, Transition

@@ -5,10 +5,7 @@ from collections.abc import Coroutine
 from decimal import Decimal
 from typing import Any
 
-from payment_service.providers.base import (
-    Charge,
-    Refund,
-)
+from payment_service.providers.base import Charge, Refund
 from payment_service.providers.directives import Behaviour
 from payment_service.providers.simulated import SimulatedProvider
 from tests.support.clock import Clock

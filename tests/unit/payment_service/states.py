@@ -2,11 +2,7 @@
 
 from typing import Any
 
-from events.catalogue import (
-    Event,
-    PaymentCompleted,
-    PaymentRefunded,
-)
+from events.catalogue import Event, PaymentCompleted, PaymentRefunded
 from payment_service.payment import Payment
 from payment_service.providers.base import (
     Action,
@@ -17,13 +13,7 @@ from payment_service.providers.base import (
     Refunded,
     RefundRefused,
 )
-from payment_service.reactions import (
-    CHARGE_ANSWERED,
-    FIRST_RETRY_AFTER,
-    REACTIONS,
-    REFUND_ANSWERED,
-    Retries,
-)
+from payment_service.reactions import CHARGE_ANSWERED, FIRST_RETRY_AFTER, REACTIONS, REFUND_ANSWERED, Retries
 from saga.reactions.reaction import Reaction
 from tests.support.builders import NOW, PRICE, event, payment
 from tests.support.reactions import after, types

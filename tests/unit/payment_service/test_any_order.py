@@ -8,19 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.catalogue import (
-    PaymentRefundRequested,
-    PaymentRequested,
-)
+from events.catalogue import PaymentRefundRequested, PaymentRequested
 from payment_service.payment import Payment
-from payment_service.providers.base import (
-    ChargeAnswer,
-    Declined,
-    Pending,
-)
-from payment_service.reactions import (
-    REFUND_DIRECTLY,
-)
+from payment_service.providers.base import ChargeAnswer, Declined, Pending
+from payment_service.reactions import REFUND_DIRECTLY
 from saga.errors import OutOfOrder, Refused
 from saga.reactions.reaction import Reaction
 from tests.support.builders import NOW, PRICE

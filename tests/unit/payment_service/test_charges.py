@@ -5,21 +5,10 @@ from decimal import Decimal
 
 import pytest
 
-from events.catalogue import (
-    PaymentFailed,
-    PaymentRequested,
-)
+from events.catalogue import PaymentFailed, PaymentRequested
 from payment_service.payment import EXPIRY_MARGIN, Payment
-from payment_service.providers.base import (
-    ChargeAnswer,
-    Declined,
-)
-from payment_service.reactions import (
-    CHARGE_ANSWERED,
-    FIRST_RETRY_AFTER,
-    LONGEST_RETRY_PAUSE,
-    UNANSWERED,
-)
+from payment_service.providers.base import ChargeAnswer, Declined
+from payment_service.reactions import CHARGE_ANSWERED, FIRST_RETRY_AFTER, LONGEST_RETRY_PAUSE, UNANSWERED
 from saga.errors import OutOfOrder
 from saga.reactions.reaction import Reaction
 from tests.support.builders import NOW, PRICE, payment

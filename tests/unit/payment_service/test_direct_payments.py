@@ -4,21 +4,10 @@ from decimal import Decimal
 
 import pytest
 
-from events.catalogue import (
-    PaymentFailed,
-    PaymentRefundRequested,
-    PaymentRequested,
-)
+from events.catalogue import PaymentFailed, PaymentRefundRequested, PaymentRequested
 from payment_service.payment import Payment
-from payment_service.providers.base import (
-    ChargeAnswer,
-    Declined,
-)
-from payment_service.reactions import (
-    CHARGE_DIRECTLY,
-    FIRST_RETRY_AFTER,
-    REFUND_DIRECTLY,
-)
+from payment_service.providers.base import ChargeAnswer, Declined
+from payment_service.reactions import CHARGE_DIRECTLY, FIRST_RETRY_AFTER, REFUND_DIRECTLY
 from saga.errors import OutOfOrder, Refused
 from saga.reactions.reaction import Reaction
 from tests.support.builders import NOW, event, payment

@@ -5,13 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from payment_service.providers.base import (
-    Approved,
-    ChargeAnswer,
-    Declined,
-    Refunded,
-    RefundRefused,
-)
+from payment_service.providers.base import Approved, ChargeAnswer, Declined, Refunded, RefundRefused
 from payment_service.providers.directives import parse_rule
 from payment_service.providers.simulated import SimulatedProvider
 from tests.support.clock import Clock

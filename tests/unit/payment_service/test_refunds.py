@@ -4,17 +4,9 @@ from decimal import Decimal
 
 import pytest
 
-from events.catalogue import (
-    Event,
-    PaymentRefunded,
-    PaymentRefundFailed,
-    PaymentRefundRequested,
-)
+from events.catalogue import Event, PaymentRefunded, PaymentRefundFailed, PaymentRefundRequested
 from payment_service.payment import Payment
-from payment_service.providers.base import (
-    Pending,
-    RefundAnswer,
-)
+from payment_service.providers.base import Pending, RefundAnswer
 from payment_service.reactions import (
     FIRST_RETRY_AFTER,
     LONGEST_REFUND_PAUSE,
@@ -144,9 +136,7 @@ class TestRefundAnswered:
         silent = after(UNANSWERED(REFUND_RETRIED, NOW))
         assert (silent.status, silent.refund_key) == ("refunding", "refund-o-1-2")
 
-    def test_repeated_refusals_publish_one_failure_and_slow_down(
-        self,
-    ) -> None:
+    def test_repeated_refusals_publish_one_failure_and_slow_down(self) -> None:
         state, published, pauses = REFUNDING, list[Event](), []
         for _ in range(14):
             reaction = refund_answered(state, REFUSED)

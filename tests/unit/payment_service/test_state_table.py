@@ -5,22 +5,10 @@ from typing import Any
 
 import pytest
 
-from events.catalogue import (
-    Event,
-    PaymentRefundRequested,
-    PaymentRequested,
-)
+from events.catalogue import Event, PaymentRefundRequested, PaymentRequested
 from payment_service.payment import Payment
-from payment_service.providers.base import (
-    Declined,
-)
-from payment_service.reactions import (
-    CHARGE_ANSWERED,
-    REACTIONS,
-    REFUND_ANSWERED,
-    REFUND_DIRECTLY,
-    Retries,
-)
+from payment_service.providers.base import Declined
+from payment_service.reactions import CHARGE_ANSWERED, REACTIONS, REFUND_ANSWERED, REFUND_DIRECTLY, Retries
 from saga.reactions.reaction import Transition
 from tests.support.builders import NOW
 from tests.support.reactions import after
