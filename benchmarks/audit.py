@@ -1,7 +1,7 @@
 """How long the audit takes: `python -m benchmarks.audit --orders 100000`.
 
-Starts an embedded database of its own, lets the production code play one saga for each way it can go, copies
-what the services have stored as often as asked for, and audits it.
+Starts its own embedded database, plays one saga for each course with the production code, copies the stored
+documents as often as required, and audits them.
 """
 
 import argparse
@@ -45,19 +45,19 @@ from saga.timers.relay import Relay
 from verification.audit.auditor import audit
 from verification.audit.reader import Databases
 
-MOST_ORDERS = 1_000_000
+MAX_ORDERS = 1_000_000
 BATCH = 1000
 UNITS = 2
-PLACE = ("berlin", "tea")
-WAYS = ("confirmed", "confirmed", "confirmed", "confirmed", "declined", "cancelled", "short")
-"""How the orders end, in turn."""
+STOCK_KEY = ("berlin", "tea")
+COURSES = ("confirmed", "confirmed", "confirmed", "confirmed", "declined", "cancelled", "short")
+"""The courses that the orders take in turn."""
 
 NUMBER = b"N" * 12
 _EVENT_ID = re.compile(rb"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-)[0-9a-f]{12}")
 
 
-class Post:
-    """Keeps what the services publish."""
+class CollectingPublisher:
+    """Collects what the services publish."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
@@ -70,8 +70,8 @@ class Post:
         """See `saga.messaging.publisher.Publisher.check`."""
 
 
-class House:
-    """The three services without HTTP API and broker, on real stores."""
+class InProcessServices:
+    """The three services in this process, on real stores, without HTTP API and broker."""
 
     def __init__(self, databases: Databases) -> None:
         self.client = connect(databases.url, 30)
@@ -80,9 +80,9 @@ class House:
         self.orders = OrderStore(order["orders"], Order, utc_now)
         self.stock = InventoryStore(self.client, inventory, utc_now, timedelta(minutes=10))
         self.payments = PaymentStore(payment["payments"], Payment, utc_now)
-        self._post = Post()
+        self._publisher = CollectingPublisher()
         self._relays = [
-            Relay(store.collection.name, self._post, store, utc_now)
+            Relay(store.collection.name, self._publisher, store, utc_now)
             for store in (self.orders, self.stock, self.payments)
         ]
         provider = SimulatedProvider(Behaviour(), time.monotonic)
@@ -99,26 +99,26 @@ class House:
         """Create the indexes, and some stock."""
         for store in (self.orders, self.stock, self.payments):
             await store.prepare()
-        await self.stock.set_level(*PLACE, 100, None)
+        await self.stock.set_level(*STOCK_KEY, 100, None)
 
-    async def play(self, way: str, order_id: str) -> None:
+    async def play(self, course: str, order_id: str) -> None:
         """Play one saga to its end."""
         request = InventoryReservationRequested(
             order_id=order_id,
             user_id="u-1",
-            items=(Item(product_id=PLACE[1], quantity=1000 if way == "short" else UNITS),),
+            items=(Item(product_id=STOCK_KEY[1], quantity=1000 if course == "short" else UNITS),),
             total_amount="25.00",
-            payment_method="sim:decline" if way == "declined" else None,
+            payment_method="sim:decline" if course == "declined" else None,
         )
         order = await self._customer.place(request)
-        if way == "cancelled":
+        if course == "cancelled":
             await self._customer.cancel(order)
         while True:
             for relay in self._relays:
                 await relay.publish_handed_over()
-            if not self._post.messages:
+            if not self._publisher.messages:
                 break
-            await self._deliver(self._post.messages.pop(0))
+            await self._deliver(self._publisher.messages.pop(0))
         for store in (self.orders, self.stock, self.payments):
             await store.collection.update_one({"_id": order_id}, {"$set": {"outbox": []}})
 
@@ -128,41 +128,41 @@ class House:
             [handled] = await self._applications[service].handle([event])
             done = await handled.result if isinstance(handled, Deferred) else handled
             assert isinstance(done, Handled), done
-            await self._post.send([to_message(one) for one in done.publish])
+            await self._publisher.send([to_message(one) for one in done.publish])
 
 
 async def fill(databases: Databases, orders: int) -> Counter[str]:
-    """Fill empty databases with so many orders; return how many went each way."""
-    house = House(databases)
-    await house.prepare()
+    """Fill empty databases with orders; return how many took each course."""
+    services = InProcessServices(databases)
+    await services.prepare()
     templates: dict[str, list[tuple[Any, bytes]]] = {}
-    for way in set(WAYS):
-        order_id = f"{way}-{NUMBER.decode()}"
-        await house.play(way, order_id)
-        templates[way] = []
-        for store in (house.orders, house.stock, house.payments):
+    for course in set(COURSES):
+        order_id = f"{course}-{NUMBER.decode()}"
+        await services.play(course, order_id)
+        templates[course] = []
+        for store in (services.orders, services.stock, services.payments):
             raw: Any = store.collection.with_options(bson.CodecOptions(document_class=RawBSONDocument))
             if (found := await raw.find_one({"_id": order_id})) is not None:
-                templates[way].append((raw, _EVENT_ID.sub(rb"\1" + NUMBER, found.raw)))
+                templates[course].append((raw, _EVENT_ID.sub(rb"\1" + NUMBER, found.raw)))
                 await raw.delete_one({"_id": order_id})
     ended: Counter[str] = Counter()
     for numbers in _batches(orders):
         copies: dict[Any, list[RawBSONDocument]] = {}
         for number in numbers:
-            way = WAYS[number % len(WAYS)]
-            ended[way] += 1
-            for collection, template in templates[way]:
+            course = COURSES[number % len(COURSES)]
+            ended[course] += 1
+            for collection, template in templates[course]:
                 copies.setdefault(collection, []).append(
                     RawBSONDocument(template.replace(NUMBER, b"%012d" % number))
                 )
         for collection, documents in copies.items():
             await collection.insert_many(documents, ordered=False)
     sold = ended["confirmed"] * UNITS
-    await house.client[databases.inventory]["stock"].update_one(
-        {"_id": "/".join(PLACE)},
+    await services.client[databases.inventory]["stock"].update_one(
+        {"_id": "/".join(STOCK_KEY)},
         [{"$set": {"allocated": sold, "reserved": 0, "owned": {"$add": ["$available", sold]}}}],
     )
-    house.client.close()
+    services.client.close()
     return ended
 
 
@@ -172,11 +172,11 @@ def _batches(orders: int) -> Iterator[range]:
 
 
 def main() -> None:
-    """Fill, audit, and print how long each took."""
+    """Fill, audit, and print how long each takes."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--orders", type=int, default=10_000, help=f"at most {MOST_ORDERS:,}")
+    parser.add_argument("--orders", type=int, default=10_000, help=f"at most {MAX_ORDERS:,}")
     logs.configure("benchmark", "warning")
-    orders = min(parser.parse_args().orders, MOST_ORDERS)
+    orders = min(parser.parse_args().orders, MAX_ORDERS)
     with tempfile.TemporaryDirectory() as directory:
         node = DatabaseNode(Path(directory))
         node.start()

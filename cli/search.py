@@ -1,4 +1,4 @@
-"""`saga search`: every interleaving of one order's events and faults, explored to the end."""
+"""`saga search`: explore every interleaving of one order's events and faults."""
 
 import json
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from verification.model_checker.fault_combinations import search_all, together
+from verification.model_checker.combinations import fault_combinations, search_all
 from verification.model_checker.model import FAULTS
-from verification.model_checker.search import NONE, Found
+from verification.model_checker.search import NO_FAULTS, SearchResult
 
 EPILOG = "\b\nFaults:\n" + "\n".join(f"  {name:<10} {about}" for name, about in FAULTS.items()) + "\n\n"
 EPILOG += "\b\nExamples:\n  saga search\n  saga search --faults crash,wipe\n  saga search --together 3"
@@ -25,31 +25,31 @@ console = Console(highlight=False)
 def search(
     faults: Annotated[
         str | None,
-        typer.Option(help="Search with exactly these, by commas; name one twice to have it twice."),
+        typer.Option(help="Search with exactly these, by commas; a fault named twice may strike twice."),
     ] = None,
     most: Annotated[
-        int, typer.Option("--together", min=0, max=4, help="How many classes of faults at a time.")
+        int, typer.Option("--together", min=0, max=4, help="The most classes of faults to combine.")
     ] = 2,
-    limit: Annotated[int, typer.Option(min=1, help="Give a search up beyond so many states.")] = 2_000_000,
+    limit: Annotated[int, typer.Option(min=1, help="Give up a search at this many states.")] = 2_000_000,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Explore every state that one order can come into, with faults at any moment.
+    """Explore every state that one order can reach, with faults at any moment.
 
     Without --faults: no fault, each class alone, and all pairs. The reaction tables and the journal are the
-    production ones. A violation is told by the shortest way to it, and the exit code is 1; it is 1 as well
-    when a search was given up at its limit.
+    production ones. A violation is shown with the shortest path to it. The exit code is 1 after a violation,
+    and after a search that was given up at its limit.
 
-    `quiescent` are the states in which all has come to rest. `farthest` are the moves to the state that takes
-    most of them, `longest` those of the longest path: there is none where nudges go round in circles, as they
+    `quiescent` counts the states in which everything rests. `farthest` counts the moves to the state that
+    needs most of them, `longest` those of the longest path: there is none where nudges form a cycle, as they
     may after a wipe.
     """
-    choices = [_chosen(faults)] if faults is not None else together(most=most)
+    choices = [_chosen(faults)] if faults is not None else fault_combinations(most=most)
     started = monotonic()
     found = _run(choices, limit, quiet=as_json)
     seconds = monotonic() - started
     if as_json:
-        told = {"searches": [asdict(one) for one in found], **_totals(found), "seconds": round(seconds, 2)}
-        typer.echo(json.dumps(told))
+        output = {"searches": [asdict(one) for one in found], **_totals(found), "seconds": round(seconds, 2)}
+        typer.echo(json.dumps(output))
     else:
         _print(found, seconds)
     if not all(one.complete for one in found):
@@ -57,17 +57,17 @@ def search(
 
 
 def _chosen(faults: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in faults.split(",")) if faults != NONE else ()
+    names = tuple(name.strip() for name in faults.split(",")) if faults != NO_FAULTS else ()
     if strangers := [name for name in names if name not in FAULTS]:
         raise typer.BadParameter(
-            f"{', '.join(strangers)}: known are {', '.join(FAULTS)}, or {NONE}", param_hint="--faults"
+            f"{', '.join(strangers)}: known are {', '.join(FAULTS)}, or {NO_FAULTS}", param_hint="--faults"
         )
     return names
 
 
-def _run(choices: Sequence[Sequence[str]], limit: int, *, quiet: bool) -> list[Found]:
+def _run(choices: Sequence[Sequence[str]], limit: int, *, quiet: bool) -> list[SearchResult]:
     """Search until a violation is found."""
-    found: list[Found] = []
+    found: list[SearchResult] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=quiet) as progress:
         bar = progress.add_task("searches", total=len(choices))
@@ -79,7 +79,7 @@ def _run(choices: Sequence[Sequence[str]], limit: int, *, quiet: bool) -> list[F
     return found
 
 
-def _totals(found: Sequence[Found]) -> dict[str, int | None]:
+def _totals(found: Sequence[SearchResult]) -> dict[str, int | None]:
     return {
         "states": sum(one.states for one in found),
         "transitions": sum(one.transitions for one in found),
@@ -89,7 +89,7 @@ def _totals(found: Sequence[Found]) -> dict[str, int | None]:
     }
 
 
-def _print(found: Sequence[Found], seconds: float) -> None:
+def _print(found: Sequence[SearchResult], seconds: float) -> None:
     table = Table(box=box.SIMPLE, show_footer=True)
     table.add_column("faults", footer=f"searches: {len(found)}", no_wrap=True)
     for name, total in _totals(found).items():
@@ -101,13 +101,13 @@ def _print(found: Sequence[Found], seconds: float) -> None:
     for one in found:
         if one.violation:
             console.print(
-                f"{one.name}: {one.violation}", "", *one.story, sep="\n", markup=False, soft_wrap=True
+                f"{one.name}: {one.violation}", "", *one.path_lines, sep="\n", markup=False, soft_wrap=True
             )
-            console.print(f"\nAgain: saga search --faults {one.name}", markup=False, soft_wrap=True)
+            console.print(f"\nReproduce: saga search --faults {one.name}", markup=False, soft_wrap=True)
         elif not one.complete:
             console.print(f"{one.name}: given up at {one.states:,} states; try a higher --limit")
     if all(one.complete for one in found):
-        console.print("every order came to rest, and all books balance")
+        console.print("every order came to rest, and no promise is broken")
 
 
 def _number(number: int | None) -> str:

@@ -1,4 +1,4 @@
-"""`saga simulate`: prove the services against an adversary, thousands of schedules at a time."""
+"""`saga simulate`: run the services against an adversary, thousands of schedules at a time."""
 
 import json
 from collections import Counter
@@ -21,7 +21,7 @@ console = Console(highlight=False)
 
 @dataclass
 class Totals:
-    """What came of the schedules so far."""
+    """What the schedules found so far."""
 
     started: float = field(default_factory=monotonic)
     played: int = 0
@@ -55,20 +55,22 @@ class Totals:
             and {
                 "seed": failed.seed,
                 "violations": [str(one) for one in failed.violations],
-                "again": failed.command,
+                "reproduce": failed.command,
             },
         }
 
 
 def simulate(
     schedules: Annotated[int, typer.Option(min=1, help="How many schedules to play.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="The seed of the first; each next one is one more.")] = 1,
+    seed: Annotated[
+        int, typer.Option(min=0, help="The seed of the first schedule; the next ones follow.")
+    ] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Run the three services in virtual time against everything that can go wrong.
+    """Run the three services in virtual time against every kind of fault.
 
-    Each schedule has a seed that decides every fault. The first whose books do not balance is printed as a
-    timeline, with the command that shows it again; the exit code is 1 then.
+    Each schedule has a seed that decides every fault. The first that breaks a promise is shown as a
+    timeline, with the command that plays it again; the exit code is 1 then.
     """
     totals = Totals()
     _play(range(seed, seed + schedules), totals, quiet=as_json)
@@ -100,9 +102,9 @@ def _print(totals: Totals) -> None:
     console.print(f"{totals.ends.total()} orders: {_counts(totals.ends)}")
     console.print(f"{totals.faults.total()} faults: {_counts(totals.faults)}")
     if totals.failed is not None:
-        console.print(f"violated by seed {totals.failed.seed}")
+        console.print(f"seed {totals.failed.seed} breaks a promise")
     else:
-        console.print("every order ended, and all books balance")
+        console.print("every order ended, and no promise is broken")
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -16,7 +16,7 @@ from pymongo.errors import CursorNotFound
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 from typer.testing import CliRunner
 
-from benchmarks.audit import PLACE, WAYS, House, fill
+from benchmarks.audit import COURSES, STOCK_KEY, InProcessServices, fill
 from cli import audit as command
 from cli import main
 from tests.support.broker import until
@@ -25,7 +25,7 @@ from verification.audit.auditor import audit, audit_at_rest
 from verification.audit.reader import Databases, Scope, side_by_side
 from verification.audit.report import AuditReport
 
-ORDERS = 4 * len(WAYS)
+ORDERS = 4 * len(COURSES)
 READS = {"find", "getMore", "count", "killCursors", "endSessions", "hello", "ping"}
 Document = dict[str, Any]
 
@@ -43,7 +43,7 @@ def databases(mongodb_url: str) -> Databases:
 async def filled(databases: Databases) -> Databases:
     """Databases in which every kind of saga has been played to its end."""
     ended = await fill(databases, ORDERS)
-    assert ended == Counter(WAYS * 4)
+    assert ended == Counter(COURSES * 4)
     return databases
 
 
@@ -193,8 +193,8 @@ async def test_a_scope_ignores_other_orders(filled: Databases) -> None:
 
 
 async def test_stock_that_keeps_changing_raises_no_alarm(databases: Databases) -> None:
-    house = House(databases)
-    await house.prepare()
+    services = InProcessServices(databases)
+    await services.prepare()
     stop = asyncio.Event()
     played = 0
 
@@ -202,10 +202,12 @@ async def test_stock_that_keeps_changing_raises_no_alarm(databases: Databases) -
         nonlocal played
         while not stop.is_set():
             played += 1
-            await house.play(("confirmed", "cancelled", "declined")[played % 3], f"order-{trader}-{played}")
+            await services.play(
+                ("confirmed", "cancelled", "declined")[played % 3], f"order-{trader}-{played}"
+            )
 
-    await house.stock.set_level(*PLACE, 1_000_000, None)
-    await house.stock.set_level("berlin", "untouched", 5, None)
+    await services.stock.set_level(*STOCK_KEY, 1_000_000, None)
+    await services.stock.set_level("berlin", "untouched", 5, None)
     trading = asyncio.create_task(trade(1))
     looked, compared, waited = 0, 0, 0
 
@@ -226,7 +228,7 @@ async def test_stock_that_keeps_changing_raises_no_alarm(databases: Databases) -
             await trading
     report = await asyncio.to_thread(audit_at_rest, databases)
     assert (report.broken, report.changing, report.judged) == ({}, 0, played)
-    house.client.close()
+    services.client.close()
 
 
 class TestCommand:

@@ -1,4 +1,4 @@
-"""The services against the adversary: every order ends and all books balance, whatever goes wrong.
+"""The services against the adversary: every order ends, and no promise is broken.
 
 The environment variable `SCHEDULES` sets how many are played, 4,000 by default: half of them from a fixed
 window of seeds, half from a window that moves every day. `ROLLING_SEED`, which is printed, plays that again.
@@ -57,7 +57,7 @@ class TestCommand:
         result = CliRunner().invoke(app, ["simulate", "--schedules", "5", "--seed", "3"])
         assert result.exit_code == 0, result.output
         assert "5 schedules" in result.output
-        assert "every order ended, and all books balance" in result.output
+        assert "every order ended, and no promise is broken" in result.output
 
     def test_json_holds_the_totals(self) -> None:
         result = CliRunner().invoke(app, ["simulate", "--schedules", "5", "--seed", "3", "--json"])
@@ -71,6 +71,6 @@ class TestCommand:
         result = CliRunner().invoke(app, ["simulate", "--schedules", "5", "--seed", "1"])
         assert result.exit_code == 1
         assert "no more faults" in result.output
-        assert "Again: saga simulate --seed 1 --schedules 1" in result.output
+        assert "Reproduce: saga simulate --seed 1 --schedules 1" in result.output
         again = CliRunner().invoke(app, ["simulate", "--schedules", "1", "--seed", "1", "--json"])
         assert json.loads(again.stdout)["failed"]["seed"] == 1

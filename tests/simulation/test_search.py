@@ -10,22 +10,22 @@ from cli.main import app
 from tests.simulation.mutants import inventory, orders, payments
 from tests.simulation.mutants.patching import Mutant, Patch
 from verification.invariants.names import Invariant
-from verification.model_checker.fault_combinations import search_all, together
+from verification.model_checker.combinations import fault_combinations, search_all
 from verification.model_checker.judge import Judge
+from verification.model_checker.longest_path import longest_path
 from verification.model_checker.model import FAULTS
-from verification.model_checker.paths import longest_path
-from verification.model_checker.search import Found, search
+from verification.model_checker.search import SearchResult, search
 
 LIMIT = 200_000
 
 
-def described(found: Found) -> str:
-    return "\n".join([found.name, str(found.violation), *found.story])
+def described(found: SearchResult) -> str:
+    return "\n".join([found.name, str(found.violation), *found.path_lines])
 
 
 @pytest.mark.timeout(600)  # half a minute alone on two processors
 def test_no_pair_of_faults_breaks_anything() -> None:
-    found = list(search_all(together(), LIMIT))
+    found = list(search_all(fault_combinations(), LIMIT))
     for one in found:
         assert one.violation is None, described(one)
         assert one.complete
@@ -110,7 +110,7 @@ def test_a_mutant_is_found_by_the_shortest_path(
     mutant(monkeypatch)
     found = search(faults.split(","), LIMIT)
     assert found.violation, f"not found in {found.states} states"
-    assert (found.violation.invariant, len(found.story)) == (invariant, steps), described(found)
+    assert (found.violation.invariant, len(found.path_lines)) == (invariant, steps), described(found)
 
 
 def test_only_a_crash_with_a_wipe_loses_the_last_event(
@@ -163,7 +163,7 @@ class TestCommand:
         result = CliRunner().invoke(app, ["search", "--faults", "crash,expiry"])
         assert result.exit_code == 0
         assert "crash,expiry" in result.output
-        assert "every order came to rest, and all books balance" in result.output
+        assert "every order came to rest, and no promise is broken" in result.output
 
     def test_json_holds_every_search_and_the_totals(self) -> None:
         result = CliRunner().invoke(app, ["search", "--faults", "none", "--json"])
@@ -183,8 +183,8 @@ class TestCommand:
         result = CliRunner().invoke(app, ["search", "--faults", "cancel"])
         assert result.exit_code == 1
         assert "the customer CANCELS" in result.output
-        assert "Again: saga search --faults cancel" in result.output
-        assert "all books balance" not in result.output
+        assert "Reproduce: saga search --faults cancel" in result.output
+        assert "no promise is broken" not in result.output
 
     def test_an_incomplete_search_fails(self) -> None:
         result = CliRunner().invoke(app, ["search", "--faults", "same", "--limit", "50"])

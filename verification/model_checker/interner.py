@@ -1,4 +1,4 @@
-"""Gives things numbers, so that a state of the search is a few small integers."""
+"""Gives values numbers, so that a state of the search is a few small integers."""
 
 from collections.abc import Hashable
 from typing import Generic, TypeVar
@@ -7,14 +7,14 @@ T = TypeVar("T", bound=Hashable)
 
 
 class Interner(Generic[T]):
-    """Things by number, each of them once."""
+    """Values by number, each once."""
 
     def __init__(self) -> None:
         self._things: list[T] = []
         self._numbers: dict[T, int] = {}
 
     def number(self, thing: T) -> int:
-        """Return the number of a thing, a new one for one that was never seen."""
+        """Return the number of a value, a new one if it is new."""
         number = self._numbers.setdefault(thing, len(self._things))
         if number == len(self._things):
             self._things.append(thing)

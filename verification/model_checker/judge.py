@@ -11,7 +11,7 @@ from verification.invariants import order, world
 from verification.invariants.case import Case
 from verification.invariants.names import Finding, Invariant, Timing
 from verification.invariants.stock import StockBook, StockLevel
-from verification.model_checker.model import OWNED, Ground, State
+from verification.model_checker.model import OWNED, ModelBase, State
 from verification.model_checker.services import NOON, ORDER_ID, WAREHOUSE
 
 FLIGHT_LIMIT = 16
@@ -22,7 +22,7 @@ AT_REST = Timing(NOON, at_rest=True)
 class Judge:
     """Judges the states of one model, and remembers what it found for each part of a state."""
 
-    def __init__(self, model: Ground) -> None:
+    def __init__(self, model: ModelBase) -> None:
         self._model = model
         self._known: dict[tuple[object, ...], Finding | None] = {}
         self._cases: dict[tuple[int, int, int], Case] = {}
@@ -58,10 +58,10 @@ class Judge:
     def _resting(self, state: State) -> Iterator[Finding]:
         case = self._case(state)
         yield from order.findings(case, AT_REST)
-        if case.order is None and not self._model.struck(state, "wipe"):
+        if case.order is None and not self._model.has_struck(state, "wipe"):
             yield from order.lost_orders([ORDER_ID])
         yield from world.provider_agrees(case, self._kept_by_provider(state))
-        unasked = self._model.struck(state, "late") or self._model.struck(state, "charge")
+        unasked = self._model.has_struck(state, "late") or self._model.has_struck(state, "charge")
         yield from world.refund_is_awaited(case, charged_unasked=unasked)
         if case.order and not self._lost_with_its_service(state):
             recorded = order.last_events(case.order.emitted)
@@ -114,7 +114,7 @@ class Judge:
         If the hold ends before the first nudge, the messages about that order end as dead letters, and its
         publisher has to publish the request again.
         """
-        return self._model.orders.state(state.order) is None and self._model.struck(state, "wipe")
+        return self._model.orders.state(state.order) is None and self._model.has_struck(state, "wipe")
 
     def _lost_with_its_service(self, state: State) -> bool:
         """Return whether nothing is left that would have the last event published.
@@ -122,5 +122,5 @@ class Judge:
         A service crashed before it could publish it, and the broker lost the message that would have been
         redelivered. Only both together are more than a nudge repairs.
         """
-        struck = all(self._model.struck(state, fault) for fault in ("crash", "wipe"))
-        return struck and not self._model.ends[state.ended]
+        has_struck = all(self._model.has_struck(state, fault) for fault in ("crash", "wipe"))
+        return has_struck and not self._model.ends[state.ended]

@@ -1,9 +1,9 @@
-"""The world of one order, for the search: its state, and what every move is made of.
+"""The model of one order: its state, and what every move is made of.
 
 The services' tables and the engine are the production ones (`model_checker.services`). What is simplified: a
-message is in flight until it is handled, in no order at all, so that a late, delayed, redelivered or not yet
-published one (in an outbox, held by a reader) is the same thing; time is only before and after the end of the
-hold and the deadline; the provider decides once for each key, and answers at any time after that.
+message is in flight until it is handled, in any order, so that a late, delayed, redelivered or unpublished
+one (in an outbox, unacknowledged) is the same; time is only before and after the end of the hold and the
+deadline; the provider decides once for each key, and answers at any time after that.
 """
 
 from collections.abc import Sequence
@@ -34,37 +34,37 @@ from verification.model_checker.services import NOON, ORDER_ID, Effect, Levels, 
 
 FAULTS = {
     "duplicate": "any message is delivered once more",
-    "crash": "a service dies after saving: what it published is published again",
+    "crash": "a service crashes after saving: it publishes its events again",
     "cancel": "the customer cancels",
     "expiry": "the hold runs out",
     "deadline": "the order's deadline passes",
     "late": "the provider is silent, or answers again, or approves what it had declined",
-    "refuse": "the provider refuses a refund, at one time, or until a person has it tried again, or for ever",
-    "pending": "the provider puts off its decision on a charge or a refund, and may say so too late",
-    "same": "the request is published by hand as well",
-    "other": "a request for something else is published by hand under the same order id",
-    "release": "the release of its stock is published by hand",
-    "adopt": "nobody places the order: its request is published by hand",
-    "hold": "somebody holds goods over HTTP, these or others, with a price or without",
-    "charge": "somebody charges the customer over HTTP, this sum or another, and may have it refunded",
-    "rival": "somebody else takes the stock that is free",
-    "nudge": "an order that moves is nudged all the same",
-    "wipe": "the broker loses any of its messages at once; what has come to rest is nudged",
+    "refuse": "the provider refuses a refund, once, until a person has it tried again, or always",
+    "pending": "the provider decides on a charge or a refund later, and may answer `pending` too late",
+    "same": "the same request is also published manually",
+    "other": "a request for other items is published manually under the same order id",
+    "release": "the release of its stock is published manually",
+    "adopt": "the order is not placed: its request is published manually",
+    "hold": "stock is held directly, of these products or others, with a price or without",
+    "charge": "the customer is charged directly, this amount or another, and may be refunded",
+    "rival": "another customer takes the stock that is available",
+    "nudge": "an order that makes progress is nudged",
+    "wipe": "the broker loses any of its messages at once; an order that has come to rest is nudged",
 }
-"""The classes of faults: what may happen once, at any moment."""
+"""The classes of faults: each may happen once, at any moment."""
 
 OWNED: Levels = (("tea", 2, 0, 0, 0), ("coffee", 1, 0, 0, 0))
 PRICES = {"tea": Decimal(25), "coffee": Decimal(9)}
 RETRIES = Retries(attempts=1)
 
-Verdict = tuple[str, str, Decimal]
+Decision = tuple[str, str, Decimal]
 """What the provider has decided: key, `approved`, `declined`, `refunded`, `refused` or `pending`, amount."""
 Label = tuple[str, tuple[int, ...]]
-"""What happens, with a pair of braces for each of the events it happens to."""
+"""What happens, with a pair of braces for each event that it concerns."""
 
 
 class State(NamedTuple):
-    """Where the world stands; everything by number. `ended`: the terminal events published so far."""
+    """A state, everything in it by number. `ended`: the last events published so far."""
 
     order: int
     reservation: int
@@ -76,12 +76,12 @@ class State(NamedTuple):
     left: tuple[int, ...]
 
     def cell(self, service: int) -> int:
-        """Return what a service has stored."""
+        """Return the cell of a service."""
         return (self.order, self.reservation, self.payment)[service]
 
 
-class Move(NamedTuple):
-    """One thing that may happen next. A `fair` one happens sooner or later; the others need not."""
+class Successor(NamedTuple):
+    """A possible next step. A `fair` one happens sooner or later; the others may never happen."""
 
     fair: bool
     label: Label
@@ -89,7 +89,7 @@ class Move(NamedTuple):
 
 
 class Services:
-    """The three services. What they have worked out once, any number of searches may use."""
+    """The three services. Any number of searches may use the effects that they have computed."""
 
     def __init__(self) -> None:
         self.events: Interner[Event] = Interner()
@@ -106,7 +106,7 @@ class Services:
         )
 
 
-class Ground:
+class ModelBase:
     """What there is: services, messages, a provider, stock; and each fault as often as it is named."""
 
     def __init__(self, faults: Sequence[str], services: Services) -> None:
@@ -120,7 +120,7 @@ class Ground:
             services.payments,
         )
         self.services: tuple[MemoizedService[Any], ...] = (self.orders, self.reservations, self.payments)
-        self.providers: Interner[tuple[Verdict, ...]] = Interner()
+        self.providers: Interner[tuple[Decision, ...]] = Interner()
         self.ends: Interner[tuple[int, ...]] = Interner()
         self.messages: Interner[tuple[int, int]] = Interner()
         self._fan_out: dict[int, tuple[int, ...]] = {}
@@ -154,19 +154,19 @@ class Ground:
             self._budget,
         )
 
-    def tell(self, label: Label) -> str:
-        """Say what happens."""
+    def describe(self, label: Label) -> str:
+        """Return what happens, in words."""
         what, events = label
         return what.format(*(self.events[event].type for event in events))
 
-    def stands(self, state: State) -> str:
-        """Say in a few words where the world stands."""
+    def summary(self, state: State) -> str:
+        """Return the status of order, reservation and payment."""
         found = (service.state(state.cell(place)) for place, service in enumerate(self.services))
         order, reservation, payment = (one.status if one else "-" for one in found)
         return f"{order} | {reservation} | {payment}"
 
     def in_flight(self, state: State) -> list[str]:
-        """Name the messages in flight and who is to handle them."""
+        """Return the messages in flight, each with the service that handles it."""
         messages = (self.messages[message] for message in state.flight)
         return [f"{self.events[event].type} to {SERVICES[service]}" for event, service in messages]
 
@@ -179,8 +179,8 @@ class Ground:
         published: Sequence[int],
         left: tuple[int, ...] | None = None,
     ) -> State:
-        """Return the state after a service has done something: what it saved, and what it published on top of
-        what is in flight."""
+        """Return the state after an effect: with what the service saved, and with what it published added to
+        the messages in flight."""
         cells = [state.order, state.reservation, state.payment]
         cells[place] = effect.cell
         ended = state.ended
@@ -199,12 +199,12 @@ class Ground:
         )
 
     def may(self, state: State, name: str) -> bool:
-        """Return whether this fault is still to come."""
+        """Return whether this fault may still strike."""
         place = self.index.get(name)
         return place is not None and state.left[place] > 0
 
-    def struck(self, state: State, name: str) -> bool:
-        """Return whether this fault has come."""
+    def has_struck(self, state: State, name: str) -> bool:
+        """Return whether this fault has struck."""
         place = self.index.get(name)
         return place is not None and state.left[place] < self._budget[place]
 
@@ -214,7 +214,7 @@ class Ground:
         return (*state.left[:place], state.left[place] - 1, *state.left[place + 1 :])
 
     def decided(self, state: State, key: str, word: str, amount: Decimal) -> int:
-        """Return the provider's mind after it has decided on a key, or has changed it."""
+        """Return the provider's decisions after one on this key, which may replace an earlier one."""
         others = [verdict for verdict in self.providers[state.provider] if verdict[0] != key]
         return self.providers.number(tuple(sorted([*others, (key, word, amount)])))
 
@@ -240,7 +240,7 @@ class Ground:
 
 
 def without(flight: tuple[int, ...], message: int) -> tuple[int, ...]:
-    """Return the flight with one copy of a message less."""
+    """Return the flight without one copy of a message."""
     place = flight.index(message)
     return flight[:place] + flight[place + 1 :]
 

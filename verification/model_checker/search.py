@@ -1,6 +1,6 @@
-"""Explicit-state search: every state that can be reached, breadth first, each once.
+"""Explicit-state search: every reachable state once, breadth first.
 
-Since it is breadth first, the first violation that is found has the shortest path to it.
+Since it is breadth first, the first violation found has the shortest path.
 """
 
 from array import array
@@ -11,37 +11,36 @@ from time import monotonic
 
 from verification.invariants.names import Finding, Invariant
 from verification.model_checker.judge import Judge
+from verification.model_checker.longest_path import longest_path
 from verification.model_checker.model import Services, State
-from verification.model_checker.moves import SingleOrderModel
-from verification.model_checker.paths import longest_path
 from verification.model_checker.services import ORDER_ID, BrokenReaction
+from verification.model_checker.single_order import SingleOrderModel
 
-NONE = "none"
+NO_FAULTS = "none"
 """The name of a search without faults."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What a search found. `complete` is false for one that was given up at its limit of states, or ended by
-    a violation."""
+class SearchResult:
+    """What a search found. `complete` is false if it reached its limit of states or ended at a violation."""
 
     faults: tuple[str, ...]
     states: int
     transitions: int
     quiescent: int
     farthest: int
-    """Moves to the state that is farthest from the start, by the shortest way there."""
+    """Moves of the shortest path to the state that is farthest from the start."""
     longest: int | None
-    """Moves of the longest path. None: what happens may go in circles, or the search is not complete."""
+    """Moves of the longest path. None: there is a cycle, or the search is not complete."""
     seconds: float
     complete: bool
     violation: Finding | None = None
-    story: list[str] = field(default_factory=list)
+    path_lines: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
-        """The faults, as `saga search` takes them."""
-        return ",".join(self.faults) or NONE
+        """The faults, as `saga search` accepts them."""
+        return ",".join(self.faults) or NO_FAULTS
 
 
 class Search:
@@ -49,21 +48,21 @@ class Search:
 
     def __init__(self, faults: Sequence[str], limit: int, services: Services) -> None:
         self._faults = tuple(faults)
-        self._world = SingleOrderModel(faults, services)
-        self._judge = Judge(self._world)
+        self._model = SingleOrderModel(faults, services)
+        self._judge = Judge(self._model)
         self._limit = limit
         self._states: list[State] = []
         self._numbers: dict[State, int] = {}
         self._parents = array("i")
         self._targets = array("i")
-        """Where the fair moves of all states lead, one state's after the other's."""
+        """Where the fair moves lead, state by state."""
         self._ends_at = array("i")
         self._edges = array("i")
         self._edges_end_at = array("i")
         """The same for all moves."""
         self._quiescent: list[int] = []
 
-    def run(self) -> Found:
+    def run(self) -> SearchResult:
         """Explore everything."""
         started = monotonic()
         violation = self._explore()
@@ -71,7 +70,7 @@ class Search:
         if complete:
             violation = self._without_exit()
             complete = violation is None
-        return Found(
+        return SearchResult(
             faults=self._faults,
             states=len(self._states),
             transitions=len(self._edges),
@@ -81,12 +80,12 @@ class Search:
             seconds=monotonic() - started,
             complete=complete,
             violation=violation[1] if violation else None,
-            story=self._story(violation[0]) if violation else [],
+            path_lines=self._path_lines(violation[0]) if violation else [],
         )
 
     def _explore(self) -> tuple[int, Finding] | None:
-        """Visit state after state; return the first that is wrong, and why."""
-        self._visit(self._world.start(), -1)
+        """Visit state after state; return the first that breaks an invariant, with the finding."""
+        self._visit(self._model.start(), -1)
         number = 0
         while number < len(self._states) < self._limit:
             try:
@@ -99,9 +98,9 @@ class Search:
         return None
 
     def _expand(self, number: int) -> tuple[int, Finding] | None:
-        """Make every move from a state; return the first state that is wrong, and why."""
+        """Make every move from a state; return the first state that breaks an invariant, with the finding."""
         at_rest = True
-        for move in self._world.moves(self._states[number]):
+        for move in self._model.moves(self._states[number]):
             target, new = self._visit(move.after, number)
             self._edges.append(target)
             if new and (wrong := self._judge.wrong(move.after)):
@@ -126,14 +125,14 @@ class Search:
         return number, new
 
     def _without_exit(self) -> tuple[int, Finding] | None:
-        """Return the first state from which what happens by itself never leads to rest."""
+        """Return the first state from which fair moves never lead to rest."""
         ends = bytearray(len(self._states))
         for number in self._quiescent:
             ends[number] = 1
         changed = True
         while changed:
             changed = False
-            # Moves lead from earlier states to later ones for the most part: backwards, one sweep does most.
+            # Moves lead from earlier states to later ones for the most part, so a sweep backwards does most.
             for number in range(len(self._states) - 1, -1, -1):
                 if not ends[number]:
                     first = self._ends_at[number - 1] if number else 0
@@ -151,16 +150,16 @@ class Search:
             path.append(parent)
         return path[::-1]
 
-    def _story(self, number: int) -> list[str]:
-        world, path = self._world, self._path(number)
+    def _path_lines(self, number: int) -> list[str]:
+        model, path = self._model, self._path(number)
         lines = []
         for step, (before, after) in enumerate(pairwise(path), 1):
             state = self._states[after]
-            move = next(one for one in world.moves(self._states[before]) if one.after == state)
-            lines.append(f"{step:>3}  {world.tell(move.label):<90}  {world.stands(state)}")
+            move = next(one for one in model.moves(self._states[before]) if one.after == state)
+            lines.append(f"{step:>3}  {model.describe(move.label):<90}  {model.summary(state)}")
         return lines
 
 
-def search(faults: Sequence[str], limit: int, services: Services | None = None) -> Found:
-    """Search the world of one order with these faults; give up beyond so many states."""
+def search(faults: Sequence[str], limit: int, services: Services | None = None) -> SearchResult:
+    """Search the model of one order with these faults; give up at a limit of states."""
     return Search(faults, limit, services or Services()).run()

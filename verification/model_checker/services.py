@@ -1,7 +1,7 @@
-"""One service that only ever hears of one order: production steps, run by the production engine.
+"""One service that handles only one order: production steps, run by the production engine.
 
-Reactions are pure, and so is the engine when nobody else writes: what a step does to a cell (the aggregate
-and its journal) is worked out once and remembered, which makes a search over all interleavings quick.
+Reactions are pure, and so is the engine without concurrent writers: what a step does to a cell (the aggregate
+and its journal) is computed once and remembered, which makes a search over all interleavings fast.
 """
 
 from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
@@ -31,14 +31,14 @@ Ts = TypeVarTuple("Ts")
 
 ORDER_ID = "o-1"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-"""When everything happens but what the clock does: the search knows no time, only before and after."""
+"""When everything but a timer's action happens: the model knows no time, only before and after."""
 MIDNIGHT = NOON + timedelta(hours=12)
 """After every hold and every deadline."""
 HOLD = timedelta(minutes=10)
 WAREHOUSE = "berlin"
 
 Level = tuple[str, int, int, int, int]
-"""A product and its units: available, reserved, allocated, sold to somebody else."""
+"""A product and its units: available, reserved, allocated, sold to another customer."""
 Levels = tuple[Level, ...]
 
 
@@ -52,11 +52,11 @@ class Cell(Generic[A]):
 
 
 class BrokenReaction(SagaError):
-    """A reaction raised what no reaction may raise."""
+    """A reaction raised an error that no reaction may raise."""
 
 
 class Effect(NamedTuple):
-    """What a step does. `waits`: the event is about something unheard of, and stays in the delay queue."""
+    """What a step does. `waits`: the event is out of order, and stays in the delay queue."""
 
     cell: int
     levels: int
@@ -65,8 +65,8 @@ class Effect(NamedTuple):
     waits: bool = False
 
 
-class Slot:
-    """A `saga.reactions.store.Store` with room for one aggregate, to which nobody else writes."""
+class SingleEntryStore:
+    """A `saga.reactions.store.Store` of one aggregate, without concurrent writers."""
 
     def __init__(self) -> None:
         self.now = NOON
@@ -74,7 +74,7 @@ class Slot:
         self.levels: Levels = ()
 
     async def load(self, steps: Sequence[Step[Any, Any]]) -> UnitOfWork[Any, Any]:
-        """Return the aggregate, with the stock for an inventory service and the time for the others."""
+        """Return the aggregate, with the stock for the inventory service and the time for the others."""
         if not self.levels:
             return UnitOfWork({ORDER_ID: self.entry}, self.now)
         stock = Stock(
@@ -107,9 +107,9 @@ class MemoizedService(Generic[A]):
         self.cells.number(Cell())
         self._events = events
         self._levels = levels
-        self._slot = Slot()
-        self._engine: Engine[A, Any] = Engine(name, self._slot, self._clock)
-        self._known: dict[tuple[int, Hashable, int], Effect] = {}
+        self._store = SingleEntryStore()
+        self._engine: Engine[A, Any] = Engine(name, self._store, self._clock)
+        self._effects: dict[tuple[int, Hashable, int], Effect] = {}
         self._unanswered: dict[int, tuple[int, ...]] = {}
         self._jsons: dict[int, dict[str, Any]] = {}
         self._snapshots: dict[int, Snapshot[A]] = {}
@@ -130,7 +130,7 @@ class MemoizedService(Generic[A]):
 
     def handle(self, cell: int, event: int, levels: int = 0) -> Effect:
         """Return what an event does."""
-        return self._known.get((cell, event, levels)) or self.run(
+        return self._effects.get((cell, event, levels)) or self.run(
             cell, event, lambda: reaction_step(self._reactions, self._events[event]), levels
         )
 
@@ -167,10 +167,10 @@ class MemoizedService(Generic[A]):
         levels: int = 0,
         now: datetime = NOON,
     ) -> Effect:
-        """Return what a step does; `asked` stands for the step, and the same always does the same."""
-        known = self._known.get((cell, asked, levels))
+        """Return what a step does; `asked` identifies the step."""
+        known = self._effects.get((cell, asked, levels))
         if known is None:
-            known = self._known[cell, asked, levels] = self._work_out(cell, step(), levels, now)
+            known = self._effects[cell, asked, levels] = self._work_out(cell, step(), levels, now)
         return known
 
     def unanswered(self, cell: int) -> tuple[int, ...]:
@@ -182,14 +182,14 @@ class MemoizedService(Generic[A]):
         return known
 
     def _work_out(self, cell: int, step: Step[A, Any], levels: int, now: datetime) -> Effect:
-        slot = self._slot
-        slot.now, slot.entry, slot.levels = now, self._entry(self.cells[cell]), self._levels[levels]
-        outcome = _finished(self._engine.run([step]))[0]
+        store = self._store
+        store.now, store.entry, store.levels = now, self._entry(self.cells[cell]), self._levels[levels]
+        outcome = _run_to_end(self._engine.run([step]))[0]
         if outcome.error is not None and not isinstance(outcome.error, OutOfOrder | Refused):
             raise BrokenReaction(f"{step.name} breaks {self.name}: {outcome.error!r}") from outcome.error
         return Effect(
-            self.cells.number(self._cell(self.cells[cell], slot.entry)),
-            self._levels.number(slot.levels),
+            self.cells.number(self._cell(self.cells[cell], store.entry)),
+            self._levels.number(store.levels),
             tuple(map(self._events.number, outcome.emitted)),
             tuple(map(self._events.number, outcome.relayed)),
             isinstance(outcome.error, OutOfOrder),
@@ -217,7 +217,7 @@ class MemoizedService(Generic[A]):
         return Cell(entry.state, tuple(sorted(records.values())))
 
     def _clock(self) -> datetime:
-        return self._slot.now
+        return self._store.now
 
     def _correlation(self, cell: int) -> str:
         state = self.state(cell)
@@ -236,8 +236,8 @@ def _moved(level: Level, stock: Stock) -> Level:
     )
 
 
-def _finished(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Return what a coroutine returns that has nothing to wait for.
+def _run_to_end(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Return the result of a coroutine that never waits.
 
     Raises:
         RuntimeError: it waits.

@@ -38,7 +38,7 @@ class ManualOperations:
         self._dice = environment.adversary.dice
 
     async def restock(self, at: float) -> None:
-        """Set what is available somewhere, in some cases only if it has not changed meanwhile."""
+        """Set the available units of a level, in some cases only if its version is unchanged."""
         await asyncio.sleep(at)
         place = self._dice.choice(list(self._environment.stock_table.levels))
         units, guarded = self._dice.randint(0, 9), self._dice.random() < 0.5

@@ -42,4 +42,4 @@ def _play_and_tidy_up(seed: int) -> ScheduleResult:
 def explain(result: ScheduleResult) -> str:
     """Return the timeline of a schedule, what it violated, and the command that plays it again."""
     again = play(result.seed, trace=True)
-    return "\n".join([again.timeline, "", *map(str, again.violations), "", f"Again: {result.command}"])
+    return "\n".join([again.timeline, "", *map(str, again.violations), "", f"Reproduce: {result.command}"])

@@ -63,7 +63,7 @@ class MemoryInventory(MemoryAggregates[Reservation]):
         return ReservationUnitOfWork(entries, ReservationContext(stock, self._clock(), self._default_hold))
 
     async def save(self, unit: UnitOfWork[Reservation, ReservationContext]) -> Collection[str]:
-        """Write reservations and stock together, all or nothing; return the keys whose steps to run again."""
+        """Write reservations and stock together, all or nothing; return the stale keys."""
         moved = {place: total for place, total in unit.context.stock.moved.items() if any(total.values())}
         if not unit.context.stock.moved:
             return await self.write(unit.entries.values())

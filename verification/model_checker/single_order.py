@@ -1,4 +1,4 @@
-"""Every move that may come next in the world of one order."""
+"""Every move that may come next in the model of one order."""
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
@@ -10,7 +10,7 @@ from payment_service.payment import Payment
 from payment_service.providers.base import Answer, Approved, Declined, Pending, Refunded, RefundRefused
 from payment_service.reactions import CHARGE_DIRECTLY, REFUND_DIRECTLY
 from payment_service.steps import answered_step, unanswered_step
-from verification.model_checker.model import RETRIES, Ground, Move, State, without
+from verification.model_checker.model import RETRIES, ModelBase, State, Successor, without
 from verification.model_checker.services import MIDNIGHT, Effect
 
 ANSWERS: dict[str, Answer] = {
@@ -22,10 +22,10 @@ ANSWERS: dict[str, Answer] = {
 }
 
 
-class SingleOrderModel(Ground):
-    """All that can happen to one order, with these faults, each as often as it is named."""
+class SingleOrderModel(ModelBase):
+    """Everything that can happen to one order with these faults, each as often as it is named."""
 
-    def moves(self, state: State) -> Iterator[Move]:
+    def moves(self, state: State) -> Iterator[Successor]:
         """Return everything that may happen next."""
         yield from self._deliveries(state)
         yield from self._placing(state)
@@ -34,16 +34,16 @@ class SingleOrderModel(Ground):
         yield from self._over_http(state)
         if self.may(state, "late"):
             yield from self._late_answers(state)
-        if self.struck(state, "pending"):
+        if self.has_struck(state, "pending"):
             yield from self._stale_answers(state)
         if self.may(state, "wipe"):
             yield from self._wipes(state)
-        if self.struck(state, "wipe") and not state.flight:
+        if self.has_struck(state, "wipe") and not state.flight:
             yield from self._nudges(state, fair=True, left=state.left)
         if self.may(state, "nudge"):
             yield from self._nudges(state, fair=False, left=self.spent(state, "nudge"))
 
-    def _deliveries(self, state: State) -> Iterator[Move]:
+    def _deliveries(self, state: State) -> Iterator[Successor]:
         for message in dict.fromkeys(state.flight):
             event, place = self.messages[message]
             effect = self.services[place].handle(state.cell(place), event, state.levels if place == 1 else 0)
@@ -51,32 +51,32 @@ class SingleOrderModel(Ground):
             if not effect.waits:
                 published = (*effect.emitted, *effect.relayed)
                 after = self.after(state, place, effect, rest, published)
-                yield Move(True, (f"{SERVICES[place]} handles {{}}", (event,)), after)
+                yield Successor(True, (f"{SERVICES[place]} handles {{}}", (event,)), after)
                 if self.may(state, "crash"):
                     yield from self._crashes(state, place, effect, event)
             if self.may(state, "duplicate"):
                 twice = self.flight(state.flight, (message,))
-                yield Move(
+                yield Successor(
                     False,
                     (f"DUPLICATE of {{}} for {SERVICES[place]}", (event,)),
                     state._replace(flight=twice, left=self.spent(state, "duplicate")),
                 )
 
-    def _crashes(self, state: State, place: int, effect: Effect, event: int) -> Iterator[Move]:
-        """The service dies after saving, with any of its events published; the message comes again."""
+    def _crashes(self, state: State, place: int, effect: Effect, event: int) -> Iterator[Successor]:
+        """The service crashes after saving, with any of its events published; the message is redelivered."""
         left = self.spent(state, "crash")
         for published in _subsets(effect.emitted):
             done = f", and has published {_braces(published)}" if published else ""
-            text = f"{SERVICES[place]} DIES before acknowledging {{}}; it has saved it{done}"
+            text = f"{SERVICES[place]} CRASHES before acknowledging {{}}; it has saved it{done}"
             after = self.after(state, place, effect, state.flight, (*published, *effect.relayed), left)
-            yield Move(False, (text, (event, *published)), after)
+            yield Successor(False, (text, (event, *published)), after)
 
-    def _placing(self, state: State) -> Iterator[Move]:
+    def _placing(self, state: State) -> Iterator[Successor]:
         if "adopt" not in self.index and self.orders.state(state.order) is None:
             effect = self.orders.execute(state.order, PLACE, self.wanted)
             yield from self._transition(state, 0, effect, "the customer places the order", fair=True)
 
-    def _provider(self, state: State) -> Iterator[Move]:
+    def _provider(self, state: State) -> Iterator[Successor]:
         payment = self.payments.state(state.payment)
         if payment is None:
             return
@@ -84,14 +84,14 @@ class SingleOrderModel(Ground):
             effect = self.payments.execute(
                 state.payment, REFUND_DIRECTLY, deduplicate_by=f"-{payment.refund_attempt}"
             )
-            yield from self._transition(state, 2, effect, "somebody has the payment REFUNDED", fair=False)
+            yield from self._transition(state, 2, effect, "the payment is REFUNDED directly", fair=False)
         if payment.in_progress or payment.status == "refundFailed":
             yield from self._decisions(state, payment)
 
-    def _decisions(self, state: State, payment: Payment) -> Iterator[Move]:
-        """The provider decides on what it is asked, and the payment service hears of it.
+    def _decisions(self, state: State, payment: Payment) -> Iterator[Successor]:
+        """The provider decides on a request, and the payment service saves the answer.
 
-        A refund that it has refused it may refuse for ever.
+        It may refuse a refund again and again.
         """
         charging = payment.status == "charging"
         key = payment.charge_key if charging else payment.refund_key
@@ -113,13 +113,13 @@ class SingleOrderModel(Ground):
 
     def _decision(
         self, state: State, payment: Payment, key: str, word: str, *, fair: bool, left: tuple[int, ...]
-    ) -> Move:
+    ) -> Successor:
         provider = self.decided(state, key, word, payment.amount)
         label = (f"the provider decides on {key}: {word}", ())
-        return Move(fair, label, state._replace(provider=provider, left=left))
+        return Successor(fair, label, state._replace(provider=provider, left=left))
 
-    def _late_answers(self, state: State) -> Iterator[Move]:
-        """What a provider does at its worst: nothing, the same again, or the opposite."""
+    def _late_answers(self, state: State) -> Iterator[Successor]:
+        """A provider at its worst: it does not answer, answers again, or reverses its answer."""
         payment = self.payments.state(state.payment)
         if payment is None:
             return
@@ -135,7 +135,7 @@ class SingleOrderModel(Ground):
                 continue
             asked = payment.model_copy(update={"status": status, "refund_attempt": attempt})
             effect = self._answered(state, asked, word)
-            text = f"payment_service saves AGAIN what the provider said of {key}: {word}"
+            text = f"payment_service saves AGAIN the answer on {key}: {word}"
             yield from self._transition(state, 2, effect, text, fair=False, left=left)
         if payment.status in ("declined", "void"):
             asked = payment.model_copy(update={"status": "charging", "refund_attempt": 0})
@@ -144,10 +144,10 @@ class SingleOrderModel(Ground):
             text = "the provider approves LATE"
             effect = self._answered(state, asked, "approved")
             saved = list(self._transition(changed, 2, effect, text, fair=False))
-            yield from saved or [Move(False, (text, ()), changed)]
+            yield from saved or [Successor(False, (text, ()), changed)]
 
-    def _stale_answers(self, state: State) -> Iterator[Move]:
-        """What was said at first of something pending is saved when it has long been decided."""
+    def _stale_answers(self, state: State) -> Iterator[Successor]:
+        """The answer `pending` is saved after the provider has decided."""
         payment = self.payments.state(state.payment)
         if payment is None or payment.pending:
             return
@@ -162,7 +162,7 @@ class SingleOrderModel(Ground):
                 text = f"payment_service saves TOO LATE that {key} is pending"
                 yield from self._transition(state, 2, effect, text, fair=False)
 
-    def _people_and_clocks(self, state: State) -> Iterator[Move]:
+    def _people_and_clocks(self, state: State) -> Iterator[Successor]:
         if self.may(state, "cancel"):
             effect = self.orders.execute(state.order, CANCEL)
             yield from self._fault(state, 0, effect, "cancel", "the customer CANCELS")
@@ -177,7 +177,7 @@ class SingleOrderModel(Ground):
                 event = self.published_manually[name]
                 flight = self.flight(state.flight, self.copies([event]))
                 after = state._replace(flight=flight, left=self.spent(state, name))
-                yield Move(False, (f"somebody PUBLISHES {{}} by hand ({name})", (event,)), after)
+                yield Successor(False, (f"{{}} is PUBLISHED manually ({name})", (event,)), after)
         if self.may(state, "rival"):
             levels = self.levels.number(
                 tuple(
@@ -186,28 +186,28 @@ class SingleOrderModel(Ground):
                 )
             )
             after = state._replace(levels=levels, left=self.spent(state, "rival"))
-            yield Move(False, ("a RIVAL takes the stock that is free", ()), after)
+            yield Successor(False, ("a RIVAL takes the available stock", ()), after)
 
-    def _over_http(self, state: State) -> Iterator[Move]:
-        """What somebody does past the saga, as far as the services let him."""
+    def _over_http(self, state: State) -> Iterator[Successor]:
+        """What is done directly, as far as the services allow it."""
         if self.may(state, "charge"):
             for charge in self.charges:
                 effect = self.payments.execute(state.payment, CHARGE_DIRECTLY, charge)
-                text = f"somebody CHARGES {charge.amount} over HTTP"
+                text = f"{charge.amount} are CHARGED directly"
                 yield from self._fault(state, 2, effect, "charge", text)
         if self.may(state, "hold"):
             for hold in self.holds:
                 effect = self.reservations.execute(
                     state.reservation, HOLD_DIRECTLY, hold, levels=state.levels
                 )
-                text = f"somebody HOLDS {hold.items[0].product_id} over HTTP, price: {hold.total_amount}"
+                text = f"{hold.items[0].product_id} is HELD directly, price: {hold.total_amount}"
                 yield from self._fault(state, 1, effect, "hold", text)
         elif "hold" in self.index:
             for transition in (CONFIRM_DIRECTLY, RELEASE_DIRECTLY):
                 effect = self.reservations.execute(state.reservation, transition, levels=state.levels)
                 yield from self._transition(state, 1, effect, f"over HTTP: {transition.name}", fair=False)
 
-    def _wipes(self, state: State) -> Iterator[Move]:
+    def _wipes(self, state: State) -> Iterator[Successor]:
         left = self.spent(state, "wipe")
         for lost in _subsets(state.flight):
             if lost:
@@ -216,12 +216,12 @@ class SingleOrderModel(Ground):
                     flight = without(flight, message)
                 events = tuple(self.messages[message][0] for message in lost)
                 text = f"the broker LOSES {_braces(events)}"
-                yield Move(False, (text, events), state._replace(flight=flight, left=left))
+                yield Successor(False, (text, events), state._replace(flight=flight, left=left))
 
-    def _nudges(self, state: State, *, fair: bool, left: tuple[int, ...]) -> Iterator[Move]:
-        """A service publishes again what it is owed an answer to.
+    def _nudges(self, state: State, *, fair: bool, left: tuple[int, ...]) -> Iterator[Successor]:
+        """A service publishes its unanswered requests again.
 
-        A refund that waits for a person is asked for again and again; the order rests all the same.
+        A refund that waits for a person is requested again and again; the order is at rest all the same.
         """
         order, payment = self.orders.state(state.order), self.payments.state(state.payment)
         refused = payment and payment.status == "refundFailed" and order and order.status == "refundPending"
@@ -232,9 +232,9 @@ class SingleOrderModel(Ground):
                 text = f"{SERVICES[place]} is NUDGED: {_braces(events)}"
                 kinds = {type(self.events[event]) for event in events}
                 moves_on = not (refused and kinds <= {PaymentRequested, PaymentRefundRequested})
-                yield Move(fair and moves_on, (text, events), state._replace(flight=flight, left=left))
+                yield Successor(fair and moves_on, (text, events), state._replace(flight=flight, left=left))
 
-    def _fault(self, state: State, place: int, effect: Effect, name: str, text: str) -> Iterator[Move]:
+    def _fault(self, state: State, place: int, effect: Effect, name: str, text: str) -> Iterator[Successor]:
         yield from self._transition(state, place, effect, text, fair=False, left=self.spent(state, name))
 
     def _transition(
@@ -246,20 +246,20 @@ class SingleOrderModel(Ground):
         *,
         fair: bool,
         left: tuple[int, ...] | None = None,
-    ) -> Iterator[Move]:
-        """Make a transition, unless it changes nothing; its events go through the relay, which may die
-        between publishing them and writing that down."""
+    ) -> Iterator[Successor]:
+        """Make a transition, unless it changes nothing. Its events go through the relay, which may crash
+        between publishing them and recording that."""
         if effect.cell == state.cell(place) and not effect.relayed:
             return
         after = self.after(state, place, effect, state.flight, effect.relayed, left)
-        yield Move(fair, (text, ()), after)
+        yield Successor(fair, (text, ()), after)
         if self.may(after, "crash"):
             for twice in _subsets(effect.relayed):
                 if twice:
                     flight = self.flight(after.flight, self.copies(twice))
                     again = after._replace(flight=flight, left=self.spent(after, "crash"))
-                    text_twice = f"{text}; the relay DIES after publishing {_braces(twice)}"
-                    yield Move(False, (text_twice, twice), again)
+                    text_twice = f"{text}; the relay CRASHES after publishing {_braces(twice)}"
+                    yield Successor(False, (text_twice, twice), again)
 
     def _answered(self, state: State, asked: Payment, word: str) -> Effect:
         return self.payments.run(
@@ -270,7 +270,7 @@ class SingleOrderModel(Ground):
 
 
 def _subsets(things: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    """Return all choices of some of these, each once."""
+    """Return every subset of these, each once."""
     every = (chosen for size in range(len(things) + 1) for chosen in combinations(things, size))
     return iter(dict.fromkeys(every))
 

@@ -1,4 +1,4 @@
-"""Many searches, on all the processors there are: no fault, each class alone, and all pairs."""
+"""Many searches, on all processors: no fault, each class alone, and all pairs."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -8,15 +8,17 @@ from itertools import combinations_with_replacement
 from multiprocessing import get_context
 
 from verification.model_checker.model import FAULTS, Services
-from verification.model_checker.search import Found, search
+from verification.model_checker.search import SearchResult, search
 
 
-def together(classes: Sequence[str] = tuple(FAULTS), most: int = 2) -> list[tuple[str, ...]]:
-    """Return every choice of at most so many of these classes, one or more times each, the smallest first."""
+def fault_combinations(classes: Sequence[str] = tuple(FAULTS), most: int = 2) -> list[tuple[str, ...]]:
+    """Return every combination of at most `most` classes, which may repeat, the smallest first."""
     return [chosen for size in range(most + 1) for chosen in combinations_with_replacement(classes, size)]
 
 
-def search_all(choices: Sequence[Sequence[str]], limit: int, processes: int | None = None) -> Iterator[Found]:
+def search_all(
+    choices: Sequence[Sequence[str]], limit: int, processes: int | None = None
+) -> Iterator[SearchResult]:
     """Search with each of these choices of faults, `processes` at a time, all processors by default."""
     count = min(processes or len(os.sched_getaffinity(0)), len(choices))
     if count <= 1:
@@ -29,7 +31,7 @@ def search_all(choices: Sequence[Sequence[str]], limit: int, processes: int | No
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _search(limit: int, faults: Sequence[str]) -> Found:
+def _search(limit: int, faults: Sequence[str]) -> SearchResult:
     return search(faults, limit, _services())
 
 

@@ -1,14 +1,14 @@
-"""How long a way through a graph of states can be."""
+"""The longest path through a graph of states."""
 
 from collections.abc import Sequence
 
 
 def longest_path(ends_at: Sequence[int], targets: Sequence[int]) -> int | None:
-    """Return the moves of the longest path from state 0, which leads to all others; None: it goes in circles.
+    """Return the moves of the longest path from state 0, which leads to all others; None if there is a cycle.
 
-    `targets` are the states that each state's moves lead to, one state's after the other's, and `ends_at` is
-    where those of each state end. States are taken off in an order in which none comes before one that leads
-    to it (Kahn, "Topological sorting of large networks", 1962).
+    `targets` are the states that the moves lead to, state by state, and `ends_at` is where those of each
+    state end. States are removed in an order in which none comes before one that leads to it (Kahn,
+    "Topological sorting of large networks", 1962).
     """
     ways_in = [0] * len(ends_at)
     for target in targets:
