@@ -113,7 +113,7 @@ async def save(store: PaymentStore, count: int = 1) -> list[Event]:
 
 
 def completed(order_id: str) -> tuple[LoadedAggregate[Payment], Event]:
-    """Return a payment that was made by hand, and the event that says so."""
+    """Return a payment that was made directly, and the event that says so."""
     [event] = with_identity(
         [PaymentCompleted(order_id=order_id, payment_id=order_id, amount=Decimal(1), currency="USD")],
         record_id=f"made-{order_id}",

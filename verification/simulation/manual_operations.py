@@ -81,7 +81,7 @@ class ManualOperations:
             user_id="u-1",
             amount=Decimal(dice.randint(100, 9999)) / 100,
             currency=DEFAULT_CURRENCY,
-            idempotency_key=f"by-hand-{order_id}",
+            idempotency_key=f"direct-{order_id}",
         )
         self._environment.paid_directly.add(order_id)
         await self._try_until_answered(PAYMENT, lambda replica: replica.payments.charge_directly(request))
