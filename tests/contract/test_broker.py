@@ -24,7 +24,7 @@ ORDERS: Topology = TOPOLOGIES[ORDER]
 
 
 @pytest.fixture(params=["memory", pytest.param("rabbitmq", marks=pytest.mark.servers)])
-async def bus(request: pytest.FixtureRequest) -> AsyncIterator[BrokerDriver]:
+async def broker_driver(request: pytest.FixtureRequest) -> AsyncIterator[BrokerDriver]:
     if request.param == "memory":
         yield MemoryBrokerDriver()
         return
@@ -56,11 +56,11 @@ async def nothing(subscription: Subscription) -> bool:
         return True
 
 
-async def test_a_message_arrives_as_it_was_sent(bus: BrokerDriver) -> None:
-    line = await bus.connect()
+async def test_a_message_arrives_as_it_was_sent(broker_driver: BrokerDriver) -> None:
+    connection = await broker_driver.connect()
     message = confirmed()
-    await line.publisher.send([message])
-    [delivery] = await taken(await line.read(ORDERS.queue))
+    await connection.publisher.send([message])
+    [delivery] = await taken(await connection.read(ORDERS.queue))
     assert (delivery.exchange, delivery.routing_key, delivery.body) == (
         message.exchange,
         message.routing_key,
@@ -71,50 +71,52 @@ async def test_a_message_arrives_as_it_was_sent(bus: BrokerDriver) -> None:
     assert message.headers.items() <= delivery.headers.items()
 
 
-async def test_an_event_goes_to_every_service_that_reacts_to_it(bus: BrokerDriver) -> None:
-    line = await bus.connect()
+async def test_an_event_goes_to_every_service_that_reacts_to_it(broker_driver: BrokerDriver) -> None:
+    connection = await broker_driver.connect()
     request = event(InventoryReservationRequested)
-    await line.publisher.send([to_message(request)])
+    await connection.publisher.send([to_message(request)])
     for service in (ORDER, INVENTORY):
-        [delivery] = await taken(await line.read(TOPOLOGIES[service].queue))
+        [delivery] = await taken(await connection.read(TOPOLOGIES[service].queue))
         assert delivery.type == request.type
 
 
-async def test_a_routing_key_needs_no_correlation_id(bus: BrokerDriver) -> None:
-    line = await bus.connect()
-    await line.publisher.send([Message(TOPOLOGIES[INVENTORY].exchange, "InventoryConfirmed", b"{}")])
-    [delivery] = await taken(await line.read(ORDERS.queue))
+async def test_a_routing_key_needs_no_correlation_id(broker_driver: BrokerDriver) -> None:
+    connection = await broker_driver.connect()
+    await connection.publisher.send([Message(TOPOLOGIES[INVENTORY].exchange, "InventoryConfirmed", b"{}")])
+    [delivery] = await taken(await connection.read(ORDERS.queue))
     assert delivery.routing_key == "InventoryConfirmed"
 
 
-async def test_only_unacknowledged_messages_are_redelivered(bus: BrokerDriver) -> None:
-    line = await bus.connect()
-    await line.publisher.send([confirmed("o-1", "e-1"), confirmed("o-2", "e-2"), confirmed("o-3", "e-3")])
-    subscription = await line.read(ORDERS.queue)
+async def test_only_unacknowledged_messages_are_redelivered(broker_driver: BrokerDriver) -> None:
+    connection = await broker_driver.connect()
+    await connection.publisher.send(
+        [confirmed("o-1", "e-1"), confirmed("o-2", "e-2"), confirmed("o-3", "e-3")]
+    )
+    subscription = await connection.read(ORDERS.queue)
     deliveries = await taken(subscription, 3)
     await subscription.ack([one for one in deliveries if one.message_id == "e-2"])
     await (
         subscription.pause()
     )  # Its answer comes on the same channel: what was acknowledged before has arrived.
-    await line.cut()
-    again = await taken(await (await bus.connect()).read(ORDERS.queue), 2)
+    await connection.cut()
+    again = await taken(await (await broker_driver.connect()).read(ORDERS.queue), 2)
     assert {(one.message_id, one.redeliveries) for one in again} == {("e-1", 1), ("e-3", 1)}
 
 
-async def test_what_is_given_back_comes_again(bus: BrokerDriver) -> None:
-    line = await bus.connect()
-    await line.publisher.send([confirmed()])
-    subscription = await line.read(ORDERS.queue)
+async def test_requeued_message_is_redelivered(broker_driver: BrokerDriver) -> None:
+    connection = await broker_driver.connect()
+    await connection.publisher.send([confirmed()])
+    subscription = await connection.read(ORDERS.queue)
     for _ in range(3):
         [delivery] = await taken(subscription)
         assert delivery.message_id == "e-1"
         await subscription.requeue([delivery])
 
 
-async def test_messages_are_settled_in_any_order(bus: BrokerDriver) -> None:
-    line = await bus.connect()
-    subscription = await line.read(ORDERS.queue)
-    await line.publisher.send([confirmed(f"o-{number}", f"e-{number}") for number in range(190)])
+async def test_messages_are_settled_in_any_order(broker_driver: BrokerDriver) -> None:
+    connection = await broker_driver.connect()
+    subscription = await connection.read(ORDERS.queue)
+    await connection.publisher.send([confirmed(f"o-{number}", f"e-{number}") for number in range(190)])
     deliveries = await taken(subscription, 190)
     kept: set[str | None] = set()
     settling: list[Coroutine[Any, Any, None]] = []
@@ -130,14 +132,14 @@ async def test_messages_are_settled_in_any_order(bus: BrokerDriver) -> None:
     await (
         subscription.pause()
     )  # Its answer comes on the same channel: what was acknowledged before has arrived.
-    await line.cut()
-    assert await nothing(await (await bus.connect()).read(ORDERS.queue))
+    await connection.cut()
+    assert await nothing(await (await broker_driver.connect()).read(ORDERS.queue))
 
 
-async def test_a_reader_holds_no_more_than_it_may(bus: BrokerDriver) -> None:
-    line = await bus.connect()
-    subscription = await line.read(ORDERS.queue, prefetch=1)
-    await line.publisher.send([confirmed("o-1", "e-1"), confirmed("o-2", "e-2")])
+async def test_prefetch_limits_unacknowledged_messages(broker_driver: BrokerDriver) -> None:
+    connection = await broker_driver.connect()
+    subscription = await connection.read(ORDERS.queue, prefetch=1)
+    await connection.publisher.send([confirmed("o-1", "e-1"), confirmed("o-2", "e-2")])
     [first] = await taken(subscription)
     assert await nothing(subscription)
     await subscription.ack([first])
@@ -145,69 +147,69 @@ async def test_a_reader_holds_no_more_than_it_may(bus: BrokerDriver) -> None:
     assert {first.message_id, second.message_id} == {"e-1", "e-2"}
 
 
-async def test_the_broker_dead_letters_after_too_many_redeliveries(bus: BrokerDriver) -> None:
-    await (await bus.connect()).publisher.send([confirmed()])
+async def test_the_broker_dead_letters_after_too_many_redeliveries(broker_driver: BrokerDriver) -> None:
+    await (await broker_driver.connect()).publisher.send([confirmed()])
     for _ in range(DELIVERY_LIMIT + 1):
-        line = await bus.connect()
-        await taken(await line.read(ORDERS.queue))
-        await line.cut()
-    line = await bus.connect()
-    [buried] = await taken(await line.read(ORDERS.dead_letter_queue))
-    assert buried.message_id == "e-1"
-    assert await nothing(await line.read(ORDERS.queue))
+        connection = await broker_driver.connect()
+        await taken(await connection.read(ORDERS.queue))
+        await connection.cut()
+    connection = await broker_driver.connect()
+    [dead_letter] = await taken(await connection.read(ORDERS.dead_letter_queue))
+    assert dead_letter.message_id == "e-1"
+    assert await nothing(await connection.read(ORDERS.queue))
 
 
-async def test_how_often_a_reader_died_with_it_is_counted(bus: BrokerDriver) -> None:
-    await (await bus.connect()).publisher.send([confirmed()])
-    for deaths in range(3):
-        line = await bus.connect()
-        [delivery] = await taken(await line.read(ORDERS.queue))
-        assert delivery.redeliveries == deaths
-        await line.cut()
+async def test_redeliveries_after_crashes_are_counted(broker_driver: BrokerDriver) -> None:
+    await (await broker_driver.connect()).publisher.send([confirmed()])
+    for crashes in range(3):
+        connection = await broker_driver.connect()
+        [delivery] = await taken(await connection.read(ORDERS.queue))
+        assert delivery.redeliveries == crashes
+        await connection.cut()
 
 
-async def test_a_paused_reader_requeues_what_it_has_not_taken(bus: BrokerDriver) -> None:
-    line = await bus.connect()
-    paused = await line.read(ORDERS.queue)
-    await line.publisher.send([confirmed()])
+async def test_a_paused_reader_requeues_what_it_has_not_taken(broker_driver: BrokerDriver) -> None:
+    connection = await broker_driver.connect()
+    paused = await connection.read(ORDERS.queue)
+    await connection.publisher.send([confirmed()])
     await until(lambda: bool(paused.unacknowledged), "the message is delivered")
     await paused.pause()
     assert await nothing(paused)
-    [delivery] = await taken(await line.read(ORDERS.queue))
+    [delivery] = await taken(await connection.read(ORDERS.queue))
     assert delivery.message_id == "e-1"
 
 
-async def test_a_reader_that_resumes_gets_what_waits(bus: BrokerDriver) -> None:
-    line = await bus.connect()
-    subscription = await line.read(ORDERS.queue)
+async def test_a_reader_that_resumes_gets_what_waits(broker_driver: BrokerDriver) -> None:
+    connection = await broker_driver.connect()
+    subscription = await connection.read(ORDERS.queue)
     await subscription.pause()
-    await line.publisher.send([confirmed()])
+    await connection.publisher.send([confirmed()])
     assert await nothing(subscription)
     await subscription.resume()
     [delivery] = await taken(subscription)
     assert delivery.message_id == "e-1"
 
 
-async def test_a_stopped_reader_ends_and_settles_what_it_has_taken(bus: BrokerDriver) -> None:
-    line = await bus.connect()
-    subscription = await line.read(ORDERS.queue)
-    await line.publisher.send([confirmed("o-1", "e-1"), confirmed("o-2", "e-2")])
+async def test_a_stopped_reader_ends_and_settles_what_it_has_taken(broker_driver: BrokerDriver) -> None:
+    connection = await broker_driver.connect()
+    subscription = await connection.read(ORDERS.queue)
+    await connection.publisher.send([confirmed("o-1", "e-1"), confirmed("o-2", "e-2")])
     [first] = await taken(subscription)
-    await line.stop_reading()
+    await connection.stop_reading()
     assert subscription.closed
     async with asyncio.timeout(LIMIT):
         assert await subscription.take(1) == []
     await subscription.ack([first])
     await subscription.resume()
-    [other] = await taken(await (await bus.connect()).read(ORDERS.queue))
+    [other] = await taken(await (await broker_driver.connect()).read(ORDERS.queue))
     assert {first.message_id, other.message_id} == {"e-1", "e-2"}
-    assert other.redeliveries <= 1, "given back, before RabbitMQ 4.3, counts"
+    assert other.redeliveries <= 1, "requeueing counts before RabbitMQ 4.3"
 
 
-async def test_readers_of_one_queue_share_its_messages(bus: BrokerDriver) -> None:
-    line = await bus.connect()
-    await line.publisher.send([confirmed(f"o-{number}", f"e-{number}") for number in range(10)])
-    one, other = await line.read(ORDERS.queue), await (await bus.connect()).read(ORDERS.queue)
+async def test_readers_of_one_queue_share_its_messages(broker_driver: BrokerDriver) -> None:
+    connection = await broker_driver.connect()
+    await connection.publisher.send([confirmed(f"o-{number}", f"e-{number}") for number in range(10)])
+    one, other = await connection.read(ORDERS.queue), await (await broker_driver.connect()).read(ORDERS.queue)
     found: list[str | None] = []
     async with asyncio.timeout(LIMIT):
         while len(found) < 10:
@@ -220,29 +222,29 @@ async def test_readers_of_one_queue_share_its_messages(bus: BrokerDriver) -> Non
     assert sorted(found, key=str) == sorted((f"e-{number}" for number in range(10)), key=str)
 
 
-async def test_what_no_queue_takes_is_refused_if_it_must_be_taken(bus: BrokerDriver) -> None:
-    line = await bus.connect()
-    await line.publisher.send([to_message(event(OrderCreated))])
+async def test_unroutable_mandatory_message_is_refused(broker_driver: BrokerDriver) -> None:
+    connection = await broker_driver.connect()
+    await connection.publisher.send([to_message(event(OrderCreated))])
     with pytest.raises(Unavailable):
-        await line.publisher.send([Message(ORDERS.exchange, "NobodyHandlesThis", b"{}")])
+        await connection.publisher.send([Message(ORDERS.exchange, "NobodyHandlesThis", b"{}")])
 
 
-async def test_a_lost_connection_sends_nothing(bus: BrokerDriver) -> None:
-    line = await bus.connect()
-    await line.cut()
+async def test_a_lost_connection_sends_nothing(broker_driver: BrokerDriver) -> None:
+    connection = await broker_driver.connect()
+    await connection.cut()
     with pytest.raises(Unavailable):
-        await line.publisher.send([confirmed()])
+        await connection.publisher.send([confirmed()])
     with pytest.raises(Unavailable):
-        await line.publisher.check()
+        await connection.publisher.check()
 
 
-async def test_a_delayed_message_returns_with_its_origin(bus: BrokerDriver) -> None:
-    line = await bus.connect()
-    subscription = await line.read(ORDERS.queue)
+async def test_a_delayed_message_returns_with_its_origin(broker_driver: BrokerDriver) -> None:
+    connection = await broker_driver.connect()
+    subscription = await connection.read(ORDERS.queue)
     complete = event(InventoryConfirmed)
-    await line.publisher.send([to_message(complete)])
+    await connection.publisher.send([to_message(complete)])
     [delivery] = await taken(subscription)
-    await line.publisher.send([delayed(delivery, ORDERS, complete, "not yet", NOW)])
+    await connection.publisher.send([delayed(delivery, ORDERS, complete, "not yet", NOW)])
     await subscription.ack([delivery])
     clock = asyncio.get_running_loop().time
     started = clock()
@@ -252,15 +254,15 @@ async def test_a_delayed_message_returns_with_its_origin(bus: BrokerDriver) -> N
     assert again.headers["x-saga-routing-key"] == delivery.routing_key
 
 
-async def test_suspects_and_dead_letters_have_queues_of_their_own(bus: BrokerDriver) -> None:
-    line = await bus.connect()
-    subscription = await line.read(ORDERS.queue)
-    await line.publisher.send([confirmed()])
+async def test_quarantined_and_dead_lettered_copies_arrive(broker_driver: BrokerDriver) -> None:
+    connection = await broker_driver.connect()
+    subscription = await connection.read(ORDERS.queue)
+    await connection.publisher.send([confirmed()])
     [delivery] = await taken(subscription)
-    await line.publisher.send(
+    await connection.publisher.send(
         [for_quarantine(delivery, ORDERS, NOW), dead_lettered(delivery, ORDERS, "no event", NOW)]
     )
-    [suspect] = await taken(await line.read(ORDERS.quarantine_queue))
-    [buried] = await taken(await line.read(ORDERS.dead_letter_queue))
-    assert suspect.body == buried.body == delivery.body
-    assert buried.headers["x-saga-reason"] == "no event"
+    [quarantined] = await taken(await connection.read(ORDERS.quarantine_queue))
+    [dead_letter] = await taken(await connection.read(ORDERS.dead_letter_queue))
+    assert quarantined.body == dead_letter.body == delivery.body
+    assert dead_letter.headers["x-saga-reason"] == "no event"

@@ -20,14 +20,14 @@ def logged(tmp_path: Path, service: str) -> str:
     return (tmp_path / f"{service}.log").read_text()
 
 
-async def test_a_wrong_password_is_said(broker: Broker, mongodb_url: str, tmp_path: Path) -> None:
+async def test_wrong_password_is_reported(broker: Broker, mongodb_url: str, tmp_path: Path) -> None:
     load_users(broker)
     with run_service(PAYMENT, broker.as_user(PAYMENT, "guessed").url, mongodb_url, tmp_path) as service:
         await service.says("ACCESS_REFUSED", "Login was refused", ADVICE)
     assert "guessed" not in logged(tmp_path, PAYMENT)
 
 
-async def test_rights_that_are_missing_are_said_and_asked_for_again(
+async def test_missing_permissions_are_reported_until_granted(
     broker: Broker, mongodb_url: str, tmp_path: Path
 ) -> None:
     load_users(broker)
@@ -39,16 +39,14 @@ async def test_rights_that_are_missing_are_said_and_asked_for_again(
     assert '"broker_rejected"' in logged(tmp_path, PAYMENT)
 
 
-async def test_a_binding_that_is_refused_is_said(broker: Broker, mongodb_url: str, tmp_path: Path) -> None:
+async def test_refused_binding_is_reported(broker: Broker, mongodb_url: str, tmp_path: Path) -> None:
     load_users(broker)
     broker.forbid_topics(PAYMENT, "order.events")
     with run_service(PAYMENT, at(broker, PAYMENT).url, mongodb_url, tmp_path) as service:
         await service.says("ACCESS_REFUSED", "access to topic", ADVICE)
 
 
-async def test_a_virtual_host_that_is_closed_is_said(
-    broker: Broker, mongodb_url: str, tmp_path: Path
-) -> None:
+async def test_closed_virtual_host_is_reported(broker: Broker, mongodb_url: str, tmp_path: Path) -> None:
     load_users(broker)
     broker.shut_out(INVENTORY)
     with run_service(INVENTORY, at(broker, INVENTORY).url, mongodb_url, tmp_path) as service:

@@ -16,7 +16,7 @@ def unused_port() -> int:
         return int(taken.getsockname()[1])
 
 
-async def test_what_is_refused_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_refused_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Connection] = []
 
     class Remembered(Connection):

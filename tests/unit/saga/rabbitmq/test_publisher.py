@@ -41,7 +41,7 @@ async def test_a_lost_connection_means_an_unavailable_broker(error: BaseExceptio
         await publisher.send([to_message(event(InventoryConfirmed))])
 
 
-async def test_a_mistake_is_no_outage() -> None:
+async def test_programming_error_is_not_translated() -> None:
     channel = cast(aiormq.Channel, Channel(ValueError("a mistake")))
     publisher = ConfirmingPublisher(cast(AbstractConnection, None), channel, asyncio.Future(), [], "guest")
     with pytest.raises(ValueError, match="a mistake"):

@@ -25,13 +25,13 @@ class Call:
         return "answer"
 
 
-async def test_its_answer_comes_back() -> None:
+async def test_answer_is_returned() -> None:
     call = Call()
     call.go_on.set()
     assert await run_shielded(call(), 20) == "answer"
 
 
-async def test_its_error_comes_back() -> None:
+async def test_error_is_raised() -> None:
     async def fail() -> None:
         raise ConnectionError("gone")
 
@@ -39,14 +39,14 @@ async def test_its_error_comes_back() -> None:
         await run_shielded(fail(), 20)
 
 
-async def test_one_that_takes_too_long_is_left_behind() -> None:
+async def test_slow_call_is_left_running() -> None:
     call = Call()
     with pytest.raises(TimeoutError, match=r"within 0\.01 s"):
         await run_shielded(call(), 0.01)
     await ends_well(call)
 
 
-async def test_one_whose_caller_is_cancelled_goes_on() -> None:
+async def test_call_survives_the_cancellation_of_its_caller() -> None:
     call = Call()
     caller = asyncio.create_task(run_shielded(call(), 20))
     await asyncio.sleep(0)
@@ -56,7 +56,7 @@ async def test_one_whose_caller_is_cancelled_goes_on() -> None:
     await ends_well(call)
 
 
-async def test_one_that_the_library_cancels_has_lost_its_connection() -> None:
+async def test_cancellation_by_the_library_means_a_lost_connection() -> None:
     async def give_up() -> None:
         raise asyncio.CancelledError
 
@@ -64,7 +64,7 @@ async def test_one_that_the_library_cancels_has_lost_its_connection() -> None:
         await run_shielded(give_up(), 20)
 
 
-async def test_one_whose_broker_has_hung_up_has_lost_its_connection() -> None:
+async def test_clean_close_means_a_lost_connection() -> None:
     async def hang_up() -> None:
         raise Exception
 
@@ -72,7 +72,7 @@ async def test_one_whose_broker_has_hung_up_has_lost_its_connection() -> None:
         await run_shielded(hang_up(), 20)
 
 
-async def test_any_other_error_is_what_it_is() -> None:
+async def test_other_errors_are_not_translated() -> None:
     async def fail() -> None:
         raise ValueError("a mistake")
 

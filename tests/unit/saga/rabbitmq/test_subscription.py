@@ -79,6 +79,6 @@ async def settle(groups: Sequence[tuple[str, list[int]]]) -> dict[int, str]:
 
 
 @given(settlements())
-def test_each_message_is_settled_once_and_as_it_was_meant(groups: list[tuple[str, list[int]]]) -> None:
+def test_each_message_is_settled_once_and_as_asked(groups: list[tuple[str, list[int]]]) -> None:
     meant = {tag: how for how, tags in groups for tag in tags}
     assert asyncio.run(settle(groups)) == meant

@@ -38,7 +38,7 @@ def test_a_short_string_of_any_bytes_is_read_and_rewritten(raw: bytes, text: str
     assert len(encode.short_string(text)) <= 256
 
 
-def test_headers_that_make_sense_are_read() -> None:
+def test_valid_headers_are_read() -> None:
     assert read_table(table(b"\x01aI" + (7).to_bytes(4, "big"))) == {"a": 7}
     assert read_table(nested(2, b"F")) == {"a": {"a": {}}}
 
@@ -53,7 +53,7 @@ def test_headers_that_make_sense_are_read() -> None:
         nested(5000, b"A"),
     ],
 )
-def test_headers_that_make_none_cost_only_themselves(value: bytes) -> None:
+def test_undecodable_headers_cost_only_themselves(value: bytes) -> None:
     assert isinstance(read_table(value), dict)
 
 
@@ -68,7 +68,7 @@ def test_every_reader_uses_these_decoders(reader: str) -> None:
     assert said.stdout == "(2, '?')\n", said.stderr
 
 
-def test_a_time_past_all_years_is_the_latest() -> None:
+def test_time_past_the_year_9999_is_the_latest() -> None:
     consumed, moment = decode.METHODS["timestamp"]((2**63 - 1).to_bytes(8, "big"))
     assert (consumed, moment) == (8, tolerant_decoding.LATEST)
     assert isinstance(moment, datetime.datetime)
