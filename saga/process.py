@@ -51,7 +51,7 @@ Assemble = Callable[[CF, Parts[ST]], AbstractAsyncContextManager[Served]]
 @dataclass(frozen=True, slots=True)
 class _Service:
     settings: ServiceSettings
-    rabbit: BrokerClient
+    broker: BrokerClient
     parts: Parts[Any]
     application: Application[Any, Any]
     app: FastAPI
@@ -69,7 +69,7 @@ def serve(spec: ServiceSpec[CF, ST], assemble: Assemble[CF, ST]) -> None:
 
 
 async def _serve(spec: ServiceSpec[CF, ST], assemble: Assemble[CF, ST], settings: CF) -> None:
-    rabbit = BrokerClient(
+    broker = BrokerClient(
         settings.broker,
         spec.topology(settings.retry_delays),
         prefetch=settings.prefetch,
@@ -79,15 +79,15 @@ async def _serve(spec: ServiceSpec[CF, ST], assemble: Assemble[CF, ST], settings
     with spec.connected(settings, settings.mongodb) as store:
         parts = Parts(
             store,
-            Relay(spec.name, rabbit, store, utc_now, settings.relay_patience),
-            Nudge(spec.name, rabbit, store, utc_now),
+            Relay(spec.name, broker, store, utc_now, settings.relay_patience),
+            Nudge(spec.name, broker, store, utc_now),
         )
         async with assemble(settings, parts) as (application, app):
-            await _run(_Service(settings, rabbit, parts, application, app))
+            await _run(_Service(settings, broker, parts, application, app))
 
 
 async def _run(service: _Service) -> None:
-    health = Health(service.rabbit, service.parts.store.ping)
+    health = Health(service.broker, service.parts.store.ping)
     add_health(service.app, health)
     prepared = asyncio.Event()
     protect(service.app, service.settings.access(), prepared)
@@ -118,7 +118,7 @@ async def _run(service: _Service) -> None:
     log.info("draining")
     health.draining = True
     # With a limit: a frame for a connection that dies at this moment would wait without end.
-    closing = asyncio.create_task(service.rabbit.stop())
+    closing = asyncio.create_task(service.broker.stop())
     await asyncio.wait([closing], timeout=service.settings.drain_timeout)
     await asyncio.wait([reading], timeout=service.settings.drain_timeout)
     server.should_exit = True
@@ -139,12 +139,12 @@ async def _read(service: _Service, prepared: asyncio.Event, stop: asyncio.Event)
     if not await _prepare(service, stop):
         return
     prepared.set()
-    topology = service.rabbit.topology
-    known = service.rabbit.user == topology.service
+    topology = service.broker.topology
+    known = service.broker.user == topology.service
     if not known:
         log.warning(
             "publishers_unchecked",
-            user=service.rabbit.user,
+            user=service.broker.user,
             reason="the publisher of a message is known only if each service logs in as a user of its own, "
             f"this one as {topology.service}",
         )
@@ -159,7 +159,7 @@ async def _read(service: _Service, prepared: asyncio.Event, stop: asyncio.Event)
         )
         for quarantined in (False, True)
     ]
-    await service.rabbit.run(consumers)
+    await service.broker.run(consumers)
 
 
 async def _prepare(service: _Service, stop: asyncio.Event) -> bool:
