@@ -60,6 +60,4 @@ async def test_a_service_container_is_read_only_and_unprivileged(
     assert found["HostConfig"]["SecurityOpt"] == ["no-new-privileges:true"]
     with pytest.raises(AssertionError, match="Read-only file system"):
         container.run("touch", "/venv/anything")
-    for compiler in ("cc", "gcc", "ld"):
-        with pytest.raises(AssertionError, match="not found"):
-            container.run(compiler)
+    container.run("sh", "-c", "! command -v cc && ! command -v gcc && ! command -v ld")

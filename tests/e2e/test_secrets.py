@@ -96,7 +96,7 @@ async def test_a_whole_run_writes_no_secret(whole_run: System, users_broker: Bro
         ways = ("sim:approve", "sim:decline", "sim:delay:1", f"tok:{SECRET}-payment-method")
         placed = [await system.place(product, paymentMethod=way) for way in ways for _ in range(MANY)]
         await refused_calls(system, product)
-        await users_broker.cut_connections(ORDER)
+        await users_broker.cut_connections(ORDER, 2)
         publish_badly(users_broker, product)
         await ended_all(system, placed)
         events = await everything(client, tap, len(placed))

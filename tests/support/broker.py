@@ -101,8 +101,11 @@ class Broker:
         netloc = f"{user}:{password}@{parts.hostname}:{parts.port}"
         return Broker(parts._replace(netloc=netloc).geturl(), self.vhost, self._api)
 
-    async def cut_connections(self, named: str) -> int:
-        """Close every connection whose client gave a name that contains this; return how many."""
+    async def cut_connections(self, named: str, count: int = 1) -> None:
+        """Close every connection whose client gave a name that contains this, once there are so many.
+
+        The management API lists a connection only some time after it was opened.
+        """
         mine: list[dict[str, Any]] = []
 
         def there() -> bool:
@@ -110,12 +113,11 @@ class Broker:
             mine[:] = [
                 row for row in rows if named in row.get("client_properties", {}).get("connection_name", "")
             ]
-            return bool(mine)
+            return len(mine) == count
 
-        await until(there, f"the broker lists a connection of {named}")
+        await until(there, f"the broker lists {count} connections of {named}")
         for row in mine:
             self._api.delete(f"/api/connections/{row['name']}", headers={"X-Reason": "test"})
-        return len(mine)
 
 
 @contextmanager

@@ -78,7 +78,7 @@ async def test_interrupted_command_requeues_what_it_took(
     async def look_and_be_cut_off() -> None:
         async with opened(saga.env["RABBITMQ_URL"], SERVICE) as queue:
             assert [letter.id async for letter in queue.letters(DeadLetterFilter(), 3)] == ids[:3]
-            assert await package_broker.cut_connections(CONNECTION_NAME) == 1
+            await package_broker.cut_connections(CONNECTION_NAME)
 
     with pytest.raises(CommandFailed, match="connection to the broker was lost"):
         await look_and_be_cut_off()

@@ -68,7 +68,7 @@ async def test_reading_resumes_after_a_cut_connection(
 ) -> None:
     async with serving(broker, Confirming()) as service:
         await until_reading(service)
-        assert await broker.cut_connections(INVENTORY) == 2
+        await broker.cut_connections(INVENTORY, 2)
         await until(lambda: not service.reading, "the cut is noticed")
         await ask(client, request())
         assert (await asker.receive()).order_id == "o-1"
@@ -80,7 +80,7 @@ async def test_work_resumes_after_a_cut_publishing_connection(
 ) -> None:
     async with serving(broker, Confirming()) as service:
         await until_reading(service)
-        assert await broker.cut_connections(f"{INVENTORY} publish") == 1
+        await broker.cut_connections(f"{INVENTORY} publish")
         await until(lambda: not service.reading, "the cut is noticed")
         await ask(client, request())
         assert (await asker.receive()).order_id == "o-1"

@@ -170,7 +170,7 @@ async def test_lost_connections_do_not_count_as_crashes(
     async with serving(broker, handle) as service:
         for lost in range(1, 5):
             await until(lambda lost=lost: calls == lost, f"it is held for the {lost}. time")
-            assert await broker.cut_connections(INVENTORY)
+            await broker.cut_connections(INVENTORY, 2)
             await until(lambda: not service.reading, "the cut is noticed")
         go_on.set()
         assert (await asker.receive()).order_id == "o-1"
