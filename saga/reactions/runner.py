@@ -41,8 +41,9 @@ class Runner(Generic[A, C]):
         outcomes = await self._engine.run(steps)
         for step, outcome in zip(steps, outcomes, strict=True):
             log.info(
-                outcome.name,
+                "step_run",
                 step=step.name,
+                outcome=outcome.name,
                 order_id=step.key,
                 correlation_id=step.correlation_id,
                 status=outcome.state.status if outcome.state else None,
