@@ -24,7 +24,7 @@ kernel raises those of this module; the others stand where they are raised:
     ├── ProcessFailed       a part of the local stack did not start, or has ended (`local_stack.process`)
     ├── BrokenReaction      the model checker met a reaction that fails (`verification.model_checker`)
     ├── Deadlock            nothing can happen any more in a simulation (`verification.simulation.clock`)
-    └── HungUp              a simulated process died during a request (`verification.simulation.people`)
+    └── HungUp              a simulated process died during a request (`verification.simulation.clients`)
 
 Data that cannot be read is a `ValueError`, as in the standard library: `events.codec.InvalidEvent`,
 `verification.invariants.case.Unreadable`.
