@@ -15,7 +15,7 @@ published = cache(
 )
 relayed = cache(
     Counter(
-        "saga_relayed", "Events published by the relay, by way (at once, swept up)", ["service", "way"]
+        "saga_relayed", "Events published by the relay: immediately, or by its sweep", ["service", "path"]
     ).labels
 )
 nudged = cache(

@@ -79,7 +79,7 @@ async def _serve(spec: ServiceSpec[CF, ST], assemble: Assemble[CF, ST], settings
     with spec.connected(settings, settings.mongodb) as store:
         parts = Parts(
             store,
-            Relay(spec.name, broker, store, utc_now, settings.relay_patience),
+            Relay(spec.name, broker, store, utc_now, settings.relay_after),
             Nudge(spec.name, broker, store, utc_now),
         )
         async with assemble(settings, parts) as (application, app):
@@ -113,7 +113,7 @@ async def _run(service: _Service) -> None:
     clocks.append(asyncio.create_task(service.parts.relay.run()))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([serving, reading, *clocks, stopping], return_when=asyncio.FIRST_COMPLETED)
-    asked = stop.is_set()
+    requested = stop.is_set()
     stop.set()
     log.info("draining")
     health.draining = True
@@ -131,7 +131,7 @@ async def _run(service: _Service) -> None:
     for result in results:
         if isinstance(result, Exception):
             raise result
-    if not asked:
+    if not requested:
         raise RuntimeError("a part of the service ended by itself")
 
 

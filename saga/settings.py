@@ -92,7 +92,7 @@ class ServiceSettings(BaseSettings):
     """Seconds within which the broker has to confirm a message."""
     drain_timeout: Annotated[float, Field(ge=0)] = 10.0
     """Seconds that unfinished work has at a stop."""
-    relay_patience: Seconds = 2.0
+    relay_after: Seconds = 2.0
     """Seconds after which a sweeper publishes an event that was saved and not published."""
     nudge_after: Seconds = 60.0
     """Seconds without an answer after which a request is published again; then twice as long each time, up to

@@ -81,7 +81,7 @@ class Nudge:
         return published
 
     async def nudge(self, entries: list[LoadedAggregate[Any]]) -> list[Event]:
-        """Publish what these are owed an answer to; return it.
+        """Publish the unanswered requests of these aggregates; return them.
 
         Raises:
             Unavailable: the broker or the database cannot be reached.
@@ -105,7 +105,7 @@ def _readable(entry: LoadedAggregate[Any]) -> list[Event]:
 
 
 def unanswered(entry: LoadedAggregate[Any]) -> list[Event]:
-    """Return every event that the aggregate has published, or keeps apart, and is owed an answer to."""
+    """Return the unanswered requests of an aggregate: those in its journal, and the adopted ones."""
     if entry.state is None:
         return []
     unanswered_requests = {kind.__name__ for kind in entry.state.unanswered_requests}

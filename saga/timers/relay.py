@@ -36,7 +36,7 @@ class Outbox(Protocol):
 class Relay:
     """Publishes the events of an outbox, any number of replicas side by side.
 
-    A process that saves events for the relay hands them over, to be published at once; after `patience`
+    A process that saves events for the relay hands them over, to be published at once; after `relay_after`
     seconds, any replica takes an event for left over.
     """
 
@@ -46,13 +46,13 @@ class Relay:
         publisher: Publisher,
         outbox: Outbox,
         clock: Callable[[], datetime],
-        patience: float = 2.0,
+        relay_after: float = 2.0,
     ) -> None:
         self._service = service
         self._publisher = publisher
         self._outbox = outbox
         self._clock = clock
-        self._patience = patience
+        self._relay_after = relay_after
         self._handed_over: list[Event] = []
         self._wake = asyncio.Event()
 
@@ -75,31 +75,31 @@ class Relay:
             try:
                 await self.publish_handed_over()
                 if clock() >= next_sweep:
-                    next_sweep = clock() + self._patience / 2
+                    next_sweep = clock() + self._relay_after / 2
                     await self.sweep()
             except Unavailable as why:
                 log.warning("relay_postponed", service=self._service, reason=str(why))
-                next_sweep = clock() + self._patience / 2
+                next_sweep = clock() + self._relay_after / 2
             except Exception:
                 log.exception("relay_failed", service=self._service)
-                next_sweep = clock() + self._patience / 2
+                next_sweep = clock() + self._relay_after / 2
 
     async def publish_handed_over(self) -> None:
         """Publish what was handed over since the last time."""
         events, self._handed_over = self._handed_over, []
-        await self._publish(events, "at_once")
+        await self._publish(events, "immediate")
 
     async def sweep(self) -> None:
         """Publish what has waited for too long."""
         await self._publisher.check()
-        before = self._clock() - timedelta(seconds=self._patience)
-        await self._publish(await self._outbox.unpublished(before, SWEEP_LIMIT), "swept_up")
+        before = self._clock() - timedelta(seconds=self._relay_after)
+        await self._publish(await self._outbox.unpublished(before, SWEEP_LIMIT), "sweep")
 
-    async def _publish(self, events: Sequence[Event], way: str) -> None:
+    async def _publish(self, events: Sequence[Event], path: str) -> None:
         if not events:
             return
         await self._publisher.send([to_message(event) for event in events])
-        metrics.relayed(self._service, way).inc(len(events))
+        metrics.relayed(self._service, path).inc(len(events))
         done: dict[str, list[str]] = defaultdict(list)
         for event in events:
             done[event.order_id].append(str(event.event_id))

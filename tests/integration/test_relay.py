@@ -30,7 +30,7 @@ from tests.support.broker import Broker, Client, Neighbour, until
 SERVICE = Topology(PAYMENT, reacts_to=["PaymentRequested"], publishes=["PaymentCompleted"])
 LISTENER = Topology(ORDER, reacts_to=["PaymentCompleted"], publishes=["PaymentRequested"])
 NEVER = 3600.0
-"""A patience, in seconds, that no test is going to wait for."""
+"""A `relay_after`, in seconds, that no test waits for."""
 
 
 class Stores:
@@ -176,21 +176,21 @@ async def test_events_of_a_dead_process_are_published_by_the_sweep(
     events = await save(stores.open(), 3)
     async with (
         sending(broker.url) as rabbit,
-        working(Relay(PAYMENT, rabbit, stores.open(), utc_now, patience=0.3)),
+        working(Relay(PAYMENT, rabbit, stores.open(), utc_now, relay_after=0.3)),
     ):
         await received(listener, events)
         await nothing_waits(stores.open())
     assert await client.depth(ORDER) == 0
 
 
-async def test_no_event_is_swept_before_the_relay_patience(
+async def test_no_event_is_swept_before_relay_after(
     broker: Broker, stores: Stores, client: Client, listener: Neighbour
 ) -> None:
     now = utc_now()
     store = stores.open()
     [event] = await save(store)
     async with sending(broker.url) as rabbit:
-        relay = Relay(PAYMENT, rabbit, store, lambda: now, patience=60)
+        relay = Relay(PAYMENT, rabbit, store, lambda: now, relay_after=60)
         now += timedelta(seconds=59)
         await relay.sweep()
         assert await client.depth(ORDER) == 0
@@ -225,7 +225,7 @@ async def test_a_broker_outage_loses_no_event(
     async with (
         proxy_to(port) as network,
         sending(broker.url.replace(f":{port}", f":{network.port}")) as rabbit,
-        working(Relay(PAYMENT, rabbit, store, utc_now, patience=0.3)) as relay,
+        working(Relay(PAYMENT, rabbit, store, utc_now, relay_after=0.3)) as relay,
     ):
         await network.refuse()
         away = await save(store, 20)
@@ -254,7 +254,7 @@ async def test_an_event_with_an_unrecorded_confirm_is_published_again(
     [event] = await save(store)
     async with sending(broker.url) as rabbit:
         forgetful = Forgetful(store.collection, Payment, utc_now)
-        async with working(Relay(PAYMENT, rabbit, forgetful, utc_now, patience=0.2)) as relay:
+        async with working(Relay(PAYMENT, rabbit, forgetful, utc_now, relay_after=0.2)) as relay:
             relay.hand_over([event])
             for _ in range(2):
                 assert await listener.receive_a(PaymentCompleted, event.order_id) == event
@@ -267,8 +267,8 @@ async def test_two_relays_on_one_outbox_lose_nothing(
         first, second = stores.open(), stores.open()
         left_over = await save(first, 100)
         async with (
-            working(Relay(PAYMENT, one, first, utc_now, patience=0.2)) as relay,
-            working(Relay(PAYMENT, other, second, utc_now, patience=0.2)) as rival,
+            working(Relay(PAYMENT, one, first, utc_now, relay_after=0.2)) as relay,
+            working(Relay(PAYMENT, other, second, utc_now, relay_after=0.2)) as rival,
         ):
             handed_over = []
             for store, target in ((first, relay), (second, rival)):
@@ -288,7 +288,7 @@ async def test_events_beyond_the_hand_over_limit_are_swept(
     events = await save(store, 12)
     async with (
         sending(broker.url) as rabbit,
-        working(Relay(PAYMENT, rabbit, store, utc_now, patience=0.2)) as relay,
+        working(Relay(PAYMENT, rabbit, store, utc_now, relay_after=0.2)) as relay,
     ):
         relay.hand_over(events[:5])
         relay.hand_over(events[5:])

@@ -110,7 +110,7 @@ WRONG: dict[str, tuple[type[ServiceSettings], str, str]] = {
     "no delays": (InventorySettings, "INVENTORY_RETRY_DELAYS", ""),
     "a batch of zero": (InventorySettings, "INVENTORY_BATCH_LIMIT", "0"),
     "a hold of zero": (InventorySettings, "INVENTORY_HOLD_SECONDS", "0"),
-    "an endless patience": (PaymentSettings, "PAYMENT_RELAY_PATIENCE", "inf"),
+    "an endless relay delay": (PaymentSettings, "PAYMENT_RELAY_AFTER", "inf"),
     "more than every charge declined": (PaymentSettings, "PAYMENT_SIM_DECLINE_RATE", "1.5"),
     "an unknown provider": (PaymentSettings, "PAYMENT_PROVIDER", "s3cret"),
     "an address with a login": (PaymentSettings, "PAYMENT_XENDIT_URL", "https://key:s3cret@api.xendit.co"),
