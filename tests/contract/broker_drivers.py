@@ -33,11 +33,11 @@ class ConnectionDriver(ABC):
 
     @abstractmethod
     async def read(self, queue: str, prefetch: int = PREFETCH) -> Subscription:
-        """Return an inbox that takes deliveries, and holds so many unsettled ones at most."""
+        """Return a subscription with at most `prefetch` unacknowledged deliveries."""
 
     @abstractmethod
     async def stop_reading(self) -> None:
-        """Close every inbox for good, as a stop does; what was taken can still be settled."""
+        """Close every subscription, as a stop does; deliveries taken before can still be settled."""
 
     @abstractmethod
     async def cut(self) -> None:

@@ -23,7 +23,7 @@ from tests.support.sample_aggregate import SampleAggregate
 from verification.simulation.stock import MemoryInventory, StockTable
 from verification.simulation.store import MemoryStore, Table
 
-PLACE = ("berlin", "tea")
+STOCK_KEY = ("berlin", "tea")
 BERLIN = Warehouse(warehouse_id="berlin", location=Location(latitude=52.5, longitude=13.4))
 
 M = TypeVar("M", bound=Aggregate)
@@ -96,10 +96,10 @@ class MemoryDatabase(AnyDatabase):
         return MemoryInventory(self._reservations, self._stock_table, self.clock, HOLD, peaceful())
 
     async def put(self, units: int) -> None:
-        self._stock_table.put(PLACE, units)
+        self._stock_table.put(STOCK_KEY, units)
 
     async def level(self) -> Level:
-        return self._stock_table.levels[PLACE]
+        return self._stock_table.levels[STOCK_KEY]
 
 
 class MongoDatabase(AnyDatabase):
@@ -118,7 +118,7 @@ class MongoDatabase(AnyDatabase):
     async def put(self, units: int) -> None:
         store = await self._inventory()
         await store.set_warehouses([BERLIN])
-        await store.set_level(*PLACE, units, None)
+        await store.set_level(*STOCK_KEY, units, None)
 
     async def level(self) -> Level:
         [level] = await (await self._inventory()).levels()

@@ -8,7 +8,7 @@ from inventory_service.reservation import Reservation
 from saga.reactions.reaction import Reaction
 from saga.reactions.step import Step
 from saga.reactions.unit_of_work import JournalEntry, UnitOfWork
-from tests.contract.stores import PLACE, AnyDatabase, StockStore
+from tests.contract.stores import STOCK_KEY, AnyDatabase, StockStore
 from tests.support.builders import event
 from tests.support.clock import START
 
@@ -81,19 +81,19 @@ async def test_reservations_and_stock_are_written_together(db: AnyDatabase) -> N
 
 async def test_a_level_is_set_only_at_the_version_that_was_read(db: AnyDatabase) -> None:
     store = await db.stock()
-    assert await store.set_level(*PLACE, 5, 1) is None
+    assert await store.set_level(*STOCK_KEY, 5, 1) is None
     await db.put(5)
     assert not await store.save(await prepared(store, hold("o-1")))
     seen = await db.level()
-    changed = await store.set_level(*PLACE, 7, seen.version)
+    changed = await store.set_level(*STOCK_KEY, 7, seen.version)
     assert changed == await db.level()
     assert changed is not None
     assert changed.version > seen.version
     assert await parts(db) == (7, 2, 0)
     assert changed.owned == 9
-    assert await store.set_level(*PLACE, 9, seen.version) is None
+    assert await store.set_level(*STOCK_KEY, 9, seen.version) is None
     assert changed == await db.level()
-    assert await store.set_level(*PLACE, 1, None) == await db.level()
+    assert await store.set_level(*STOCK_KEY, 1, None) == await db.level()
     assert await parts(db) == (1, 2, 0)
     assert (await db.level()).owned == 3
 

@@ -40,15 +40,15 @@ async def test_a_replay_ends_the_saga_once_its_cause_is_fixed(
                 return bool(await saga.ids("--order", order_id))
 
             await until(dead_lettered, "the confirmation is dead-lettered", 60)
-            (verdict,) = await saga.previews("inventory")
-            assert verdict == ("fails", None, None, [])
+            (preview,) = await saga.previews("inventory")
+            assert preview == ("fails", None, None, [])
             shown = (await saga("show", "--service", "inventory")).stdout
             assert f"order:     {order_id}: paid" in shown
             assert "out of attempts: ValidationError" in shown
 
             set_status(mongodb_url, settings["INVENTORY_DATABASE"], order_id, "held")
-            (verdict,) = await saga.previews("inventory")
-            assert verdict == ("runs", "held", "allocated", ["InventoryConfirmed"])
+            (preview,) = await saga.previews("inventory")
+            assert preview == ("runs", "held", "allocated", ["InventoryConfirmed"])
             assert (await system.levels(product))["north"] == (2, 1, 0)
             await saga("replay", "--service", "inventory", "--order", order_id)
             assert (await system.ended(order_id))["status"] == "confirmed"

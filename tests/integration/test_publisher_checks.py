@@ -159,7 +159,7 @@ async def test_a_replay_makes_no_forged_message_valid(
     saga = Commands(at(defined, OPERATOR).url, mongodb_url, DATABASE, tmp_path)
     await publish(defined, RELEASE, uuid4().hex, ADMINISTRATOR)
     await until(letters_are_there(client), "the message is dead-lettered")
-    assert [verdict for verdict, *_ in await saga.previews("inventory")] == ["dead_lettered"]
+    assert [preview for preview, *_ in await saga.previews("inventory")] == ["dead_lettered"]
     await saga("replay", "--service", "inventory")
     reason, named = await dead_lettered(client)
     assert "was published by administrator" in reason

@@ -57,7 +57,7 @@ async def test_replayed_in_order_the_events_of_an_order_end_its_saga(
         with run_service(ORDER, broker.url, mongodb_url, tmp_path, database=database) as service:
             others = await stand_in_for_others(client, ORDER)
             service.wait_ready()
-            await client.tell(paid)
+            await client.publish_event(paid)
             await until_dead(client, topology, 1)
             for event in (reserved(order_id), paid):
                 await dead_letter(client, topology, event)
@@ -71,7 +71,7 @@ async def test_replayed_in_order_the_events_of_an_order_end_its_saga(
             await saga("replay", "--service", "order")
             await others[PAYMENT].receive_a(PaymentRequested, order_id)
             await others[INVENTORY].receive_a(InventoryConfirmationRequested, order_id)
-            await client.tell(about(order_id, InventoryConfirmed, reservations=[]))
+            await client.publish_event(about(order_id, InventoryConfirmed, reservations=[]))
             await until(lambda: status(service.http, order_id) == "confirmed", "the order is confirmed")
             await until_dead(client, topology, 0)
 

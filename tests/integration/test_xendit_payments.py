@@ -75,7 +75,7 @@ def asked(method: str = "GCASH") -> Any:
 
 async def pending(payments: PaymentDriver, xendit: StandIn, event: Any) -> Json:
     """Have a payment asked for that Xendit puts off; return its payment request."""
-    await payments.tell(event)
+    await payments.publish_event(event)
     await until(lambda: bool(payments.payment(event.order_id).get("pending")), "it is pending")
     (made,) = xendit.of(f"order-{event.order_id}")
     return made
@@ -84,13 +84,13 @@ async def pending(payments: PaymentDriver, xendit: StandIn, event: Any) -> Json:
 async def charged(payments: PaymentDriver) -> str:
     """Have a payment charged at once; return its order's id."""
     event = asked("pt-good-1")
-    await payments.tell(event)
+    await payments.publish_event(event)
     await payments.order.receive_a(PaymentCompleted, event.order_id)
     return str(event.order_id)
 
 
-def tell(payments: PaymentDriver, event: Json) -> None:
-    """Send a webhook, which is heard."""
+def send_webhook(payments: PaymentDriver, event: Json) -> None:
+    """Send a webhook; the service accepts it."""
     assert send(str(payments.http.base_url), event).status_code == 200
 
 
@@ -107,7 +107,7 @@ async def test_a_customers_payment_is_notified_by_a_webhook(payments: PaymentDri
         }
     ]
     xendit.pay(made["payment_request_id"])
-    tell(payments, xendit.payment_event(made))
+    send_webhook(payments, xendit.payment_event(made))
     completed = await payments.order.receive_a(PaymentCompleted, event.order_id)
     assert (completed.causation_id, completed.amount) == (event.event_id, PRICE)
     assert payments.payment(event.order_id)["chargeId"] == made["payment_request_id"]
@@ -118,15 +118,15 @@ async def test_webhooks_may_come_repeatedly_and_in_any_order(
 ) -> None:
     event = asked()
     made = await pending(payments, xendit, event)
-    tell(payments, xendit.payment_event(made, "payment.authorization"))
+    send_webhook(payments, xendit.payment_event(made, "payment.authorization"))
     failed_before = xendit.payment_event(made, "payment.failure")
     xendit.pay(made["payment_request_id"])
     captured = xendit.payment_event(made)
     for webhook in (failed_before, captured, captured, failed_before):
-        tell(payments, webhook)
+        send_webhook(payments, webhook)
     await payments.order.receive_a(PaymentCompleted, event.order_id)
     calls = len(xendit.calls)
-    tell(payments, captured)
+    send_webhook(payments, captured)
     assert len(xendit.calls) == calls, "what is settled is not asked about"
     assert payments.payment(event.order_id)["status"] == "charged"
 
@@ -143,12 +143,12 @@ async def test_a_webhook_may_come_before_our_own_write(payments: PaymentDriver, 
     xendit.idempotent = False
     xendit.trouble = [XenditError(silent=3 * CALL_TIMEOUT, after=True)]
     event = asked()
-    await payments.tell(event)
+    await payments.publish_event(event)
     await until(lambda: bool(xendit.requests), "the charge is made")
     assert payments.payment(event.order_id)["pending"] is None
     made = xendit.only()
     xendit.pay(made["payment_request_id"])
-    tell(payments, xendit.payment_event(made))
+    send_webhook(payments, xendit.payment_event(made))
     await payments.order.receive_a(PaymentCompleted, event.order_id)
     assert xendit.only() == made
 
@@ -157,7 +157,7 @@ async def test_an_expired_payment_fails(payments: PaymentDriver, xendit: StandIn
     event = asked()
     made = await pending(payments, xendit, event)
     xendit.expire(made["payment_request_id"])
-    tell(payments, xendit.payment_event(made, "payment_request.expiry"))
+    send_webhook(payments, xendit.payment_event(made, "payment_request.expiry"))
     assert (await payments.order.receive_a(PaymentFailed, event.order_id)).reason == "expired"
 
 
@@ -167,10 +167,10 @@ async def test_a_declined_payment_that_is_paid_later_is_refunded(
     event = asked()
     made = await pending(payments, xendit, event)
     xendit.expire(made["payment_request_id"])
-    tell(payments, xendit.payment_event(made, "payment_request.expiry"))
+    send_webhook(payments, xendit.payment_event(made, "payment_request.expiry"))
     await payments.order.receive_a(PaymentFailed, event.order_id)
     made["status"], xendit.refunds = "SUCCEEDED", "SUCCEEDED"
-    tell(payments, xendit.payment_event(made))
+    send_webhook(payments, xendit.payment_event(made))
     assert (await payments.order.receive_a(PaymentRefunded, event.order_id)).amount == PRICE
     assert len(xendit.refunds_made) == 1
 
@@ -180,24 +180,24 @@ async def test_a_payment_that_is_cancelled_cannot_be_paid_any_more(
 ) -> None:
     event = asked()
     made = await pending(payments, xendit, event)
-    await payments.tell(refund(event.order_id, currency="PHP"))
+    await payments.publish_event(refund(event.order_id, currency="PHP"))
     assert (await payments.order.receive_a(PaymentRefunded, event.order_id)).amount == 0
     assert made["status"] == "CANCELED"
 
 
 async def test_a_card_that_is_declined(payments: PaymentDriver) -> None:
     event = asked("pt-poor-1")
-    await payments.tell(event)
+    await payments.publish_event(event)
     assert (await payments.order.receive_a(PaymentFailed, event.order_id)).reason == "card_declined"
 
 
 async def test_a_pending_refund_is_notified_by_a_webhook(payments: PaymentDriver, xendit: StandIn) -> None:
     order_id = await charged(payments)
-    await payments.tell(refund(order_id, currency="PHP"))
+    await payments.publish_event(refund(order_id, currency="PHP"))
     await until(lambda: bool(payments.payment(order_id)["pending"]), "the refund is pending")
     made = xendit.decide_refund("SUCCEEDED")
     for _ in range(2):
-        tell(payments, xendit.refund_event(made))
+        send_webhook(payments, xendit.refund_event(made))
     refunded = await payments.order.receive_a(PaymentRefunded, order_id)
     assert (refunded.amount, refunded.refund_id) == (PRICE, made["id"])
 
@@ -207,7 +207,7 @@ async def test_a_refund_that_fails_is_made_again_under_another_key(
 ) -> None:
     order_id = await charged(payments)
     xendit.refunds = "INSUFFICIENT_BALANCE"
-    await payments.tell(refund(order_id, currency="PHP"))
+    await payments.publish_event(refund(order_id, currency="PHP"))
     failed = await payments.order.receive_a(PaymentRefundFailed, order_id)
     assert (failed.reason, failed.attempts) == ("insufficient_balance", 2)
     xendit.refunds = "SUCCEEDED"
@@ -226,7 +226,7 @@ async def test_payments_wait_for_xendit_and_are_made_once(
     xendit.trouble = [XenditError(503, "SERVER_ERROR")] * 12
     events = [asked("pt-good-1") for _ in range(8)]
     for event in events:
-        await payments.tell(event)
+        await payments.publish_event(event)
     answers = await payments.receive_each(len(events))
     assert {type(answer) for answer in answers.values()} == {PaymentCompleted}
     assert len(xendit.requests) == len(events)
@@ -242,7 +242,7 @@ async def test_a_webhook_that_cannot_be_followed_is_asked_for_again(
     xendit.trouble = [XenditError(503, "CHANNEL_UNAVAILABLE")]
     webhook = xendit.payment_event(made)
     check_problem(send(str(payments.http.base_url), webhook), 503)
-    tell(payments, webhook)
+    send_webhook(payments, webhook)
     await payments.order.receive_a(PaymentCompleted, event.order_id)
 
 
@@ -257,7 +257,7 @@ async def test_a_webhook_with_a_wrong_token_is_rejected(
     check_problem(send(str(payments.http.base_url), webhook, token), 401)
     assert len(xendit.calls) == calls
     assert payments.payment(event.order_id)["status"] == "charging"
-    await payments.tell(refund(event.order_id, currency="PHP"))
+    await payments.publish_event(refund(event.order_id, currency="PHP"))
     await payments.order.receive_a(PaymentRefunded, event.order_id)
 
 
@@ -266,10 +266,10 @@ async def test_a_webhooks_claim_is_checked_with_the_provider(
 ) -> None:
     event = asked()
     made = await pending(payments, xendit, event)
-    tell(payments, {**xendit.payment_event(made), "data": {**made, "status": "SUCCEEDED"}})
+    send_webhook(payments, {**xendit.payment_event(made), "data": {**made, "status": "SUCCEEDED"}})
     payment = payments.payment(event.order_id)
     assert (payment["status"], payment["pending"]) == ("charging", made["payment_request_id"])
-    await payments.tell(refund(event.order_id, currency="PHP"))
+    await payments.publish_event(refund(event.order_id, currency="PHP"))
     await payments.order.receive_a(PaymentRefunded, event.order_id)
 
 
@@ -287,7 +287,7 @@ async def test_a_webhooks_claim_is_checked_with_the_provider(
 async def test_unknown_webhook_is_accepted_and_ignored(
     payments: PaymentDriver, xendit: StandIn, event: Json
 ) -> None:
-    tell(payments, event)
+    send_webhook(payments, event)
     assert xendit.calls == []
 
 
@@ -301,7 +301,7 @@ async def test_the_webhook_of_another_payment_settles_nothing(
     forged = xendit.payment_event({**paid, "reference_id": f"order-{mine.order_id}"})
     check_problem(send(str(payments.http.base_url), forged), 503)
     assert payments.payment(mine.order_id)["status"] == "charging"
-    await payments.tell(refund(mine.order_id, currency="PHP"))
+    await payments.publish_event(refund(mine.order_id, currency="PHP"))
     answers = await payments.receive_each(2)
     assert isinstance(answers[mine.order_id], PaymentRefunded)
     assert isinstance(answers[other.order_id], PaymentCompleted)
@@ -314,13 +314,13 @@ async def test_a_second_payment_of_one_key_is_refunded_and_logged(
     made = xendit.only()
     another = {**made, "payment_request_id": f"pr-{uuid4()}"}
     xendit.requests[another["payment_request_id"]] = another
-    tell(payments, xendit.payment_event(made))
+    send_webhook(payments, xendit.payment_event(made))
     assert "charged_twice" not in service.log
     xendit.refunds = "INSUFFICIENT_BALANCE"
     check_problem(send(str(payments.http.base_url), xendit.payment_event(another)), 503)
     xendit.idempotent, xendit.refunds = False, "SUCCEEDED"
     for _ in range(2):
-        tell(payments, xendit.payment_event(another))
+        send_webhook(payments, xendit.payment_event(another))
     assert "charged_twice" in service.log
     (refunded,) = xendit.refunds_made.values()
     assert refunded["payment_request_id"] == another["payment_request_id"]

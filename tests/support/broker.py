@@ -147,7 +147,7 @@ class Client:
         target = await self.channel.get_exchange(exchange, ensure=False)
         await target.publish(aio_pika.Message(body, **properties), routing_key, mandatory=True)
 
-    async def tell(self, event: Event) -> None:
+    async def publish_event(self, event: Event) -> None:
         """Publish an event as its service would, without an id where it has none."""
         fields = event.model_dump(mode="json", by_alias=True, exclude_none=True)
         await self.publish(home_exchange(event.type), event.type, json.dumps(fields).encode())

@@ -83,7 +83,9 @@ async def serving(
     """A service that handles its events with this handler, until the block ends."""
     settings: dict[str, Any] = {"drain_timeout": 5.0, **options}
     service = BrokerClient(url or broker.url, topology, **settings)
-    consumers = [BatchConsumer(topology, handle, available, quarantined=alone) for alone in (False, True)]
+    consumers = [
+        BatchConsumer(topology, handle, available, quarantined=quarantined) for quarantined in (False, True)
+    ]
     running = asyncio.create_task(service.run(consumers))
     try:
         yield service

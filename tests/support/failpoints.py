@@ -129,42 +129,42 @@ class _Count:
 
 def _killed_before(name: str, count: _Count, method: Method) -> Method:
     @functools.wraps(method)
-    async def rigged(self: object, *arguments: Any) -> Any:
+    async def with_failpoint(self: object, *arguments: Any) -> Any:
         if all(arguments) and count.down():
             _die(name)
         return await method(self, *arguments)
 
-    return rigged
+    return with_failpoint
 
 
 def _killed_after(name: str, count: _Count, method: Method) -> Method:
     @functools.wraps(method)
-    async def rigged(self: object, *arguments: Any) -> Any:
+    async def with_failpoint(self: object, *arguments: Any) -> Any:
         result = await method(self, *arguments)
         if all(arguments) and count.down():
             _die(name)
         return result
 
-    return rigged
+    return with_failpoint
 
 
 def _terminated_at(count: _Count, method: Method) -> Method:
     @functools.wraps(method)
-    async def rigged(self: object, *arguments: Any) -> Any:
+    async def with_failpoint(self: object, *arguments: Any) -> Any:
         if all(arguments) and count.down():
             os.kill(os.getpid(), signal.SIGTERM)
             await asyncio.Event().wait()
         return await method(self, *arguments)
 
-    return rigged
+    return with_failpoint
 
 
 def _replying(run: Method) -> Method:
     @functools.wraps(run)
-    async def rigged(self: BatchConsumer, subscription: Subscription, publisher: Publisher) -> None:
+    async def with_failpoint(self: BatchConsumer, subscription: Subscription, publisher: Publisher) -> None:
         await run(self, subscription, Reply(publisher))
 
-    return rigged
+    return with_failpoint
 
 
 def _die(name: str) -> None:

@@ -17,7 +17,7 @@ class PaymentDriver:
     def __init__(self, service: ServiceProcess, client: Client, order: Neighbour) -> None:
         self._service = service
         self.http = service.http
-        self.tell = client.tell
+        self.publish_event = client.publish_event
         self.publish = client.publish
         self.get = client.get
         self.depth = client.depth
@@ -55,7 +55,7 @@ class PaymentDriver:
     ) -> str:
         """Charge an order; return its id."""
         asked = request(method, order_id, amount, **fields)
-        await self.tell(asked)
+        await self.publish_event(asked)
         await self.order.receive_a(PaymentCompleted, asked.order_id)
         return asked.order_id
 

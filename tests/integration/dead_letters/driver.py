@@ -51,7 +51,7 @@ class DeadLetterDriver:
     async def hold(self, product: str) -> str:
         """Have a unit held for a new order; return its id."""
         asked = request(product)
-        await self.client.tell(asked)
+        await self.client.publish_event(asked)
         await self.order.receive_a(InventoryReserved, asked.order_id)
         return asked.order_id
 

@@ -81,9 +81,9 @@ async def test_message_that_came_too_early_is_handled_on_replay(
 ) -> None:
     tea = inventory.shelve(1)
     asked = request(tea)
-    await inventory.client.tell(confirmation(asked.order_id))
+    await inventory.client.publish_event(confirmation(asked.order_id))
     await inventory.dead(1)
-    await inventory.client.tell(asked)
+    await inventory.client.publish_event(asked)
     await inventory.order.receive_a(InventoryReserved, asked.order_id)
     await saga("replay", "--service", "inventory", "--order", asked.order_id)
     await inventory.order.receive_a(InventoryConfirmed, asked.order_id)
@@ -100,7 +100,7 @@ async def test_event_without_an_id_keeps_its_derived_id_on_replay(
     await inventory.client.publish("order.events", KEY, bare)
     await inventory.dead(1)
     (letter,) = (await saga.document("show", "--service", "inventory"))["deadLetters"]
-    await inventory.client.tell(asked)
+    await inventory.client.publish_event(asked)
     await inventory.order.receive_a(InventoryReserved, asked.order_id)
     await saga("replay", "--service", "inventory")
     confirmed = await inventory.order.receive_a(InventoryConfirmed, asked.order_id)

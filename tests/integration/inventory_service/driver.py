@@ -27,7 +27,7 @@ class InventoryDriver:
 
     def __init__(self, service: ServiceProcess, client: Client, order: Neighbour) -> None:
         self.http = service.http
-        self.tell = client.tell
+        self.publish_event = client.publish_event
         self.publish = client.publish
         self.get = client.get
         self.order = order
@@ -67,7 +67,7 @@ class InventoryDriver:
     ) -> str:
         """Hold units for a new order; return its id."""
         asked = request(Item(product_id=product, quantity=quantity), order_id=order_id, **fields)
-        await self.tell(asked)
+        await self.publish_event(asked)
         await self.order.receive_a(InventoryReserved, asked.order_id)
         return asked.order_id
 

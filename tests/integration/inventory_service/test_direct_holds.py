@@ -89,7 +89,7 @@ async def test_a_hold_made_over_http_with_a_price_starts_a_saga(inventory: Inven
     assert held.reservations == (line(order_id, tea, 2, "lisbon"),)
     again = inventory.http.post("/reservations", json={**asked, "orderId": order_id})
     assert again.status_code == 201
-    await inventory.tell(confirmation(order_id))
+    await inventory.publish_event(confirmation(order_id))
     await inventory.order.receive_a(InventoryConfirmed, order_id)
     assert inventory.level(tea, "lisbon") == (8, 0, 2)
 
@@ -158,7 +158,7 @@ async def test_a_hold_that_a_saga_took_over_is_still_the_same_hold(inventory: In
 async def test_a_reservation_rejected_for_a_saga_is_no_hold(inventory: InventoryDriver) -> None:
     tea = inventory.put_stock(berlin=1)
     asked = request(Item(product_id=tea, quantity=2))
-    await inventory.tell(asked)
+    await inventory.publish_event(asked)
     await inventory.order.receive_a(InventoryReservationFailed, asked.order_id)
     again = body(tea, 2, orderId=asked.order_id, totalAmount="25.00")
     check_problem(inventory.http.post("/reservations", json=again), 409)

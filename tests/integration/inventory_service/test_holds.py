@@ -40,7 +40,7 @@ async def test_stock_is_held(inventory: InventoryDriver) -> None:
         payment_method="sim:approve",
     )
     before = utc_now()
-    await inventory.tell(asked)
+    await inventory.publish_event(asked)
     held = await inventory.order.receive_a(InventoryReserved, asked.order_id)
     assert held.causation_id == asked.event_id
     assert held.correlation_id == "saga-of-another-name"
@@ -59,7 +59,7 @@ async def test_an_order_says_how_long_its_hold_lasts(inventory: InventoryDriver)
     tea = inventory.put_stock(berlin=1)
     asked = request(Item(product_id=tea, quantity=1), expires_in=3600)
     before = utc_now()
-    await inventory.tell(asked)
+    await inventory.publish_event(asked)
     held = await inventory.order.receive_a(InventoryReserved, asked.order_id)
     assert before <= held.expires_at - timedelta(seconds=3600) <= utc_now()
 
@@ -67,7 +67,7 @@ async def test_an_order_says_how_long_its_hold_lasts(inventory: InventoryDriver)
 async def test_without_enough_stock_the_shortages_are_named(inventory: InventoryDriver) -> None:
     tea, cup = inventory.put_stock(berlin=10), inventory.put_stock(berlin=1, lisbon=1)
     asked = request(Item(product_id=tea, quantity=2), Item(product_id=cup, quantity=3))
-    await inventory.tell(asked)
+    await inventory.publish_event(asked)
     failed = await inventory.order.receive_a(InventoryReservationFailed, asked.order_id)
     assert failed.reason == "insufficient_stock"
     assert failed.shortages == (Shortage(product_id=cup, requested=3, available=2),)
@@ -80,7 +80,7 @@ async def test_without_enough_stock_the_shortages_are_named(inventory: Inventory
 async def test_an_unknown_product_is_refused(inventory: InventoryDriver) -> None:
     tea = inventory.put_stock(berlin=10)
     asked = request(Item(product_id=tea, quantity=2), Item(product_id="unknown", quantity=1))
-    await inventory.tell(asked)
+    await inventory.publish_event(asked)
     failed = await inventory.order.receive_a(InventoryReservationFailed, asked.order_id)
     assert failed.reason == "unknown_product"
     assert failed.shortages == (Shortage(product_id="unknown", requested=1, available=0),)
@@ -90,7 +90,7 @@ async def test_an_unknown_product_is_refused(inventory: InventoryDriver) -> None
 async def test_an_unknown_warehouse_is_refused(inventory: InventoryDriver) -> None:
     tea = inventory.put_stock(berlin=10)
     asked = request(Item(product_id=tea, quantity=2, warehouse_id="atlantis"))
-    await inventory.tell(asked)
+    await inventory.publish_event(asked)
     failed = await inventory.order.receive_a(InventoryReservationFailed, asked.order_id)
     assert failed.reason == "unknown_warehouse"
     assert inventory.level(tea) == (10, 0, 0)
@@ -99,11 +99,11 @@ async def test_an_unknown_warehouse_is_refused(inventory: InventoryDriver) -> No
 async def test_a_line_with_a_warehouse_is_taken_from_there_only(inventory: InventoryDriver) -> None:
     tea = inventory.put_stock(berlin=10, lisbon=2)
     asked = request(Item(product_id=tea, quantity=2, warehouse_id="lisbon"), user_location=NEAR_BERLIN)
-    await inventory.tell(asked)
+    await inventory.publish_event(asked)
     held = await inventory.order.receive_a(InventoryReserved, asked.order_id)
     assert held.reservations == (line(asked.order_id, tea, 2, "lisbon"),)
     more = request(Item(product_id=tea, quantity=1, warehouse_id="lisbon"))
-    await inventory.tell(more)
+    await inventory.publish_event(more)
     failed = await inventory.order.receive_a(InventoryReservationFailed, more.order_id)
     assert failed.shortages == (Shortage(product_id=tea, requested=1, available=0),)
     assert inventory.level(tea) == (10, 0, 0)
@@ -112,13 +112,13 @@ async def test_a_line_with_a_warehouse_is_taken_from_there_only(inventory: Inven
 async def test_an_order_too_large_for_one_warehouse_is_held_at_two(inventory: InventoryDriver) -> None:
     tea = inventory.put_stock(berlin=4, lisbon=3)
     asked = request(Item(product_id=tea, quantity=6))
-    await inventory.tell(asked)
+    await inventory.publish_event(asked)
     held = await inventory.order.receive_a(InventoryReserved, asked.order_id)
     assert set(held.reservations) == {
         line(asked.order_id, tea, 4, "berlin"),
         line(asked.order_id, tea, 2, "lisbon"),
     }
-    await inventory.tell(confirmation(asked.order_id))
+    await inventory.publish_event(confirmation(asked.order_id))
     confirmed = await inventory.order.receive_a(InventoryConfirmed, asked.order_id)
     assert set(confirmed.reservations) == set(held.reservations)
     assert (inventory.level(tea, "berlin"), inventory.level(tea, "lisbon")) == ((0, 0, 4), (1, 0, 2))
@@ -131,7 +131,7 @@ async def test_the_nearest_warehouse_is_drawn_on_first(
     other = "lisbon" if warehouse == "berlin" else "berlin"
     tea = inventory.put_stock(**{warehouse: 2, other: 100})
     asked = request(Item(product_id=tea, quantity=2), user_location=near)
-    await inventory.tell(asked)
+    await inventory.publish_event(asked)
     held = await inventory.order.receive_a(InventoryReserved, asked.order_id)
     assert held.reservations == (line(asked.order_id, tea, 2, warehouse),)
 
@@ -139,7 +139,7 @@ async def test_the_nearest_warehouse_is_drawn_on_first(
 async def test_a_hold_becomes_an_allocation(inventory: InventoryDriver) -> None:
     tea = inventory.put_stock(berlin=10)
     order_id = await inventory.hold(tea, 2)
-    await inventory.tell(confirmation(order_id))
+    await inventory.publish_event(confirmation(order_id))
     confirmed = await inventory.order.receive_a(InventoryConfirmed, order_id)
     assert confirmed.reservations == (line(order_id, tea, 2),)
     assert inventory.level(tea) == (8, 0, 2)
@@ -149,11 +149,11 @@ async def test_a_hold_becomes_an_allocation(inventory: InventoryDriver) -> None:
 async def test_a_release_makes_the_stock_available_again(inventory: InventoryDriver) -> None:
     tea = inventory.put_stock(berlin=10)
     order_id = await inventory.hold(tea, 2)
-    await inventory.tell(release(order_id))
+    await inventory.publish_event(release(order_id))
     released = await inventory.order.receive_a(InventoryReleased, order_id)
     assert released.reservations == (line(order_id, tea, 2),)
     assert inventory.level(tea) == (10, 0, 0)
-    await inventory.tell(confirmation(order_id))
+    await inventory.publish_event(confirmation(order_id))
     failed = await inventory.order.receive_a(InventoryConfirmationFailed, order_id)
     assert failed.reason == "reservation_released"
     assert inventory.level(tea) == (10, 0, 0)
@@ -162,13 +162,13 @@ async def test_a_release_makes_the_stock_available_again(inventory: InventoryDri
 async def test_a_release_before_its_request_leaves_a_tombstone(inventory: InventoryDriver) -> None:
     tea = inventory.put_stock(berlin=10)
     order_id = uuid4().hex
-    await inventory.tell(release(order_id))
+    await inventory.publish_event(release(order_id))
     assert (await inventory.order.receive_a(InventoryReleased, order_id)).reservations == ()
     first = request(Item(product_id=tea, quantity=2), order_id=order_id, event_id="first-" + order_id)
-    await inventory.tell(first)
+    await inventory.publish_event(first)
     failed = await inventory.order.receive_a(InventoryReservationFailed, order_id)
     assert failed.reason == "released"
-    await inventory.tell(first.model_copy(update={"event_id": "other-" + order_id}))
+    await inventory.publish_event(first.model_copy(update={"event_id": "other-" + order_id}))
     assert await inventory.order.receive_a(InventoryReservationFailed, order_id) == failed
     assert inventory.level(tea) == (10, 0, 0)
     assert inventory.status(order_id) == "released"
@@ -177,9 +177,9 @@ async def test_a_release_before_its_request_leaves_a_tombstone(inventory: Invent
 async def test_an_allocation_is_not_released(inventory: InventoryDriver) -> None:
     tea = inventory.put_stock(berlin=10)
     order_id = await inventory.hold(tea, 2)
-    await inventory.tell(confirmation(order_id))
+    await inventory.publish_event(confirmation(order_id))
     await inventory.order.receive_a(InventoryConfirmed, order_id)
-    await inventory.tell(release(order_id))
+    await inventory.publish_event(release(order_id))
     await inventory.nothing_came()
     assert inventory.level(tea) == (8, 0, 2)
     assert inventory.status(order_id) == "allocated"
@@ -188,7 +188,7 @@ async def test_an_allocation_is_not_released(inventory: InventoryDriver) -> None
 async def test_a_confirmation_that_comes_before_its_request_waits(inventory: InventoryDriver) -> None:
     tea = inventory.put_stock(berlin=10)
     order_id = uuid4().hex
-    await inventory.tell(confirmation(order_id))
+    await inventory.publish_event(confirmation(order_id))
     await until(
         lambda: metric(inventory, "saga_retries_total", "InventoryConfirmationRequested") > 0,
         "it is deferred",
@@ -216,7 +216,7 @@ async def test_an_expired_hold_makes_the_stock_available_again(inventory: Invent
     assert expired.correlation_id == order_id
     assert inventory.level(tea) == (10, 0, 0)
     assert inventory.status(order_id) == "expired"
-    await inventory.tell(release(order_id))
+    await inventory.publish_event(release(order_id))
     assert (await inventory.order.receive_a(InventoryReleased, order_id)).reservations == ()
     assert inventory.level(tea) == (10, 0, 0)
 
@@ -230,15 +230,15 @@ async def test_confirming_an_expired_hold_takes_available_stock(inventory: Inven
     assert {event.order_id for event in ended} == {lucky, unlucky}
     await inventory.hold(tea, 1)
     await inventory.hold(cup, 1)
-    await inventory.tell(confirmation(lucky))
+    await inventory.publish_event(confirmation(lucky))
     confirmed = await inventory.order.receive_a(InventoryConfirmed, lucky)
     assert sum(taken.quantity for taken in confirmed.reservations) == 2
     assert inventory.status(lucky) == "allocated"
     asked = confirmation(unlucky, event_id=uuid4().hex)
-    await inventory.tell(asked)
+    await inventory.publish_event(asked)
     failed = await inventory.order.receive_a(InventoryConfirmationFailed, unlucky)
     assert failed.reason == "reservation_expired"
     assert inventory.level(cup) == (1, 1, 0)
     assert inventory.status(unlucky) == "rejected"
-    await inventory.tell(asked)
+    await inventory.publish_event(asked)
     assert await inventory.order.receive_a(InventoryConfirmationFailed, unlucky) == failed

@@ -41,10 +41,10 @@ async def test_without_the_database_nothing_is_half_done(
     direct = uuid4().hex
     in_flight = [request(Item(product_id=cup, quantity=1)) for _ in range(20)]
     waiting = request(Item(product_id=tea, quantity=2))
-    await asyncio.gather(*(inventory.tell(event) for event in in_flight))
+    await asyncio.gather(*(inventory.publish_event(event) for event in in_flight))
     database.kill()
     try:
-        await inventory.tell(waiting)
+        await inventory.publish_event(waiting)
         ready = asyncio.create_task(asyncio.to_thread(lambda: service.ready))
         for answer in await calls_over_http(service, tea, direct):
             check_problem(answer, 503)

@@ -46,11 +46,11 @@ async def test_a_request_published_manually_twice_gets_one_answer(
 async def test_a_request_with_another_id_gets_the_first_answer(inventory: InventoryDriver) -> None:
     tea = inventory.put_stock(berlin=10)
     first = request(Item(product_id=tea, quantity=2), event_id=uuid4().hex)
-    await inventory.tell(first)
+    await inventory.publish_event(first)
     answer = await inventory.order.receive_a(InventoryReserved, first.order_id)
-    await inventory.tell(first.model_copy(update={"event_id": uuid4().hex}))
+    await inventory.publish_event(first.model_copy(update={"event_id": uuid4().hex}))
     assert await inventory.order.receive_a(InventoryReserved, first.order_id) == answer
-    await inventory.tell(request(Item(product_id=tea, quantity=5), order_id=first.order_id))
+    await inventory.publish_event(request(Item(product_id=tea, quantity=5), order_id=first.order_id))
     assert await inventory.order.receive_a(InventoryReserved, first.order_id) == answer
     assert inventory.level(tea) == (8, 2, 0)
 
@@ -58,11 +58,11 @@ async def test_a_request_with_another_id_gets_the_first_answer(inventory: Invent
 async def test_a_rejected_request_stays_rejected(inventory: InventoryDriver) -> None:
     tea = inventory.put_stock(berlin=1)
     first = request(Item(product_id=tea, quantity=2), event_id=uuid4().hex)
-    await inventory.tell(first)
+    await inventory.publish_event(first)
     answer = await inventory.order.receive_a(InventoryReservationFailed, first.order_id)
-    await inventory.tell(request(Item(product_id=tea, quantity=1), order_id=first.order_id))
+    await inventory.publish_event(request(Item(product_id=tea, quantity=1), order_id=first.order_id))
     assert await inventory.order.receive_a(InventoryReservationFailed, first.order_id) == answer
-    await inventory.tell(confirmation(first.order_id))
+    await inventory.publish_event(confirmation(first.order_id))
     failed = await inventory.order.receive_a(InventoryConfirmationFailed, first.order_id)
     assert failed.reason == "reservation_rejected"
 
@@ -75,7 +75,7 @@ async def test_a_repeated_request_is_done_once_and_answered_twice(
     order_id = await inventory.hold(tea, 2)
     answers = []
     for event_id in ("a-" + order_id, "a-" + order_id, "b-" + order_id):
-        await inventory.tell(ask(order_id, event_id))
+        await inventory.publish_event(ask(order_id, event_id))
         answers.append(await inventory.order.receive_a(kind, order_id))
     assert answers[0] == answers[1] == answers[2]
     assert inventory.level(tea) == ((8, 0, 2) if kind is InventoryConfirmed else (10, 0, 0))
@@ -84,7 +84,7 @@ async def test_a_repeated_request_is_done_once_and_answered_twice(
 async def test_a_hot_product_is_sold_once(inventory: InventoryDriver) -> None:
     tea = inventory.put_stock(berlin=4, lisbon=3)
     asked = [request(Item(product_id=tea, quantity=1)) for _ in range(20)]
-    await asyncio.gather(*(inventory.tell(event) for event in asked))
+    await asyncio.gather(*(inventory.publish_event(event) for event in asked))
     answers = [await inventory.order.receive() for _ in asked]
     assert {event.order_id for event in answers} == {event.order_id for event in asked}
     assert sum(isinstance(event, InventoryReserved) for event in answers) == 7

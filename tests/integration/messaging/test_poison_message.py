@@ -81,7 +81,7 @@ async def test_poison_message_is_isolated_and_other_messages_are_not(broker: Bro
 
 async def ask(client: Client, *order_ids: str) -> None:
     for order_id in order_ids:
-        await client.tell(InventoryConfirmationRequested(order_id=order_id))
+        await client.publish_event(InventoryConfirmationRequested(order_id=order_id))
 
 
 async def until_answered(client: Client, order_ids: set[str]) -> None:

@@ -25,7 +25,7 @@ class OtherServices:
     """Inventory and payment, played by the test."""
 
     def __init__(self, client: Client, neighbours: dict[str, Neighbour]) -> None:
-        self.tell = client.tell
+        self.publish_event = client.publish_event
         self.publish = client.publish
         self.depth = client.depth
         self.get = client.get
@@ -35,7 +35,7 @@ class OtherServices:
     async def reserve(self, order_id: str, amount: str = "25.00") -> None:
         """Say that inventory holds what was ordered."""
         line = HeldLine(reservation_id=order_id, product_id="tea", warehouse_id="w-1", quantity=2)
-        await self.tell(
+        await self.publish_event(
             InventoryReserved(
                 order_id=order_id,
                 user_id="u-1",
@@ -49,13 +49,13 @@ class OtherServices:
 
     async def pay(self, order_id: str, amount: str = "25.00") -> None:
         """Say that the customer was charged."""
-        await self.tell(
+        await self.publish_event(
             PaymentCompleted(order_id=order_id, payment_id=order_id, amount=Decimal(amount), currency="USD")
         )
 
     async def refund(self, order_id: str, amount: str) -> None:
         """Say that the customer was refunded."""
-        await self.tell(PaymentRefunded(order_id=order_id, amount=Decimal(amount), currency="USD"))
+        await self.publish_event(PaymentRefunded(order_id=order_id, amount=Decimal(amount), currency="USD"))
 
 
 async def place(service: ServiceProcess, others: OtherServices, **fields: object) -> str:

@@ -60,7 +60,7 @@ async def test_repeated_cancels_cancel_an_order_once(service: ServiceProcess, ot
     )
     assert [answer.status_code for answer in answers] == [202] * 4
     await others.inventory.receive_a(InventoryReleaseRequested, order_id)
-    await others.tell(InventoryReleased(order_id=order_id))
+    await others.publish_event(InventoryReleased(order_id=order_id))
     ended = await until_it_is(service, order_id, "cancelled")
     again = service.http.post(f"/orders/{order_id}/cancel")
     assert (again.status_code, again.json()) == (202, ended)
@@ -119,7 +119,7 @@ def test_a_malformed_id_is_rejected(service: ServiceProcess) -> None:
 
 async def test_orders_are_listed_by_status(service: ServiceProcess, others: OtherServices) -> None:
     order_id = await place_and_pay(service, others)
-    await others.tell(InventoryConfirmed(order_id=order_id))
+    await others.publish_event(InventoryConfirmed(order_id=order_id))
     await until_it_is(service, order_id, "confirmed")
     confirmed = service.http.get("/orders", params={"status": "confirmed", "limit": 5}).json()["orders"]
     assert {order["status"] for order in confirmed} == {"confirmed"}

@@ -25,9 +25,9 @@ async def test_a_nudged_order_asks_again_under_the_same_id(
     asked = await others.payment.receive_a(PaymentRequested, order_id)
     service.http.post(f"/orders/{order_id}/nudge")
     assert await others.payment.receive_a(PaymentRequested, order_id) == asked
-    await others.tell(PaymentFailed(order_id=order_id, reason="declined"))
+    await others.publish_event(PaymentFailed(order_id=order_id, reason="declined"))
     await others.inventory.receive_a(InventoryReleaseRequested, order_id)
-    await others.tell(InventoryReleased(order_id=order_id))
+    await others.publish_event(InventoryReleased(order_id=order_id))
     await until_it_is(service, order_id, "failed")
     assert service.http.post(f"/orders/{order_id}/nudge").json() == {"published": []}
 

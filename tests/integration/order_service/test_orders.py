@@ -38,7 +38,7 @@ async def test_an_order_is_confirmed(service: ServiceProcess, others: OtherServi
     assert asked.payment_method == "sim:approve"
     await others.pay(order_id)
     await others.inventory.receive_a(InventoryConfirmationRequested, order_id)
-    await others.tell(InventoryConfirmed(order_id=order_id))
+    await others.publish_event(InventoryConfirmed(order_id=order_id))
     order = service.http.get(f"/orders/{order_id}", params={"wait": 10}).json()
     assert order["status"] == "confirmed"
     assert order["totalAmount"] == "25.00"
@@ -47,7 +47,7 @@ async def test_an_order_is_confirmed(service: ServiceProcess, others: OtherServi
 
 async def test_an_order_without_stock_fails(service: ServiceProcess, others: OtherServices) -> None:
     order_id = await place(service, others)
-    await others.tell(
+    await others.publish_event(
         InventoryReservationFailed(
             order_id=order_id,
             user_id="u-1",
@@ -62,10 +62,10 @@ async def test_an_order_without_stock_fails(service: ServiceProcess, others: Oth
 
 async def test_a_declined_payment_releases_the_stock(service: ServiceProcess, others: OtherServices) -> None:
     order_id = await place_and_reserve(service, others)
-    await others.tell(PaymentFailed(order_id=order_id, reason="declined"))
+    await others.publish_event(PaymentFailed(order_id=order_id, reason="declined"))
     await others.inventory.receive_a(InventoryReleaseRequested, order_id)
     assert (await until_it_is(service, order_id, "compensating"))["awaiting"] == ["release"]
-    await others.tell(InventoryReleased(order_id=order_id))
+    await others.publish_event(InventoryReleased(order_id=order_id))
     assert (await until_it_is(service, order_id, "failed"))["reason"] == "declined"
 
 
@@ -78,7 +78,7 @@ async def test_a_cancelled_order_is_released_and_refunded(
     await others.inventory.receive_a(InventoryReleaseRequested, order_id)
     await others.payment.receive_a(PaymentRefundRequested, order_id)
     await others.refund(order_id, "0")
-    await others.tell(InventoryReleased(order_id=order_id))
+    await others.publish_event(InventoryReleased(order_id=order_id))
     await until_it_is(service, order_id, "cancelled")
 
 
@@ -94,7 +94,7 @@ async def test_a_payment_that_comes_after_the_hold_expired_is_refunded(
     service: ServiceProcess, others: OtherServices
 ) -> None:
     order_id = await place_and_reserve(service, others)
-    await others.tell(InventoryReservationExpired(order_id=order_id))
+    await others.publish_event(InventoryReservationExpired(order_id=order_id))
     assert (await until_it_is(service, order_id, "compensating"))["awaiting"] == ["payment"]
     await others.pay(order_id)
     await others.payment.receive_a(PaymentRefundRequested, order_id)
@@ -106,9 +106,9 @@ async def test_a_paid_order_without_stock_is_refunded_by_an_operator(
     service: ServiceProcess, others: OtherServices
 ) -> None:
     order_id = await place_and_pay(service, others)
-    await others.tell(InventoryConfirmationFailed(order_id=order_id, reason="reservation_expired"))
+    await others.publish_event(InventoryConfirmationFailed(order_id=order_id, reason="reservation_expired"))
     await others.payment.receive_a(PaymentRefundRequested, order_id)
-    await others.tell(
+    await others.publish_event(
         PaymentRefundFailed(order_id=order_id, reason="refused", attempts=1, payment_id=order_id)
     )
     await until_it_is(service, order_id, "refundPending")
@@ -150,7 +150,7 @@ async def test_stock_held_for_another_request_is_released(
 
 async def test_an_event_before_its_order_waits(service: ServiceProcess, others: OtherServices) -> None:
     order_id = uuid4().hex
-    await others.tell(InventoryReservationExpired(order_id=order_id))
+    await others.publish_event(InventoryReservationExpired(order_id=order_id))
     await until(
         lambda: f'type="{InventoryReservationExpired.__name__}"' in _retries(service), "the event is deferred"
     )

@@ -97,7 +97,7 @@ async def test_the_books_are_exact(payments: PaymentDriver) -> None:
     amounts = ["0.1", "0.2", "0.0001", "999.99"]
     orders = [await payments.charge(amount=amount, currency="JPY") for amount in amounts]
     await payments.charge(amount="3.33", currency="KRW")
-    await payments.tell(refund(orders[0], currency="JPY"))
+    await payments.publish_event(refund(orders[0], currency="JPY"))
     await payments.order.receive_a(PaymentRefunded, orders[0])
     assert payments.books("JPY") == ("1000.2901", "0.10")
     assert payments.books("KRW") == ("3.33", "0.00")

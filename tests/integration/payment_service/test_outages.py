@@ -13,7 +13,7 @@ from tests.support.services import ServiceProcess, check_problem
 async def test_an_answer_is_published_once_the_broker_takes_it(payments: PaymentDriver) -> None:
     asked = request("sim:delay:0.2")
     await payments.close_order()
-    await payments.tell(asked)
+    await payments.publish_event(asked)
     await payments.until_it_is(asked.order_id, "charged")
     await payments.open_order()
     await payments.order.receive_a(PaymentCompleted, asked.order_id)
@@ -23,7 +23,7 @@ async def test_a_refund_made_for_another_message_is_published(payments: PaymentD
     asked = request("sim:delay:0.2", event_id=uuid4().hex)
     refund_request = refund(asked.order_id, uuid4().hex)
     await payments.close_order()
-    await asyncio.gather(payments.tell(asked), payments.tell(refund_request))
+    await asyncio.gather(payments.publish_event(asked), payments.publish_event(refund_request))
     await payments.until_it_is(asked.order_id, "refunded")
     await payments.open_order()
     refunded = await payments.order.receive_a(PaymentRefunded, asked.order_id)
@@ -36,7 +36,7 @@ async def test_without_the_database_nothing_is_charged(
     settled = payments.http.post("/payments", json=body(currency="ZAR")).json()["orderId"]
     in_flight = [request(currency="ZAR") for _ in range(20)]
     direct = body(currency="ZAR")
-    await asyncio.gather(*(payments.tell(asked) for asked in in_flight))
+    await asyncio.gather(*(payments.publish_event(asked) for asked in in_flight))
     database.kill()
     try:
         calls = (

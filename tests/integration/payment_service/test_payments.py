@@ -15,7 +15,7 @@ from tests.support.payment_driver import PRICE, PaymentDriver, refund, request
 
 async def test_a_payment_is_approved(payments: PaymentDriver) -> None:
     asked = request("sim:approve", event_id=uuid4().hex, correlation_id="saga-of-another-name")
-    await payments.tell(asked)
+    await payments.publish_event(asked)
     completed = await payments.order.receive_a(PaymentCompleted, asked.order_id)
     assert completed.causation_id == asked.event_id
     assert completed.correlation_id == "saga-of-another-name"
@@ -45,12 +45,12 @@ async def test_a_payment_is_approved(payments: PaymentDriver) -> None:
 @pytest.mark.parametrize(("method", "amount"), [("sim:decline", "25.00"), (None, "1000.01")])
 async def test_a_payment_is_declined(payments: PaymentDriver, method: str | None, amount: str) -> None:
     asked = request(method, amount=amount, event_id=uuid4().hex)
-    await payments.tell(asked)
+    await payments.publish_event(asked)
     failed = await payments.order.receive_a(PaymentFailed, asked.order_id)
     assert (failed.reason, failed.causation_id) == ("declined", asked.event_id)
     payment = payments.payment(asked.order_id)
     assert (payment["status"], payment["reason"], payment["chargeId"]) == ("declined", "declined", None)
-    await payments.tell(refund(asked.order_id))
+    await payments.publish_event(refund(asked.order_id))
     assert (await payments.order.receive_a(PaymentRefunded, asked.order_id)).amount == NOTHING
     assert payments.payment(asked.order_id)["status"] == "declined"
 
@@ -63,7 +63,7 @@ async def test_a_charged_payment_is_refunded(payments: PaymentDriver) -> None:
     order_id = await payments.charge(currency="CHF")
     assert payments.books("CHF") == ("25.00", "0.00")
     asked = refund(order_id, uuid4().hex, "CHF")
-    await payments.tell(asked)
+    await payments.publish_event(asked)
     refunded = await payments.order.receive_a(PaymentRefunded, order_id)
     assert refunded.causation_id == asked.event_id
     assert (refunded.amount, refunded.currency, refunded.payment_id) == (PRICE, "CHF", order_id)
@@ -77,14 +77,14 @@ async def test_a_charged_payment_is_refunded(payments: PaymentDriver) -> None:
 
 async def test_a_refund_before_its_request_voids_the_payment(payments: PaymentDriver) -> None:
     order_id = uuid4().hex
-    await payments.tell(refund(order_id, currency="NOK"))
+    await payments.publish_event(refund(order_id, currency="NOK"))
     refunded = await payments.order.receive_a(PaymentRefunded, order_id)
     assert (refunded.amount, refunded.refund_id) == (NOTHING, None)
     first = request(order_id=order_id, event_id=uuid4().hex, currency="NOK")
-    await payments.tell(first)
+    await payments.publish_event(first)
     failed = await payments.order.receive_a(PaymentFailed, order_id)
     assert failed.reason == "refund_requested_first"
-    await payments.tell(first.model_copy(update={"event_id": uuid4().hex}))
+    await payments.publish_event(first.model_copy(update={"event_id": uuid4().hex}))
     assert await payments.order.receive_a(PaymentFailed, order_id) == failed
     payment = payments.payment(order_id)
     assert (payment["status"], payment["chargeId"]) == ("void", None)
@@ -93,7 +93,7 @@ async def test_a_refund_before_its_request_voids_the_payment(payments: PaymentDr
 
 async def test_a_payment_requested_twice_is_charged_once(payments: PaymentDriver) -> None:
     first = request(event_id=uuid4().hex, currency="HUF")
-    await payments.tell(first)
+    await payments.publish_event(first)
     completed = await payments.order.receive_a(PaymentCompleted, first.order_id)
     charge = payments.payment(first.order_id)["chargeId"]
     again = (
@@ -102,7 +102,7 @@ async def test_a_payment_requested_twice_is_charged_once(payments: PaymentDriver
         first.model_copy(update={"event_id": uuid4().hex, "amount": Decimal("99.00")}),
     )
     for event in again:
-        await payments.tell(event)
+        await payments.publish_event(event)
         assert await payments.order.receive_a(PaymentCompleted, first.order_id) == completed
     assert payments.payment(first.order_id)["chargeId"] == charge
     assert payments.books("HUF") == ("25.00", "0.00")
@@ -112,10 +112,10 @@ async def test_a_payment_requested_twice_is_charged_once(payments: PaymentDriver
 async def test_a_payment_requested_twice_at_once_is_charged_once(payments: PaymentDriver) -> None:
     first = request("sim:delay:0.1", event_id=uuid4().hex, currency="RON")
     other = first.model_copy(update={"event_id": uuid4().hex})
-    await asyncio.gather(payments.tell(first), payments.tell(other))
+    await asyncio.gather(payments.publish_event(first), payments.publish_event(other))
     completed = await payments.order.receive_a(PaymentCompleted, first.order_id)
     assert completed.causation_id in (first.event_id, other.event_id)
-    await payments.tell(other)
+    await payments.publish_event(other)
     assert await payments.order.receive_a(PaymentCompleted, first.order_id) == completed
     assert payments.books("RON") == ("25.00", "0.00")
     assert payments.statement.charges(first.order_id) == {f"order-{first.order_id}"}
@@ -149,7 +149,7 @@ async def test_a_refund_requested_twice_is_made_once(payments: PaymentDriver) ->
     order_id = await payments.charge(currency="BGN")
     answers = []
     for event_id in ("a-" + order_id, "a-" + order_id, "b-" + order_id):
-        await payments.tell(refund(order_id, event_id, "BGN"))
+        await payments.publish_event(refund(order_id, event_id, "BGN"))
         answers.append(await payments.order.receive_a(PaymentRefunded, order_id))
     assert answers[0] == answers[1] == answers[2]
     assert payments.payment(order_id)["refundAttempt"] == 1

@@ -27,11 +27,11 @@ async def test_a_slow_provider_delays_no_other_order(payments: PaymentDriver) ->
     cancelled_and_declined = request("sim:delay:2", currency="SEK", amount="2000")
     started = (silent, slow, cancelled, cancelled_and_declined)
     settled = payments.settled(PaymentRequested)
-    await asyncio.gather(*(payments.tell(asked) for asked in started))
+    await asyncio.gather(*(payments.publish_event(asked) for asked in started))
     await payments.charge()
     assert [payments.payment(asked.order_id)["status"] for asked in started] == ["charging"] * 4
-    await payments.tell(refund(cancelled.order_id, currency="SEK"))
-    await payments.tell(refund(cancelled_and_declined.order_id, currency="SEK"))
+    await payments.publish_event(refund(cancelled.order_id, currency="SEK"))
+    await payments.publish_event(refund(cancelled_and_declined.order_id, currency="SEK"))
     await payments.charge()
     await until(
         lambda: payments.settled(PaymentRequested) == settled + 6, "no message waits for the provider"
@@ -59,11 +59,11 @@ async def test_a_slow_provider_delays_no_other_order(payments: PaymentDriver) ->
 async def test_a_refund_request_during_the_charge_is_answered_later(payments: PaymentDriver) -> None:
     asked = request("sim:delay:0.2", event_id=uuid4().hex, currency="DKK")
     refund_request = refund(asked.order_id, uuid4().hex, currency="DKK")
-    await asyncio.gather(payments.tell(asked), payments.tell(refund_request))
+    await asyncio.gather(payments.publish_event(asked), payments.publish_event(refund_request))
     refunded = await payments.order.receive_a(PaymentRefunded, asked.order_id)
     await payments.until_it_is(asked.order_id, "refunded")
     assert (refunded.amount, refunded.causation_id) == (PRICE, refund_request.event_id)
-    await payments.tell(refund_request)
+    await payments.publish_event(refund_request)
     assert await payments.order.receive_a(PaymentRefunded, asked.order_id) == refunded
     assert payments.books("DKK") == ("25.00", "25.00")
 
@@ -72,10 +72,10 @@ async def test_an_outage_of_the_provider_pauses_reading(
     payments: PaymentDriver, service: ServiceProcess
 ) -> None:
     first = request("sim:outage:1")
-    await payments.tell(first)
+    await payments.publish_event(first)
     await payments.until_it_is(first.order_id, "charging")
     others = [request() for _ in range(5)]
-    await asyncio.gather(*(payments.tell(asked) for asked in others))
+    await asyncio.gather(*(payments.publish_event(asked) for asked in others))
     await until(lambda: not service.ready, "reading pauses")
     assert [payments.http.get(f"/payments/{asked.order_id}").status_code for asked in others] == [404] * 5
     answers = await payments.receive_each(6)
@@ -88,7 +88,7 @@ async def test_an_outage_of_the_provider_pauses_reading(
 async def test_a_refused_refund_is_retried_until_it_succeeds(payments: PaymentDriver) -> None:
     order_id = await payments.charge(method="sim:refuse-refund:4", currency="PLN")
     asked = refund(order_id, uuid4().hex, currency="PLN")
-    await payments.tell(asked)
+    await payments.publish_event(asked)
     failed = await payments.order.receive_a(PaymentRefundFailed, order_id)
     assert (failed.reason, failed.attempts, failed.payment_id) == ("refused", 2, order_id)
     refunded = await payments.order.receive_a(PaymentRefunded, order_id)
@@ -97,13 +97,13 @@ async def test_a_refused_refund_is_retried_until_it_succeeds(payments: PaymentDr
     assert (payment["status"], payment["refundAttempt"]) == ("refunded", 5)
     assert refunded.refund_id == payment["refundId"]
     assert payments.books("PLN") == ("25.00", "25.00")
-    await payments.tell(asked)
+    await payments.publish_event(asked)
     assert [await payments.order.receive() for _ in range(2)] == [failed, refunded]
 
 
 async def test_an_operator_settles_a_refused_refund_once(payments: PaymentDriver) -> None:
     order_id = await payments.charge(method="sim:refuse-refund:14")
-    await payments.tell(refund(order_id))
+    await payments.publish_event(refund(order_id))
     await payments.order.receive_a(PaymentRefundFailed, order_id)
     # Each is an attempt, made at once: waiting for the next ones would take more than an hour.
     await until(
@@ -119,7 +119,7 @@ async def test_an_operator_settles_a_refused_refund_once(payments: PaymentDriver
 @pytest.mark.parametrize("notification", ["", ":no-notification"], ids=["notified", "asked"])
 async def test_a_pending_payment_is_decided_later(payments: PaymentDriver, notification: str) -> None:
     asked = request(f"sim:pending:2{notification}", event_id=uuid4().hex)
-    await payments.tell(asked)
+    await payments.publish_event(asked)
     await until(lambda: bool(payments.payment(asked.order_id).get("actions")), "the customer can act")
     payment = payments.payment(asked.order_id)
     assert payment["status"] == "charging"
@@ -134,9 +134,9 @@ async def test_a_pending_payment_is_decided_later(payments: PaymentDriver, notif
 
 async def test_a_pending_payment_that_is_cancelled_is_never_charged(payments: PaymentDriver) -> None:
     asked = request("sim:pending:3600", currency="THB")
-    await payments.tell(asked)
+    await payments.publish_event(asked)
     await until(lambda: bool(payments.payment(asked.order_id).get("pending")), "it is pending")
-    await payments.tell(refund(asked.order_id, currency="THB"))
+    await payments.publish_event(refund(asked.order_id, currency="THB"))
     assert (await payments.order.receive_a(PaymentRefunded, asked.order_id)).amount == NOTHING
     payment = payments.payment(asked.order_id)
     assert (payment["status"], payment["reason"]) == ("declined", "cancelled")
@@ -145,13 +145,13 @@ async def test_a_pending_payment_that_is_cancelled_is_never_charged(payments: Pa
 
 async def test_a_payment_that_expires_fails(payments: PaymentDriver) -> None:
     asked = request("sim:expire:0.2")
-    await payments.tell(asked)
+    await payments.publish_event(asked)
     assert (await payments.order.receive_a(PaymentFailed, asked.order_id)).reason == "expired"
 
 
 async def test_a_pending_refund_is_decided_later(payments: PaymentDriver) -> None:
     order_id = await payments.charge(method="sim:pending-refund:0.5:no-notification")
-    await payments.tell(refund(order_id))
+    await payments.publish_event(refund(order_id))
     await until(lambda: bool(payments.payment(order_id)["pending"]), "the refund is pending")
     assert (await payments.order.receive_a(PaymentRefunded, order_id)).amount == PRICE
 

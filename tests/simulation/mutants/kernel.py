@@ -22,7 +22,7 @@ from saga.timers.nudge import Nudge
 from saga.timers.relay import Relay
 from tests.simulation.mutants.patching import Patch
 from verification.simulation.broker import Connection, MemorySubscription
-from verification.simulation.store import MemoryAggregates, Row
+from verification.simulation.store import MemoryAggregates, StoredRow
 
 
 def acknowledge_at_once(patch: Patch) -> None:
@@ -81,7 +81,7 @@ def repeat_events_under_new_ids(patch: Patch) -> None:
 def forget_the_journal(patch: Patch) -> None:
     entry = MemoryAggregates.entry
 
-    def forgetful(self: MemoryAggregates[Any], key: str, row: Row) -> LoadedAggregate[Any]:
+    def forgetful(self: MemoryAggregates[Any], key: str, row: StoredRow) -> LoadedAggregate[Any]:
         found: LoadedAggregate[Any] = entry(self, key, row)
         found.journal.clear()
         return found

@@ -37,10 +37,10 @@ DIRECT_STATES = {
     "released": RELEASED_DIRECTLY,
     "expired": EXPIRED_DIRECTLY,
 }
-PLACE = ("berlin", "tea")
-TAKE = StockMove(PLACE, available=-2, reserved=2)
-ALLOCATE = StockMove(PLACE, reserved=-2, allocated=2)
-GIVE_BACK = StockMove(PLACE, available=2, reserved=-2)
+STOCK_KEY = ("berlin", "tea")
+TAKE = StockMove(STOCK_KEY, available=-2, reserved=2)
+ALLOCATE = StockMove(STOCK_KEY, reserved=-2, allocated=2)
+RELEASE = StockMove(STOCK_KEY, available=2, reserved=-2)
 
 
 def react(

@@ -24,7 +24,7 @@ from saga.errors import OutOfOrder
 from saga.reactions.reaction import Reaction
 from tests.support.builders import LATER, context
 from tests.support.reactions import after, types
-from tests.unit.inventory_service.states import PLACE, moves, react
+from tests.unit.inventory_service.states import STOCK_KEY, moves, react
 
 Change = Callable[[Reservation | None, ReservationContext], Reaction[Reservation]]
 
@@ -39,8 +39,8 @@ def expiry(before: Reservation | None, around: ReservationContext) -> Reaction[R
 
 def rival(before: Reservation | None, around: ReservationContext) -> Reaction[Reservation]:
     """Take all available stock for another order."""
-    available = around.stock.available[PLACE]
-    return StockReaction(before, moves=[StockMove(PLACE, available=-available, reserved=available)])
+    available = around.stock.available[STOCK_KEY]
+    return StockReaction(before, moves=[StockMove(STOCK_KEY, available=-available, reserved=available)])
 
 
 def run(changes: Iterable[Change], around: ReservationContext) -> tuple[Reservation | None, list[str]]:
@@ -58,7 +58,7 @@ def run(changes: Iterable[Change], around: ReservationContext) -> tuple[Reservat
 
 
 def balance(around: ReservationContext) -> Counter[str]:
-    return around.stock.moved.get(PLACE, Counter())
+    return around.stock.moved.get(STOCK_KEY, Counter())
 
 
 def test_a_request_and_its_release_in_any_order_hold_nothing() -> None:
@@ -111,7 +111,7 @@ def test_any_sequence_balances_the_stock(names: list[str]) -> None:
             assert state is None
             continue
         around.stock.apply(moves(reaction))
-        assert around.stock.available[PLACE] >= 0
+        assert around.stock.available[STOCK_KEY] >= 0
         assert all(move.available + move.reserved + move.allocated == 0 for move in moves(reaction))
         if name != "rival":
             for move in moves(reaction):

@@ -27,8 +27,8 @@ from tests.unit.inventory_service.states import (
     ALLOCATED_DIRECTLY,
     DIRECT_STATES,
     EXPIRED_DIRECTLY,
-    GIVE_BACK,
     HELD_DIRECTLY,
+    RELEASE,
     RELEASED_DIRECTLY,
     SAGA_STATES,
     TAKE,
@@ -74,7 +74,7 @@ class TestDirectHolds:
     def test_a_direct_hold_is_released(self) -> None:
         reaction = RELEASE_DIRECTLY(HELD_DIRECTLY, context())
         assert after(reaction) == RELEASED_DIRECTLY
-        assert moves(reaction) == [GIVE_BACK]
+        assert moves(reaction) == [RELEASE]
 
     @pytest.mark.parametrize("change", [CONFIRM_DIRECTLY, RELEASE_DIRECTLY], ids=lambda change: change.name)
     @pytest.mark.parametrize("before", SAGA_STATES.values(), ids=SAGA_STATES)
@@ -154,7 +154,7 @@ class TestSagaTakesOver:
         reaction = react(DIRECT_STATES[name], InventoryReleaseRequested)
         assert (after(reaction).status, after(reaction).saga) == ("released", True)
         assert types(reaction) == ["InventoryReleased"]
-        assert moves(reaction) == ([GIVE_BACK] if name == "held" else [])
+        assert moves(reaction) == ([RELEASE] if name == "held" else [])
 
     @pytest.mark.parametrize("joined_first", [True, False])
     def test_releasing_a_direct_allocation_moves_nothing(self, joined_first: bool) -> None:

@@ -28,10 +28,10 @@ from tests.unit.inventory_service.states import (
     ALLOCATED,
     EXPIRED,
     EXPIRED_DIRECTLY,
-    GIVE_BACK,
     HELD,
     HELD_DIRECTLY,
     REJECTED,
+    RELEASE,
     RELEASED,
     SAGA_STATES,
     TAKE,
@@ -179,7 +179,7 @@ class TestRelease:
         reaction = react(HELD, InventoryReleaseRequested)
         assert after(reaction) == reservation(status="released", release_record="e-InventoryReleaseRequested")
         assert list(reaction.emits) == [InventoryReleased(order_id="o-1", reservations=LINES)]
-        assert moves(reaction) == [GIVE_BACK]
+        assert moves(reaction) == [RELEASE]
 
     def test_a_release_before_the_request_leaves_a_tombstone(self) -> None:
         reaction = react(None, InventoryReleaseRequested)
@@ -209,7 +209,7 @@ class TestExpiry:
         reaction = EXPIRE(HELD, context(LATER + late))
         assert after(reaction) == EXPIRED
         assert list(reaction.emits) == [InventoryReservationExpired(order_id="o-1", reservations=LINES)]
-        assert moves(reaction) == [GIVE_BACK]
+        assert moves(reaction) == [RELEASE]
 
     def test_a_hold_does_not_expire_early(self) -> None:
         early = context(LATER - timedelta(microseconds=1))
@@ -227,4 +227,4 @@ class TestExpiry:
         reaction = EXPIRE(HELD_DIRECTLY, context(LATER))
         assert after(reaction) == EXPIRED_DIRECTLY
         assert not reaction.emits
-        assert moves(reaction) == [GIVE_BACK]
+        assert moves(reaction) == [RELEASE]

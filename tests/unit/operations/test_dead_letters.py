@@ -258,7 +258,7 @@ class TestHowTheyArePrinted:
             assert part in text
 
     @pytest.mark.parametrize(
-        ("forecast", "said"),
+        ("preview", "said"),
         [
             (
                 ReplayPreview("runs", None, "void", ["PaymentRefunded"]),
@@ -282,9 +282,9 @@ class TestHowTheyArePrinted:
             (ReplayPreview("dead_lettered", reason="not JSON"), "would be dead-lettered again: not JSON"),
         ],
     )
-    def test_a_forecast_is_a_line(self, forecast: ReplayPreview, said: str) -> None:
-        assert said in sentence(forecast)
-        assert len(sentence(forecast).splitlines()) == 1
+    def test_a_preview_is_a_line(self, preview: ReplayPreview, said: str) -> None:
+        assert said in sentence(preview)
+        assert len(sentence(preview).splitlines()) == 1
 
 
 class TestRehearsal:

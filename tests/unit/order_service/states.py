@@ -25,9 +25,9 @@ AWAITS_RELEASE = compensating(release="awaited")
 AWAITS_PAYMENT = compensating(payment="awaited")
 AWAITS_REFUND = compensating(payment="completed", payment_id="p-1", refund="awaited")
 AWAITS_ALL = compensating(release="awaited", refund="awaited", payment="awaited")
-RESTS = {"status": "refundPending", "refund_failure": "refused"}
-REFUND_PENDING = AWAITS_REFUND.model_copy(update=RESTS)
-REFUND_PENDING_AND_ALL = AWAITS_ALL.model_copy(update=RESTS)
+AWAITING_MANUAL_REFUND = {"status": "refundPending", "refund_failure": "refused"}
+REFUND_PENDING = AWAITS_REFUND.model_copy(update=AWAITING_MANUAL_REFUND)
+REFUND_PENDING_AND_ALL = AWAITS_ALL.model_copy(update=AWAITING_MANUAL_REFUND)
 STATES = {
     "pending": PENDING,
     "reserved": RESERVED,

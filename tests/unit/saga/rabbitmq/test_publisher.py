@@ -32,7 +32,7 @@ class Channel:
 @pytest.mark.parametrize(
     "error",
     [Exception(), ConnectionError("gone"), asyncio.CancelledError(), RuntimeError("closed")],
-    ids=["hung up", "gone", "silent", "closed"],
+    ids=["clean close", "gone", "silent", "closed"],
 )
 async def test_a_lost_connection_means_an_unavailable_broker(error: BaseException) -> None:
     channel = cast(aiormq.Channel, Channel(error))

@@ -68,7 +68,7 @@ async def test_clean_close_means_a_lost_connection() -> None:
     async def hang_up() -> None:
         raise Exception
 
-    with pytest.raises(ConnectionError, match="hung up"):
+    with pytest.raises(ConnectionError, match="closed the connection"):
         await run_shielded(hang_up(), 20)
 
 

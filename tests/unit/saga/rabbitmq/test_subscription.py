@@ -1,4 +1,4 @@
-"""What an inbox sends to the broker settles each message once, and as it was meant to be."""
+"""A subscription settles each message once, with the outcome that was asked for."""
 
 import asyncio
 from collections.abc import Sequence

@@ -28,16 +28,16 @@ class Doubling:
         return [2 * item for item in items]
 
 
-async def call_all(together: Batcher[int, int], items: Sequence[int]) -> list[int | BaseException]:
-    return await asyncio.gather(*(together(item) for item in items), return_exceptions=True)
+async def call_all(batched: Batcher[int, int], items: Sequence[int]) -> list[int | BaseException]:
+    return await asyncio.gather(*(batched(item) for item in items), return_exceptions=True)
 
 
 async def test_a_single_call_is_made_at_once() -> None:
     work = Doubling()
     work.go_on.set()
-    together = Batcher(work)
-    assert await together(1) == 2
-    assert await together(2) == 4
+    batched = Batcher(work)
+    assert await batched(1) == 2
+    assert await batched(2) == 4
     assert work.batches == [[1], [2]]
 
 
@@ -50,10 +50,10 @@ async def test_calls_at_the_same_time_become_one() -> None:
 
 async def test_items_during_a_call_go_with_the_next_one() -> None:
     work = Doubling()
-    together = Batcher(work)
-    first = asyncio.create_task(together(1))
+    batched = Batcher(work)
+    first = asyncio.create_task(batched(1))
     await work.started.wait()
-    rest = asyncio.create_task(call_all(together, [2, 3]))
+    rest = asyncio.create_task(call_all(batched, [2, 3]))
     await asyncio.sleep(0)
     work.go_on.set()
     assert await first == 2
@@ -71,10 +71,10 @@ async def test_no_call_is_larger_than_the_limit() -> None:
 
 async def test_only_the_item_that_causes_a_failure_fails() -> None:
     work = Doubling()
-    together = Batcher(work)
-    among_others = asyncio.create_task(call_all(together, [1, 13, 2]))
+    batched = Batcher(work)
+    among_others = asyncio.create_task(call_all(batched, [1, 13, 2]))
     await work.started.wait()
-    afterwards = asyncio.create_task(together(3))
+    afterwards = asyncio.create_task(batched(3))
     await asyncio.sleep(0)
     work.go_on.set()
     one, doomed, two = await among_others
@@ -86,44 +86,44 @@ async def test_only_the_item_that_causes_a_failure_fails() -> None:
 async def test_unavailable_is_not_repeated_item_by_item() -> None:
     work = Doubling()
     work.go_on.set()
-    together = Batcher(work)
-    assert [str(error) for error in await call_all(together, [1, 0, 2])] == ["away"] * 3
+    batched = Batcher(work)
+    assert [str(error) for error in await call_all(batched, [1, 0, 2])] == ["away"] * 3
     assert work.batches == [[1, 0, 2]]
-    assert await together(4) == 8
+    assert await batched(4) == 8
 
 
 async def test_a_cancelled_caller_does_not_affect_the_others() -> None:
     work = Doubling()
-    together = Batcher(work)
-    impatient, patient = asyncio.create_task(together(1)), asyncio.create_task(together(2))
+    batched = Batcher(work)
+    impatient, patient = asyncio.create_task(batched(1)), asyncio.create_task(batched(2))
     await work.started.wait()
     impatient.cancel()
     with pytest.raises(asyncio.CancelledError):
         await impatient
     work.go_on.set()
     assert await patient == 4
-    assert await together(3) == 6
+    assert await batched(3) == 6
     assert work.batches == [[1, 2], [3]]
 
 
 async def test_a_cancelled_caller_does_not_hide_a_failure() -> None:
     work = Doubling()
-    together = Batcher(work)
-    impatient, patient = asyncio.create_task(together(2)), asyncio.create_task(together(13))
+    batched = Batcher(work)
+    impatient, patient = asyncio.create_task(batched(2)), asyncio.create_task(batched(13))
     await work.started.wait()
     impatient.cancel()
     work.go_on.set()
     with pytest.raises(ValueError, match="unlucky"):
         await patient
-    assert await together(3) == 6
+    assert await batched(3) == 6
 
 
 async def test_too_few_results_fail_every_caller() -> None:
     async def forgetful(items: Sequence[int]) -> Sequence[int]:
         return [2 * item for item in items[:-1]]
 
-    together = Batcher(forgetful)
+    batched = Batcher(forgetful)
     async with asyncio.timeout(5):
-        results = await call_all(together, [1, 2])
+        results = await call_all(batched, [1, 2])
     assert isinstance(results[1], BaseException)
     assert not isinstance(results[1], TimeoutError)
