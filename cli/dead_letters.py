@@ -140,11 +140,11 @@ def replay(
     A message leaves the dead-letter queue once the broker has confirmed its copy, so that none is lost. After
     a crash in between, both exist; a service that handles a message twice changes nothing the second time.
     """
-    wanted = DeadLetterFilter(kind, order, reason, message_id)
+    selected_by = DeadLetterFilter(kind, order, reason, message_id)
     if dry_run:
-        _forecast(service, wanted, limit, as_json)
+        _preview(service, selected_by, limit, as_json)
         return
-    total, replayed = asyncio.run(_replay(service, wanted, limit, quiet=as_json))
+    total, replayed = asyncio.run(_replay(service, selected_by, limit, quiet=as_json))
     if as_json:
         typer.echo(_document([(service, total, replayed)], summary, "replayed"))
     else:
@@ -165,8 +165,8 @@ def drop(
     ] = False,
 ) -> None:
     """Drop dead letters permanently, after confirmation; each is printed before it is dropped."""
-    wanted = DeadLetterFilter(kind, order, reason, message_id)
-    total, letters = asyncio.run(_look(service, wanted, limit))
+    selected_by = DeadLetterFilter(kind, order, reason, message_id)
+    total, letters = asyncio.run(_look(service, selected_by, limit))
     if letters and not yes:
         for letter in letters:
             typer.echo(f"{headline(letter)}\n  {cause(letter)}", err=True)
@@ -195,22 +195,22 @@ def _document(found: Sequence[Found], render: Callable[[DeadLetter], Json], name
     )
 
 
-def _look_through(service: Service | None, wanted: DeadLetterFilter, limit: int) -> list[Found]:
-    return [(one, *asyncio.run(_look(one, wanted, limit))) for one in _each(service)]
+def _look_through(service: Service | None, selected_by: DeadLetterFilter, limit: int) -> list[Found]:
+    return [(one, *asyncio.run(_look(one, selected_by, limit))) for one in _each(service)]
 
 
 async def _look(
-    service: Service, wanted: DeadLetterFilter, limit: int | None
+    service: Service, selected_by: DeadLetterFilter, limit: int | None
 ) -> tuple[int, list[DeadLetter]]:
-    """Return how many dead letters a service has, and those wanted; none is removed."""
+    """Return how many dead letters a service has, and those selected; none is removed."""
     async with opened(find().rabbitmq, service.topology) as queue:
-        return queue.total, [letter async for letter in queue.letters(wanted, limit)]
+        return queue.total, [letter async for letter in queue.letters(selected_by, limit)]
 
 
-def _forecast(service: Service, wanted: DeadLetterFilter, limit: int | None, as_json: bool) -> None:
+def _preview(service: Service, selected_by: DeadLetterFilter, limit: int | None, as_json: bool) -> None:
     # The preview reports a reaction that fails; its log lines would only repeat that.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    total, letters = asyncio.run(_look(service, wanted, limit))
+    total, letters = asyncio.run(_look(service, selected_by, limit))
     at = find()
     # If there is an operator, each service has a user of its own, and checks the publisher of a message.
     known = user_of(at.rabbitmq) == OPERATOR
@@ -232,12 +232,12 @@ def _forecast(service: Service, wanted: DeadLetterFilter, limit: int | None, as_
 
 
 async def _replay(
-    service: Service, wanted: DeadLetterFilter, limit: int | None, *, quiet: bool
+    service: Service, selected_by: DeadLetterFilter, limit: int | None, *, quiet: bool
 ) -> tuple[int, list[DeadLetter]]:
     replayed: list[DeadLetter] = []
     try:
         async with opened(find().rabbitmq, service.topology) as queue:
-            async for letter in queue.letters(wanted, limit):
+            async for letter in queue.letters(selected_by, limit):
                 await queue.replay(letter)
                 replayed.append(letter)
                 if not quiet:

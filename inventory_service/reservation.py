@@ -67,7 +67,7 @@ class Reservation(Aggregate):
 
     @property
     def unanswered_requests(self) -> tuple[type[Event], ...]:
-        """While stock is held for a saga, the order service owes a decision."""
+        """While stock is held for a saga, its decision is awaited."""
         return (InventoryReserved,) if self.status == "held" and self.saga else ()
 
     @property

@@ -61,7 +61,7 @@ class Payment(Aggregate):
 
     @property
     def in_progress(self) -> bool:
-        """Whether the provider owes an answer."""
+        """Whether the provider has still to answer."""
         return self.status in ("charging", "refunding")
 
     @property

@@ -28,8 +28,10 @@ class DeadLetterQueue:
         """How many letters were in it when it was opened."""
         return self._browser.total
 
-    async def letters(self, wanted: DeadLetterFilter, limit: int | None = None) -> AsyncIterator[DeadLetter]:
-        """Yield those wanted of the letters that were there when the queue was opened, the oldest first.
+    async def letters(
+        self, selected_by: DeadLetterFilter, limit: int | None = None
+    ) -> AsyncIterator[DeadLetter]:
+        """Yield the selected ones of the letters that were there when the queue was opened, the oldest first.
 
         All of them are taken, whatever the limit: the broker puts a requeued message behind those that were
         requeued before it, and only a queue that was taken as a whole comes back in its order. A letter that
@@ -46,7 +48,7 @@ class DeadLetterQueue:
             if (delivery := await self._browser.take()) is None:
                 return
             letter = DeadLetter(self.topology, delivery)
-            if wanted.fits(letter) and (limit is None or found < limit):
+            if selected_by.fits(letter) and (limit is None or found < limit):
                 found += 1
                 yield letter
 

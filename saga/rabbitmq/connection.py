@@ -39,7 +39,7 @@ async def connect(url: str, name: str, **parameters: Any) -> Connection:
 async def open_channel(
     connection: AbstractConnection, *, confirms: bool
 ) -> tuple[aiormq.Channel, Awaitable[object]]:
-    """Open a channel that lives as long as its connection; return it, and what ends once it is gone.
+    """Open a channel that lives as long as its connection; return it, and what ends once it is lost.
 
     It is the one of AMQP's own level, which can send many frames without waiting for each. With `confirms`,
     publishing is confirmed, and a message that no queue takes raises.

@@ -12,7 +12,7 @@ from aiormq.exceptions import ChannelNotFoundEntity, DeliveryError, PublishError
 from saga.errors import Unavailable
 
 CONNECTION_ERRORS = (AMQPError, ChannelInvalidStateError, ConnectionError, RuntimeError, TimeoutError)
-"""What the client library raises when the channel has gone; a delivery of that channel is void by then."""
+"""What the client library raises when the channel was lost; a delivery of that channel is void by then."""
 
 
 class Rejected(Unavailable):

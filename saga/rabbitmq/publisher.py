@@ -25,14 +25,14 @@ class ConfirmingPublisher:
         self,
         connection: AbstractConnection,
         channel: aiormq.Channel,
-        gone: Awaitable[object],
+        lost: Awaitable[object],
         required_queues: Sequence[str],
         user: str,
         timeout: float = 10.0,
     ) -> None:
         self._connection = connection
         self._channel = channel
-        self._gone = gone
+        self._lost = lost
         self._required = required_queues
         self._user = user
         self._timeout = timeout
@@ -44,7 +44,7 @@ class ConfirmingPublisher:
 
     async def lost(self) -> None:
         """Wait until the channel or its connection is lost."""
-        await self._gone
+        await self._lost
 
     async def blocked(self) -> bool:
         """Tell whether the broker has asked publishers to wait, as when it is short of memory."""

@@ -31,7 +31,7 @@ async def run_shielded(call: Coroutine[Any, Any, T], limit: float = RPC_TIMEOUT)
     if task.cancelled():
         raise ConnectionError("the broker has fallen silent")
     if is_clean_close(error := task.exception()):
-        raise ConnectionError("the broker has hung up") from error
+        raise ConnectionError("the broker closed the connection") from error
     return task.result()
 
 

@@ -27,9 +27,9 @@ class RabbitSubscription:
     dead-letters it: a few hundred of them would exhaust the memory.
     """
 
-    def __init__(self, channel: aiormq.Channel, gone: Awaitable[object], queue: str) -> None:
+    def __init__(self, channel: aiormq.Channel, lost: Awaitable[object], queue: str) -> None:
         self._channel = channel
-        self._gone = gone
+        self._lost = lost
         channel.on_consumer_cancel_callbacks.add(self._on_cancelled)
         self._queue = queue
         self._tag: str | None = None
@@ -60,7 +60,7 @@ class RabbitSubscription:
         cancelled = asyncio.ensure_future(self._cancelled.wait())
         try:
             await asyncio.wait(
-                [asyncio.ensure_future(self._gone), cancelled], return_when=asyncio.FIRST_COMPLETED
+                [asyncio.ensure_future(self._lost), cancelled], return_when=asyncio.FIRST_COMPLETED
             )
         finally:
             cancelled.cancel()
@@ -85,13 +85,13 @@ class RabbitSubscription:
             for tag in tags:
                 self._unacknowledged.pop(tag, None)
             oldest = next(iter(self._unacknowledged), None)
-            together = [tag for tag in tags if oldest is None or tag < oldest]
-            await self._acknowledge(together, tags[len(together) :])
+            up_to_oldest = [tag for tag in tags if oldest is None or tag < oldest]
+            await self._acknowledge(up_to_oldest, tags[len(up_to_oldest) :])
 
-    async def _acknowledge(self, together: Sequence[int], single: Sequence[int]) -> None:
+    async def _acknowledge(self, up_to_oldest: Sequence[int], single: Sequence[int]) -> None:
         with suppress(*CONNECTION_ERRORS):
-            if together:
-                await self._channel.basic_ack(together[-1], multiple=True, wait=False)
+            if up_to_oldest:
+                await self._channel.basic_ack(up_to_oldest[-1], multiple=True, wait=False)
             for tag in single:
                 await self._channel.basic_ack(tag, wait=False)
 

@@ -71,7 +71,7 @@ class Application(Generic[A, C]):
         A step that met write conflicts in every round is repeated without holding up the messages behind it.
         """
         if outcome.name == "conflict":
-            return Deferred(asyncio.ensure_future(self._insist(step)))
+            return Deferred(asyncio.ensure_future(self._retry_conflict(step)))
         return result(outcome)
 
     async def execute(
@@ -113,7 +113,7 @@ class Application(Generic[A, C]):
         """Run a step, in one batch with those that are run at the same time."""
         return await self._batched(step)
 
-    async def _insist(self, step: Step[A, C]) -> Handled | Retry:
+    async def _retry_conflict(self, step: Step[A, C]) -> Handled | Retry:
         clock = asyncio.get_running_loop().time
         end = clock() + LONGEST_TRANSACTION
         while True:

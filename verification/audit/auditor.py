@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from time import monotonic, sleep
 
 from inventory_service.stock import StockKey
-from verification.audit.reader import Databases, Reader, Row, Scope, reading
+from verification.audit.reader import Databases, DocumentRow, Reader, Scope, reading
 from verification.audit.report import AuditReport
 from verification.invariants.money import MoneyBook
 from verification.invariants.names import Finding, Invariant, Timing
@@ -92,7 +92,7 @@ def audit_at_rest(
 
 
 def _judge_rows(
-    rows: Iterator[Row],
+    rows: Iterator[DocumentRow],
     timing: Timing,
     report: AuditReport,
     missing: set[str],

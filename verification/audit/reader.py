@@ -61,7 +61,7 @@ class Scope:
 
 
 @dataclass(slots=True)
-class Row:
+class DocumentRow:
     """What was read under one order id; `unreadable` documents are not part of the case."""
 
     case: Case
@@ -104,12 +104,12 @@ class Reader:
         """Return about how many orders there are."""
         return int(self._collections[0].estimated_document_count())
 
-    def everything(self) -> Iterator[Row]:
+    def everything(self) -> Iterator[DocumentRow]:
         """Return all cases, in the order of their ids."""
         streams = [self._stream(collection) for collection in self._collections]
         return (_row(key, *documents) for key, documents in side_by_side(streams))
 
-    def some(self, order_ids: Collection[str]) -> Iterator[Row]:
+    def some(self, order_ids: Collection[str]) -> Iterator[DocumentRow]:
         """Return the cases of these orders."""
         keys = iter(sorted(order_ids))
         while batch := list(islice(keys, BATCH)):
@@ -204,8 +204,10 @@ def _take(cursor: Iterable[Document]) -> list[Document]:
     return list(islice(cursor, BATCH))
 
 
-def _row(key: str, order: Document | None, reservation: Document | None, payment: Document | None) -> Row:
-    row = Row(Case(key))
+def _row(
+    key: str, order: Document | None, reservation: Document | None, payment: Document | None
+) -> DocumentRow:
+    row = DocumentRow(Case(key))
 
     def read(document: Document | None, model: Any) -> Snapshot[Any] | None:
         if document is None:

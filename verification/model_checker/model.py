@@ -215,7 +215,7 @@ class ModelBase:
 
     def decided(self, state: State, key: str, word: str, amount: Decimal) -> int:
         """Return the provider's decisions after one on this key, which may replace an earlier one."""
-        others = [verdict for verdict in self.providers[state.provider] if verdict[0] != key]
+        others = [decision for decision in self.providers[state.provider] if decision[0] != key]
         return self.providers.number(tuple(sorted([*others, (key, word, amount)])))
 
     def copies(self, events: Sequence[int]) -> tuple[int, ...]:

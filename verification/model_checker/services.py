@@ -208,7 +208,7 @@ class MemoizedService(Generic[A]):
         return self._jsons[event]
 
     def _cell(self, before: Cell[A], entry: LoadedAggregate[A]) -> Cell[A]:
-        """Return the cell that an entry is saved as: a store writes the records that were touched."""
+        """Return the cell that an entry is saved as: a store writes the records that were changed."""
         records = {key: (key, name, emitted) for key, name, emitted in before.journal}
         for key in entry.changed:
             record = entry.journal[key]

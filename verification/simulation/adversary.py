@@ -162,15 +162,15 @@ class Process:
         """Reach a point before a call of the store, which may be unreachable."""
         await self.reach(f"before {point}")
         if self.adversary.strikes("store unreachable"):
-            raise self.away(f"before {point}")
+            raise self.store_unavailable(f"before {point}")
 
     async def leave_store(self, point: str) -> None:
         """Reach a point after a call of the store, whose answer may be lost."""
         await self.reach(f"after {point}")
         if self.adversary.strikes("store in doubt"):
-            raise self.away(f"after {point}")
+            raise self.store_unavailable(f"after {point}")
 
-    def away(self, when: str) -> Unavailable:
+    def store_unavailable(self, when: str) -> Unavailable:
         """Return the error of an unreachable store, and add it to the timeline."""
         self.note(f"store unreachable {when}")
         return Unavailable(f"the store was unreachable {when}")

@@ -17,7 +17,7 @@ from verification.invariants.money import MoneyBook
 from verification.invariants.names import Finding, Invariant, Timing
 from verification.invariants.stock import StockBook, StockLevel
 from verification.simulation.services import Environment
-from verification.simulation.store import Row
+from verification.simulation.store import StoredRow
 
 DUPLICATING = {"kill", "cut", "confirm lost", "duplicate", "drain", "poison", "wipe"}
 """Faults after which a message may be published once more, and so be there twice."""
@@ -45,7 +45,7 @@ def _order_ids(environment: Environment) -> list[str]:
 
 def _case(environment: Environment, order_id: str, now: datetime) -> Case:
     def snapshot(service: str) -> Snapshot[Any] | None:
-        row: Row | None = environment.tables[service].get(order_id)
+        row: StoredRow | None = environment.tables[service].get(order_id)
         if row is None:
             return None
         return Snapshot(row.state, now, row.emitted, min((at for _, at in row.outbox), default=None))

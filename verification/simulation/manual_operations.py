@@ -40,11 +40,9 @@ class ManualOperations:
     async def restock(self, at: float) -> None:
         """Set the available units of a level, in some cases only if its version is unchanged."""
         await asyncio.sleep(at)
-        place = self._dice.choice(list(self._environment.stock_table.levels))
+        key = self._dice.choice(list(self._environment.stock_table.levels))
         units, guarded = self._dice.randint(0, 9), self._dice.random() < 0.5
-        await self._try_until_answered(
-            INVENTORY, lambda replica: self._restock(replica, place, units, guarded)
-        )
+        await self._try_until_answered(INVENTORY, lambda replica: self._restock(replica, key, units, guarded))
 
     async def hold(self, order_id: str, at: float) -> None:
         """Hold stock, with a price if it shall start a saga; then confirm it, release it, or leave it."""
@@ -137,18 +135,20 @@ class ManualOperations:
         ]
         if times:
             times.append(wait)
-        notices = (self._schedule_notification(Notification(key, reference), after) for after in times)
-        await asyncio.gather(self._decide(asked, reference, wait), *notices)
+        notifications = (self._schedule_notification(Notification(key, reference), after) for after in times)
+        await asyncio.gather(self._decide(asked, reference, wait), *notifications)
 
     async def _decide(self, asked: Charge | Refund, reference: str, after: float) -> None:
         await asyncio.sleep(after)
         answer = self._environment.ledger.decide(asked, reference)
         self._clients.note(f"the provider decides on {asked.key}: {answer}")
 
-    async def _schedule_notification(self, notice: Notification, after: float) -> None:
+    async def _schedule_notification(self, notification: Notification, after: float) -> None:
         await asyncio.sleep(after)
         self._environment.adversary.count("notification")
-        await self._try_until_answered(PAYMENT, lambda replica: replica.payments.handle_notification(notice))
+        await self._try_until_answered(
+            PAYMENT, lambda replica: replica.payments.handle_notification(notification)
+        )
 
     async def _answer(self, replica: Replica, charge: Charge, answer: ChargeAnswer) -> None:
         payment = await replica.payments.store.get(charge.key.removeprefix("order-"))
@@ -157,12 +157,12 @@ class ManualOperations:
         asked = payment.model_copy(update={"status": "charging", "refund_attempt": 0})
         await replica.payments.save_answer(asked, answer)
 
-    async def _restock(self, replica: Replica, place: StockKey, units: int, guarded: bool) -> None:
-        warehouse, product = place
+    async def _restock(self, replica: Replica, key: StockKey, units: int, guarded: bool) -> None:
+        warehouse, product = key
         version = None
         if guarded:
             levels = await replica.stock.levels([product])
-            version = next(level.version for level in levels if level.key == place)
+            version = next(level.version for level in levels if level.key == key)
         await replica.stock.set_level(warehouse, product, units, version)
 
     async def _try_until_answered(

@@ -131,7 +131,7 @@ class SimulatedConnection:
             await self._connection.stop_reading()
 
     async def run(self, consumers: Sequence[BatchConsumer]) -> None:
-        """Read with these intakes until `stop`; connect again whenever the connection is lost."""
+        """Read with these consumers until `stop`; connect again whenever the connection is lost."""
         while not self._stopping.is_set():
             await self._process.reach("connecting")
             self._connection = self._environment.broker.connect(self._process)

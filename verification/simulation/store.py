@@ -31,7 +31,7 @@ class StoredEntry(NamedTuple):
 
 
 @dataclass(slots=True)
-class Row:
+class StoredRow:
     """One aggregate as it is stored."""
 
     version: int
@@ -48,7 +48,7 @@ class Row:
         return [event for record in self.journal.values() for event in _read(record).emitted]
 
 
-Table = dict[str, Row]
+Table = dict[str, StoredRow]
 NUDGE_AFTER = timedelta(minutes=1)
 
 
@@ -87,7 +87,7 @@ class MemoryAggregates(Generic[M]):
                 self.put(entry)
         await self._process.leave_store("save")
         if not whole:
-            raise self._process.away("in the middle of a save")
+            raise self._process.store_unavailable("in the middle of a save")
         return stale
 
     async def get(self, key: str) -> M | None:
@@ -153,7 +153,7 @@ class MemoryAggregates(Generic[M]):
         """Return if the store answers."""
         await self._process.reach_store("ping")
 
-    def entry(self, key: str, row: Row) -> LoadedAggregate[M]:
+    def entry(self, key: str, row: StoredRow) -> LoadedAggregate[M]:
         """Return the entry that a row holds."""
         return LoadedAggregate(
             key=key,
@@ -179,7 +179,7 @@ class MemoryAggregates(Generic[M]):
             outbox = [*outbox, *((event_id, now) for event_id in entry.queued)]
         elif done := self._published.pop(entry.key, None):
             outbox = [item for item in outbox if item[0] not in done]
-        self._table[entry.key] = Row(
+        self._table[entry.key] = StoredRow(
             version=entry.version + 1,
             state=self._stored(entry.state),
             due_at=entry.state.due_at,
