@@ -42,6 +42,7 @@ class Event(Model):
 
     published_by: ClassVar[str]
     handled_by: ClassVar[tuple[str, ...]]
+    starts_saga: ClassVar[bool] = False
 
     type: str
     version: Literal[1] = 1
@@ -57,6 +58,7 @@ class InventoryReservationRequested(Event):
 
     published_by = ORDER
     handled_by = (INVENTORY, ORDER)
+    starts_saga = True
     type: Literal["InventoryReservationRequested"] = "InventoryReservationRequested"
     user_id: Id
     items: Items

@@ -1,6 +1,7 @@
 """The value objects of events and HTTP bodies, and the base of all that is sent as JSON."""
 
 from collections import Counter
+from datetime import timedelta
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -9,6 +10,8 @@ from pydantic.alias_generators import to_camel
 from events.types import MAX_QUANTITY, Count, Id, Quantity
 
 MAX_LINES = 100
+DEFAULT_HOLD = timedelta(minutes=10)
+"""How long stock is held when neither the order nor the inventory service's setting says otherwise."""
 
 
 class Model(BaseModel):

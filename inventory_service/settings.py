@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from events.values import DEFAULT_HOLD
 from inventory_service.allocation import BAND_KM
 from saga.settings import Port, ServiceSettings
 
@@ -17,8 +18,9 @@ class InventorySettings(ServiceSettings):
 
     port: Port = 8002
     database: str = "inventory_service"
-    hold_seconds: Annotated[int, Field(ge=1)] = 600
-    """Seconds that a hold lasts when the order does not say."""
+    hold_seconds: Annotated[int, Field(ge=1)] = int(DEFAULT_HOLD.total_seconds())
+    """Seconds that a hold lasts when the order does not say. An order's deadline follows
+    it only once inventory has answered, and assumes the default before that."""
     band_km: Annotated[float, Field(gt=0)] = BAND_KM
     """Width in kilometres of a distance band; warehouses in the same band count as equally near."""
     replica: str = ""

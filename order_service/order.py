@@ -16,7 +16,7 @@ from events.catalogue import (
     PaymentRequested,
 )
 from events.types import Id, Money, PaymentMethod, Reason, Timestamp
-from events.values import Item, Items, Location
+from events.values import DEFAULT_HOLD, Item, Items, Location
 from saga.reactions.aggregate import Aggregate
 
 OrderStatus = Literal[
@@ -29,7 +29,6 @@ CompensationState = Literal["none", "awaited", "settled"]
 PaymentState = Literal["none", "awaited", "completed", "failed"]
 """Whether the payment was requested, and answered."""
 
-DEFAULT_HOLD = timedelta(minutes=10)
 GRACE = timedelta(minutes=5)
 """How long an order may stay undecided after its hold has ended."""
 

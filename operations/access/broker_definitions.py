@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from saga.messaging.topology import Topology
-from saga.messaging.users import ADMINISTRATOR, OPEN, OPERATOR, PUBLISHER, may_publish
+from saga.messaging.users import ADMINISTRATOR, OPERATOR, PUBLISHABLE_BY_ANYONE, PUBLISHER, may_publish
 
 Json = dict[str, Any]
 
@@ -84,7 +84,11 @@ def _operator(topologies: Collection[Topology]) -> Json:
 
 
 def _publisher(topologies: Collection[Topology]) -> Json:
-    exchanges = [re.escape(topology.exchange) for topology in topologies if OPEN & {*topology.publishes}]
+    exchanges = [
+        re.escape(topology.exchange)
+        for topology in topologies
+        if PUBLISHABLE_BY_ANYONE & {*topology.publishes}
+    ]
     return _permission(PUBLISHER, NOTHING, _any(exchanges), NOTHING)
 
 

@@ -7,7 +7,7 @@ Every service is a user of its own name. The broker enforces permissions that ar
 
 from urllib.parse import unquote, urlsplit
 
-from events.catalogue import EVENT_TYPES, SERVICES, InventoryReservationRequested
+from events.catalogue import EVENT_TYPES, SERVICES
 
 OPERATOR = "operator"
 """The user of the `saga` command and of operators: sees everything, and may publish any event."""
@@ -15,7 +15,7 @@ PUBLISHER = "publisher"
 """The user of programs that start sagas from outside, and may do nothing else."""
 ADMINISTRATOR = "administrator"
 """An optional user who may do everything. Without it, permissions cannot be changed remotely."""
-OPEN = frozenset({InventoryReservationRequested.__name__})
+PUBLISHABLE_BY_ANYONE = frozenset(name for name, kind in EVENT_TYPES.items() if kind.starts_saga)
 """The events that users other than services may publish: those that start a saga."""
 
 DEFAULT_USER = "guest"
@@ -34,4 +34,4 @@ def may_publish(user: str | None, event_type: str) -> bool:
     """
     if user in (EVENT_TYPES[event_type].published_by, OPERATOR):
         return True
-    return event_type in OPEN and user not in SERVICES
+    return event_type in PUBLISHABLE_BY_ANYONE and user not in SERVICES

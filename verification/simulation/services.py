@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
 from events.catalogue import INVENTORY, ORDER, SERVICES, Event
+from events.values import DEFAULT_HOLD
 from inventory_service.application import InventoryApplication
 from inventory_service.reservation import Reservation
 from operations.registry import TOPOLOGIES
@@ -35,7 +35,6 @@ from verification.simulation.store import MemoryAggregates, MemoryStore, Table
 
 T = TypeVar("T")
 
-DEFAULT_HOLD = timedelta(seconds=600)
 CALL_TIMEOUT = 4.0
 FIRST_PAUSE = 0.2
 DRAIN_TIMEOUT = 10.0

@@ -23,8 +23,8 @@ from events.catalogue import (
     PaymentRefundRequested,
     PaymentRequested,
 )
-from events.values import Item
-from order_service.order import DEFAULT_HOLD, GRACE, Order
+from events.values import DEFAULT_HOLD, Item
+from order_service.order import GRACE, Order
 from order_service.reactions import CANCEL, MISS_DEADLINE, REACTIONS
 from saga.errors import OutOfOrder, Refused
 from saga.reactions.reaction import Reaction, Transition

@@ -18,7 +18,8 @@ from events.catalogue import (
     PaymentRefunded,
     PaymentRefundFailed,
 )
-from order_service.order import DEFAULT_HOLD, GRACE, Order
+from events.values import DEFAULT_HOLD
+from order_service.order import GRACE, Order
 from order_service.reactions import CANCEL, MISS_DEADLINE, PLACE, REACTIONS
 from saga.reactions.reaction import Reaction, Transition
 from tests.support.builders import LATER, NOW, event, order
