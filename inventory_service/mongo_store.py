@@ -56,7 +56,8 @@ class InventoryStore(Aggregates[Reservation]):
         self._band_km = band_km
         self._sessions = database["sessions"]
         self._replica = replica or uuid4().hex
-        self._session: Session | None = None
+        self.session: Session | None = None
+        """The session of this replica's transactions, once it is open."""
         self._turn = asyncio.Lock()
 
     async def prepare(self) -> None:
@@ -165,22 +166,22 @@ class InventoryStore(Aggregates[Reservation]):
         A process that dies in a transaction leaves it open, and its documents locked until the database ends
         it, by default after 60 s. Its successor ends it at once.
         """
-        self._session = await self._client.start_session()
-        session_id = self._session.session_id
+        self.session = await self._client.start_session()
+        session_id = self.session.session_id
         before = await self._sessions.find_one({"_id": self._replica})
         if before:
             await self._client.admin.command("killSessions", [before["session"]])
         await self._sessions.update_one(
             {"_id": self._replica}, {"$set": {"session": session_id, "at": self._clock()}}, upsert=True
         )
-        return self._session
+        return self.session
 
     async def _transact_serially(
         self, unit: UnitOfWork[Reservation, ReservationContext], stock_writes: Sequence[UpdateOne]
     ) -> None:
         async with self._turn:
             with translate_driver_errors():
-                await self._transact(self._session or await self._open_session(), unit, stock_writes)
+                await self._transact(self.session or await self._open_session(), unit, stock_writes)
 
     async def _transact(
         self,

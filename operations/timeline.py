@@ -3,11 +3,27 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 
-from events.catalogue import Event
+from events.catalogue import (
+    Event,
+    InventoryConfirmationFailed,
+    InventoryConfirmed,
+    InventoryReleased,
+    InventoryReleaseRequested,
+    InventoryReservationExpired,
+    InventoryReservationFailed,
+    InventoryReservationRequested,
+    InventoryReserved,
+    OrderCreated,
+    OrderFailed,
+    PaymentCompleted,
+    PaymentFailed,
+    PaymentRefunded,
+    PaymentRefundFailed,
+    PaymentRefundRequested,
+    PaymentRequested,
+)
 from events.types import format_money
-from events.values import HeldLine, Item, Shortage
 from operations.event_tap import Seen
 
 
@@ -55,19 +71,28 @@ def detail(event: Event) -> str:
 
 
 def _parts(event: Event) -> Iterator[str]:
-    held: tuple[HeldLine, ...] = getattr(event, "reservations", ())
-    items: tuple[Item, ...] = getattr(event, "items", ())
-    shortages: tuple[Shortage, ...] = getattr(event, "shortages", ())
-    amount: Decimal | None = getattr(event, "amount", getattr(event, "total_amount", None))
-    if held:
-        yield ", ".join(f"{line.quantity} x {line.product_id} at {line.warehouse_id}" for line in held)
-    elif items:
-        yield ", ".join(f"{item.quantity} x {item.product_id}" for item in items)
-    if amount is not None and not held:
-        yield f"{format_money(amount)} {getattr(event, 'currency', '')}"
-    yield getattr(event, "reason", "")
-    for short in shortages:
-        yield f"{short.available} of {short.requested} {short.product_id} available"
+    match event:
+        case InventoryReserved() | InventoryConfirmed() | InventoryReleased() | InventoryReservationExpired():
+            yield ", ".join(f"{h.quantity} x {h.product_id} at {h.warehouse_id}" for h in event.reservations)
+        case InventoryReservationRequested() | InventoryReservationFailed() | OrderCreated():
+            yield ", ".join(f"{item.quantity} x {item.product_id}" for item in event.items)
+            yield f"{format_money(event.total_amount)} {event.currency}"
+        case PaymentRequested() | PaymentCompleted() | PaymentRefundRequested() | PaymentRefunded():
+            yield f"{format_money(event.amount)} {event.currency}"
+    match event:
+        case InventoryReservationFailed():
+            yield event.reason
+            for short in event.shortages:
+                yield f"{short.available} of {short.requested} {short.product_id} available"
+        case (
+            PaymentFailed()
+            | InventoryConfirmationFailed()
+            | InventoryReleaseRequested()
+            | PaymentRefundRequested()
+            | PaymentRefundFailed()
+            | OrderFailed()
+        ):
+            yield event.reason
 
 
 def _position(event: Event, known: Mapping[str | None, Event]) -> tuple[datetime, int]:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 
 import aiormq
 from aio_pika import Connection
@@ -45,7 +45,10 @@ async def open_channel(
     publishing is confirmed, and a message that no queue takes raises.
     """
     channel = await connection.channel(publisher_confirms=confirms, on_return_raises=confirms)
-    return cast(aiormq.Channel, await channel.get_underlay_channel()), channel.closed()
+    underlay = await channel.get_underlay_channel()
+    if not isinstance(underlay, aiormq.Channel):
+        raise TypeError(f"{type(underlay).__name__} is no channel of aiormq")
+    return underlay, channel.closed()
 
 
 @asynccontextmanager

@@ -53,7 +53,7 @@ def application(store: InventoryStore) -> InventoryApplication:
 async def die_in_a_transaction(clients: Clients, name: str, product: str) -> InventoryStore:
     """Open a transaction on a product's stock, as a replica does, and never end it."""
     store = await a_store(clients, name, REPLICA)
-    session = store._session
+    session = store.session
     assert session is not None
     session.start_transaction()
     await store.collection.database["stock"].update_one(

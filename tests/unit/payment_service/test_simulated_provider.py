@@ -140,8 +140,9 @@ async def notifications(
         heard.append(notification)
 
     simulated.subscribe(listener)
+    before = asyncio.all_tasks()
     await call
-    await asyncio.gather(*simulated._notifications)
+    await asyncio.gather(*(asyncio.all_tasks() - before))
     return heard
 
 

@@ -1,12 +1,15 @@
 """A subscription settles each message once, with the outcome that was asked for."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
 import aiormq
+from aiormq.abc import AbstractChannel, DeliveredMessage
 from hypothesis import given
 from hypothesis import strategies as st
+from pamqp.commands import Basic
+from pamqp.header import ContentHeader
 
 from saga.messaging.message import Delivery
 from saga.rabbitmq.subscription import RabbitSubscription
@@ -24,6 +27,12 @@ class Wire:
         self.settled: dict[int, str] = {}
         self._open = sorted(tags)
         self._frames: asyncio.Queue[tuple[str, int, bool]] = asyncio.Queue(ROOM)
+
+    async def basic_consume(self, queue: str, callback: Callable[[Any], Awaitable[None]]) -> Basic.ConsumeOk:
+        for tag in self._open:
+            deliver = Basic.Deliver(delivery_tag=tag, exchange="", routing_key=queue)
+            await callback(DeliveredMessage(deliver, ContentHeader(), b"", cast(AbstractChannel, self)))
+        return Basic.ConsumeOk("consumer")
 
     async def basic_ack(self, tag: int, *, multiple: bool = False, wait: bool) -> None:
         await self._frames.put(("ack", tag, multiple))
@@ -67,9 +76,7 @@ async def settle(groups: Sequence[tuple[str, list[int]]]) -> dict[int, str]:
     """Settle all groups at once; return what became of each delivery at the broker."""
     wire = Wire([tag for _, tags in groups for tag in tags])
     subscription = RabbitSubscription(cast(aiormq.Channel, wire), asyncio.Future(), "orders")
-    subscription._unacknowledged = {
-        tag: delivery(tag) for tag in sorted(tag for _, tags in groups for tag in tags)
-    }
+    await subscription.resume()
     act = {"ack": subscription.ack, "back": subscription.requeue}
     carrying = asyncio.create_task(wire.carry())
     await asyncio.gather(*(act[how]([delivery(tag) for tag in tags]) for how, tags in groups))
