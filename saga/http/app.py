@@ -1,7 +1,7 @@
 """The HTTP application of a service: who may call each route, which bodies are read, how errors are sent.
 
-Each route declares in its `openapi_extra` who may call it: `needs(scope)`, `OPEN` or `own_token(header)` of
-`saga.http.security`. What the OpenAPI document declares is what is enforced.
+Each route declares in its `openapi_extra` who may call it: `needs(scope)`, `NO_TOKEN` or `own_token(header)`
+of `saga.http.security`. What the OpenAPI document declares is what is enforced.
 """
 
 import asyncio

@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from saga.errors import Unavailable
 from saga.http.app import HEALTH
 from saga.http.problems import Problem, problem_response
-from saga.http.security import OPEN, needs
+from saga.http.security import NO_TOKEN, needs
 
 
 class BrokerStatus(Protocol):
@@ -53,13 +53,13 @@ class Health:
 def add_health(app: FastAPI, health: Health) -> None:
     """Serve `/healthz`, `/readyz` and `/metrics`."""
 
-    @app.get("/healthz", openapi_extra=OPEN, tags=[HEALTH], summary="The process lives")
+    @app.get("/healthz", openapi_extra=NO_TOKEN, tags=[HEALTH], summary="The process lives")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
     @app.get(
         "/readyz",
-        openapi_extra=OPEN,
+        openapi_extra=NO_TOKEN,
         tags=[HEALTH],
         summary="The service can work; 503 names what is missing",
     )

@@ -13,7 +13,7 @@ BEARER = "bearer"
 
 Security = list[dict[str, list[str]]]
 
-OPEN: dict[str, Any] = {"security": []}
+NO_TOKEN: dict[str, Any] = {"security": []}
 """For a route that needs no token."""
 
 

@@ -72,7 +72,7 @@ class Application(Generic[A, C]):
         """
         if outcome.name == "conflict":
             return Deferred(asyncio.ensure_future(self._retry_conflict(step)))
-        return result(outcome)
+        return result_of(outcome)
 
     async def execute(
         self,
@@ -120,10 +120,10 @@ class Application(Generic[A, C]):
             await asyncio.sleep(jittered(1.0, least=0.1))
             outcome = await self.run(step)
             if outcome.name != "conflict" or clock() > end:
-                return result(outcome)
+                return result_of(outcome)
 
 
-def result(outcome: Outcome[Any]) -> Handled | Retry:
+def result_of(outcome: Outcome[Any]) -> Handled | Retry:
     """Return the result of the message that caused a step with this outcome."""
     if outcome.error is not None:
         return Retry(f"{type(outcome.error).__name__}: {outcome.error}")

@@ -6,28 +6,28 @@ from typing import Generic, TypeVar
 
 from saga.errors import Unavailable
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+T = TypeVar("T")
+R = TypeVar("R")
 
 LIMIT = 100
 """Items in one call."""
 
 
-class Batcher(Generic[Item, Result]):
+class Batcher(Generic[T, R]):
     """Calls `work` with all items since its last call, without waiting for more."""
 
-    def __init__(self, work: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]) -> None:
+    def __init__(self, work: Callable[[Sequence[T]], Awaitable[Sequence[R]]]) -> None:
         self._work = work
-        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._waiting: list[tuple[T, asyncio.Future[R]]] = []
         self._running: asyncio.Task[None] | None = None
 
-    async def __call__(self, item: Item) -> Result:
+    async def __call__(self, item: T) -> R:
         """Return the result for this item, or raise what `work` raised for it.
 
         A batch that fails is repeated item by item, so that only the item that causes the failure fails; but
         not after `Unavailable`, which every item would meet.
         """
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._run())
@@ -38,7 +38,7 @@ class Batcher(Generic[Item, Result]):
             batch, self._waiting = self._waiting[:LIMIT], self._waiting[LIMIT:]
             await self._settle(batch)
 
-    async def _settle(self, batch: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
+    async def _settle(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
         try:
             results = zip(batch, await self._work([item for item, _ in batch]), strict=True)
             settled = [(future, result) for (_, future), result in results]

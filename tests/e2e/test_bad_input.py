@@ -14,6 +14,7 @@ import pytest
 from events.catalogue import SERVICES
 from events.codec import MAX_BYTES
 from local_stack.stack import Stack
+from operations.registry import SPECS
 from tests.support.bad_input import Forge, Sent
 from tests.support.broker import Broker, BrokerAddress, Client, until
 from tests.support.services import TOPOLOGIES
@@ -35,7 +36,7 @@ async def fuzzed(
         "RABBITMQ_MANAGEMENT_URL": broker_node.management_url,
         "MONGODB_URL": mongodb_url,
         **fresh_settings(),
-        **{f"{name.removesuffix('_service').upper()}_RETRY_DELAYS": "0.1,0.2" for name in SERVICES},
+        **{f"{SPECS[name].env_prefix}RETRY_DELAYS": "0.1,0.2" for name in SERVICES},
     }
     async with running(Stack(tmp_path, env=env), env) as system:
         yield system

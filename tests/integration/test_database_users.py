@@ -14,6 +14,7 @@ from events.catalogue import SERVICES
 from local_stack.mongodb_node import DatabaseNode
 from operations.access.database_users import AUDITOR
 from operations.access.passwords import MONGODB, variable
+from operations.registry import SPECS
 
 UNAUTHORIZED, NOT_AUTHENTICATED = 13, 18
 DATABASES = {service: f"{service}_test" for service in SERVICES}
@@ -119,10 +120,7 @@ def test_a_new_password_replaces_the_old_one_at_the_next_start(tmp_path: Path) -
 
 class TestCommand:
     def test_it_creates_the_users_and_can_be_repeated(self, node: DatabaseNode) -> None:
-        databases = {
-            f"{service.removesuffix('_service').upper()}_DATABASE": name
-            for service, name in DATABASES.items()
-        }
+        databases = {f"{SPECS[service].env_prefix}DATABASE": name for service, name in DATABASES.items()}
         for _ in range(2):
             result = CliRunner().invoke(
                 main.app, ["database", "users"], env={"MONGODB_URL": node.url, **VARIABLES, **databases}

@@ -11,7 +11,7 @@ from saga.http.app import HEALTH, create_app, protect
 from saga.http.auth import parse
 from saga.http.problems import Problem
 from saga.http.rate_limit import RateLimit
-from saga.http.security import OPEN, caller_of, needs, own_token
+from saga.http.security import NO_TOKEN, caller_of, needs, own_token
 
 SHOP, WAREHOUSE, STRANGER = ("shop-" * 5, "warehouse-" * 3, "stranger-" * 3)
 TOKENS = f"orders:{SHOP} stock:{WAREHOUSE}"
@@ -36,7 +36,7 @@ def api(tokens: str = TOKENS, prepared: asyncio.Event | None = None) -> FastAPI:
     """Return an application with a route of each kind."""
     app = create_app("Test", "For tests.")
 
-    @app.get("/open", openapi_extra=OPEN)
+    @app.get("/open", openapi_extra=NO_TOKEN)
     async def open_() -> dict[str, str]:
         return {}
 
@@ -60,7 +60,7 @@ def api(tokens: str = TOKENS, prepared: asyncio.Event | None = None) -> FastAPI:
             raise Problem(401, "not the token of this webhook")
         return {}
 
-    @app.get("/health", openapi_extra=OPEN, tags=[HEALTH])
+    @app.get("/health", openapi_extra=NO_TOKEN, tags=[HEALTH])
     async def health() -> dict[str, str]:
         return {}
 

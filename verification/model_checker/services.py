@@ -7,7 +7,7 @@ and its journal) is computed once and remembered, which makes a search over all 
 from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Generic, NamedTuple, TypeVar, TypeVarTuple, cast
+from typing import Any, Generic, NamedTuple, TypeVar, TypeVarTuple
 
 from events.catalogue import Event
 from events.codec import from_json, to_json
@@ -91,8 +91,7 @@ class SingleEntryStore:
 
 
 class MemoizedService(Generic[A]):
-    """A service with one order. Cell 0 is empty, and so are levels 0, which the order and payment services
-    have."""
+    """A service with one order. Cell 0 is empty; so are levels 0, those of services without stock."""
 
     def __init__(
         self,
@@ -245,6 +244,7 @@ def _run_to_end(coroutine: Coroutine[Any, Any, T]) -> T:
     try:
         coroutine.send(None)
     except StopIteration as end:
-        return cast(T, end.value)
+        result: T = end.value
+        return result
     coroutine.close()
     raise RuntimeError("a step of the search waits for something")

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from events.catalogue import INVENTORY, ORDER, SERVICES
+from events.catalogue import INVENTORY, ORDER, SERVICES, short_name
 from events.values import Location
 from inventory_service.stock import Warehouse
 from operations.registry import TOPOLOGIES
@@ -101,7 +101,7 @@ class World:
         self._fill_stock()
         for service in SERVICES:
             for number in range(4 if self._rush else self._dice.choice((1, 1, 2, 2, 3))):
-                self._start(service, f"{service.removesuffix('_service')}-{number + 1}")
+                self._start(service, f"{short_name(service)}-{number + 1}")
         wanted = 1 if self._rush else self._dice.choice((1, 1, 2, 3))
         clients = self._clients = Clients(self._environment, self._replica, PRODUCTS[:wanted])
         self._operations = ManualOperations(self._environment, clients)

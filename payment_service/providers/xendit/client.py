@@ -42,15 +42,15 @@ from payment_service.providers.xendit.messages import (
     refund_answer,
     refund_body,
 )
-from saga.backoff import jittered
+from saga.backoff import backoff, jittered
 
 log = structlog.get_logger()
 T = TypeVar("T")
 
 VERSION = "2024-11-11"
 TRIES = 3
-FIRST_PAUSE = 0.2
-"""The longest first pause between two tries of one call, in seconds; then twice as long."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 0.4
+"""Seconds between two tries of one call, before jitter."""
 
 
 class XenditProvider:
@@ -179,7 +179,8 @@ class XenditProvider:
                     raise self._rate_limited(response)
                 last = NoAnswer(answer.reason)
             if attempt < TRIES:
-                await asyncio.sleep(jittered(FIRST_PAUSE * 2 ** (attempt - 1), dice=self._dice))
+                pause = backoff(FIRST_PAUSE, attempt - 1, LONGEST_PAUSE)
+                await asyncio.sleep(jittered(pause, dice=self._dice))
         raise self._failed(last)
 
     def _failed(self, error: NoAnswer) -> NoAnswer:

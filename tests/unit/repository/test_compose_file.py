@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from events.catalogue import short_name
 from saga.http.auth import SCOPES, parse
 
 COMPOSE = (Path(__file__).parents[3] / "compose.yaml").read_text()
@@ -45,6 +46,6 @@ def test_each_container_has_its_own_logins_only(
     assert re.findall("amqp://([^:]*):", part(name)) == at_the_broker
     assert re.findall("mongodb://([^:]*):", part(name)) == at_the_database
     if name != "database-users":
-        used = {f"{user.removesuffix('_service').upper()}_RABBITMQ_PASSWORD" for user in at_the_broker}
-        used |= {f"{user.removesuffix('_service').upper()}_MONGODB_PASSWORD" for user in at_the_database}
+        used = {f"{short_name(user).upper()}_RABBITMQ_PASSWORD" for user in at_the_broker}
+        used |= {f"{short_name(user).upper()}_MONGODB_PASSWORD" for user in at_the_database}
         assert set(re.findall(r"\w*_PASSWORD", part(name))) == used

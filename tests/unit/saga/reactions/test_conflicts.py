@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from saga.errors import Conflict
 from saga.messaging.results import Retry
-from saga.reactions.application import result
+from saga.reactions.application import result_of
 from saga.reactions.engine import MAX_CONFLICT_ROUNDS, Engine
 from saga.reactions.step import Outcome
 from saga.reactions.unit_of_work import UnitOfWork
@@ -102,6 +102,6 @@ class TestConflicts:
         assert isinstance(lost.error, Conflict)
         assert not lost.emitted
         assert len(store.loads) == MAX_CONFLICT_ROUNDS
-        assert isinstance(result(lost), Retry)
+        assert isinstance(result_of(lost), Retry)
         (second,) = await engine.run([step(add(1, FAILED), "e-1")])
         assert (second.name, store.total("o-1")) == ("handled", 1)
