@@ -31,7 +31,7 @@ unfinished counts once it is overdue: 5 minutes past an order's deadline. With -
 and what is unfinished counts at once: use it on a system that has come to rest.
 
 \b
-Exit code 1 if a promise is broken. Orders that wait until a person settles their refund are listed
+Exit code 1 if a promise is broken. Orders that wait for an operator to settle the refund are listed
 separately, and so is the number of refused requests whose order is unknown.
 
 \b

@@ -80,7 +80,7 @@ def _awaiting_manual_refund(report: AuditReport) -> list[str]:
     if not count:
         return []
     some = ", ".join(listed) + (" ..." if count > len(listed) else "")
-    return [f"{count} orders wait until a person settles their refund: {some}", ""]
+    return [f"{count} orders wait for an operator to settle the refund: {some}", ""]
 
 
 def _orphaned_requests(report: AuditReport) -> list[str]:
@@ -88,7 +88,7 @@ def _orphaned_requests(report: AuditReport) -> list[str]:
         return []
     return [
         f"{report.orphaned_requests} rejected or expired requests belong to no known order: the broker lost "
-        "them before the order service saw them; their publishers have to publish them again",
+        "the request before the order service read it; ask the publisher to send it again",
         "",
     ]
 

@@ -40,7 +40,7 @@ def print_report(console: Console, report: ChaosReport) -> None:
     slowest = report.slowest
     lines = [f"slowest recovery: {slowest.recovery:.1f} s, after the {slowest.fault}"] if slowest else []
     lines += [f"at rest {report.rest:.1f} s after the last fault", "", *describe(report.audit), ""]
-    conclusion = "every promise was kept" if report.ok else "something went wrong"
+    conclusion = "every promise was kept" if report.ok else "failed"
     lines += [
         *report.problems,
         f"{report.accepted} orders were accepted and {len(report.injected)} faults injected in "

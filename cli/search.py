@@ -25,12 +25,12 @@ console = Console(highlight=False)
 def search(
     faults: Annotated[
         str | None,
-        typer.Option(help="Search with exactly these, by commas; a fault named twice may strike twice."),
+        typer.Option(help="Only these faults, comma-separated; name a fault twice to allow it twice."),
     ] = None,
     most: Annotated[
         int, typer.Option("--together", min=0, max=4, help="The most classes of faults to combine.")
     ] = 2,
-    limit: Annotated[int, typer.Option(min=1, help="Give up a search at this many states.")] = 2_000_000,
+    limit: Annotated[int, typer.Option(min=1, help="Stop a search after this many states.")] = 2_000_000,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Explore every state that one order can reach, with faults at any moment.
@@ -58,9 +58,9 @@ def search(
 
 def _chosen(faults: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in faults.split(",")) if faults != NO_FAULTS else ()
-    if strangers := [name for name in names if name not in FAULTS]:
+    if unknown := [name for name in names if name not in FAULTS]:
         raise typer.BadParameter(
-            f"{', '.join(strangers)}: known are {', '.join(FAULTS)}, or {NO_FAULTS}", param_hint="--faults"
+            f"{', '.join(unknown)}: choose from {', '.join(FAULTS)}, or {NO_FAULTS}", param_hint="--faults"
         )
     return names
 

@@ -25,8 +25,7 @@ MAX_UNITS = 10**12
 
 
 class MakeReservation(RequestBody):
-    """Stock to hold. With `totalAmount`, the hold starts a saga, and the order service requests the
-    payment."""
+    """Stock to hold. With `totalAmount`, the hold starts a saga that requests the payment."""
 
     order_id: Id | None = None
     user_id: Id

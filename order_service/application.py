@@ -50,7 +50,7 @@ class OrderApplication(Application[Order, datetime]):
         await self.execute_all(MISS_DEADLINE, await self.store.due(DUE_LIMIT))
 
     async def ended(self, order_id: str, within: float) -> Order | None:
-        """Return the order as soon as it has ended, but at the latest after so many seconds."""
+        """Return the order once it has ended, or after `within` seconds."""
         clock = asyncio.get_running_loop().time
         end = clock() + within
         ended = self._ended.setdefault(order_id, asyncio.Event())

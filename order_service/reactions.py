@@ -141,8 +141,7 @@ def refund_for_lack_of_stock(
 def fail_for_an_expired_hold(
     order: Order | None, event: InventoryReservationExpired, now: datetime
 ) -> Reaction[Order]:
-    """Fail an order whose hold has expired, unless it is paid: then inventory's answer to the confirmation
-    request decides."""
+    """Fail an order whose hold has expired. If it is paid, inventory's next answer decides instead."""
     order = _known(order, event)
     if order.status not in ("pending", "reserved"):
         return Reaction(order)

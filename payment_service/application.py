@@ -98,8 +98,7 @@ class PaymentApplication(Application[Payment, datetime]):
             raise Unavailable(f"the payment provider is unavailable: {error}") from error
 
     async def charge_directly(self, request: PaymentRequested) -> Payment:
-        """Charge a customer outside any saga; return the payment after the provider's answer, or after the
-        timeout."""
+        """Charge outside any saga; return the payment after the answer or the timeout."""
         payment = await self.execute(CHARGE_DIRECTLY, request.order_id, request.order_id, request)
         return await self._drive_to_answer(payment) if payment.in_progress else payment
 

@@ -8,7 +8,7 @@ Pause = TypeVar("Pause", float, timedelta)
 
 
 def backoff(first: Pause, attempts: int, longest: Pause) -> Pause:
-    """Return the pause after so many failed attempts: `first`, doubled with each, and at most `longest`.
+    """Return the pause after `attempts` failures: `first`, doubled with each, and at most `longest`.
 
     A `first` that is longer than `longest` is not shortened.
     """

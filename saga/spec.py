@@ -1,4 +1,4 @@
-"""What a service consists of, in one object: who runs, watches or simulates it asks this and nothing else."""
+"""What a service consists of, in one object; everything that runs or simulates a service reads it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -47,5 +47,5 @@ class CircuitBreaker:
             self.open(jittered(seconds, dice=self._dice), reason)
 
     def open(self, seconds: float, reason: str) -> None:
-        """Let no call through for so many seconds."""
+        """Reject all calls for `seconds`."""
         self._open_until, self._reason = self._time() + seconds, reason

@@ -45,7 +45,7 @@ def explain_driver_errors(what_failed: str) -> Iterator[None]:
 
 
 def stale_writes(error: BulkWriteError) -> set[int]:
-    """Return the positions of the writes of a bulk that another writer has forestalled.
+    """Return the positions of the writes that failed because another writer changed the document first.
 
     Raises:
         Unavailable: the server cannot serve now, or a majority has not confirmed.
@@ -70,10 +70,7 @@ def explain_rejection(error: PyMongoError) -> str | None:
         )
     # After a failed login, the driver reports a server that cannot be found.
     if getattr(error, "code", None) in _REJECTED or "authentication failed" in text.lower():
-        return (
-            f"the database refuses ({text}): it has to know this user, password and these rights, which "
-            "`saga database users` gives"
-        )
+        return f"the database refuses ({text}): to create the user and its rights, run `saga database users`"
     return None
 
 

@@ -26,8 +26,8 @@ log = structlog.get_logger()
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
 STEADY_AFTER = 10.0
-"""Seconds that a connection has to last for the next one to be tried at once: what ended it may end that one
-too, and each time all unacknowledged messages count as redelivered."""
+"""After a connection that lasted this many seconds, the backoff starts again; shorter ones keep growing it.
+Whenever a connection ends, all its unacknowledged messages count as redelivered."""
 DEPENDENCY_POLL_INTERVAL = 0.3
 HEARTBEAT = 15
 """Seconds between two heartbeats, unless the broker's URL sets them (`?heartbeat=5`). A silent connection is

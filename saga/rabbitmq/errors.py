@@ -71,14 +71,14 @@ def explain_rejection(error: BaseException) -> str | None:
             "to name the authority that issued it, and the URL a host that is named in it"
         )
     if re.search("OpenOk.*Connection.Close", str(error)):  # The client library gives no other reason.
-        reason = "it has no such virtual host, or not for this user"
+        reason = "it has no such virtual host, or this user may not use it"
     elif refused := re.search("ACCESS_REFUSED - .*", str(error)):
         reason = refused[0]
     else:
         return None
     return (
-        f"the broker refuses ({reason}): it has to know this user, password and these rights, which "
-        "`saga broker definitions` writes for it to load"
+        f"the broker refuses ({reason}): create the user and its permissions: "
+        "load the output of `saga broker definitions`"
     )
 
 

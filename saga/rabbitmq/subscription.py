@@ -55,8 +55,7 @@ class RabbitSubscription:
         return self._tag is not None and not self.closed
 
     async def lost(self) -> None:
-        """Wait until the channel is lost, or the broker cancels the consumer, as when the queue is
-        deleted."""
+        """Wait until the channel is lost or the broker cancels the consumer."""
         cancelled = asyncio.ensure_future(self._cancelled.wait())
         try:
             await asyncio.wait(

@@ -1,1 +1,1 @@
-"""What is done when no message comes: publishing of what is left over, and nudges."""
+"""Work that no message triggers: the relay and nudges."""

@@ -26,7 +26,7 @@ BACKLOG_LIMIT = 100
 LIMIT = 200
 """Aggregates nudged together."""
 LONGEST_PAUSE = timedelta(hours=1)
-"""Between two nudges of one aggregate, which get rarer while nothing comes of them."""
+"""The longest pause between two nudges of one aggregate."""
 FAR_FUTURE = timedelta(days=366)
 
 
@@ -96,7 +96,7 @@ class Nudge:
 
 
 def _readable(entry: LoadedAggregate[Any]) -> list[Event]:
-    """Let one entry whose events cannot be read any more not keep the others from being nudged."""
+    """Return an entry's unanswered requests; log and skip it if they cannot be decoded."""
     try:
         return unanswered(entry)
     except InvalidEvent as error:
@@ -122,5 +122,5 @@ def unanswered(entry: LoadedAggregate[Any]) -> list[Event]:
 
 
 def pause(after: timedelta, nudges: int) -> timedelta:
-    """Return how long to wait for the next nudge, after so many that nothing came of."""
+    """Return the pause before the next nudge, after this many without an answer."""
     return backoff(after, nudges, LONGEST_PAUSE)

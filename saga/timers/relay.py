@@ -1,4 +1,4 @@
-"""Publishes what no message would redeliver: at once, and what was left over a little later."""
+"""Publishes the outbox: immediately when possible, otherwise in a later sweep."""
 
 import asyncio
 from collections import defaultdict

@@ -13,7 +13,7 @@ PAYMENT_REQUESTED = b"""
     {"type": "PaymentRequested", "orderId": "o-1", "userId": "u-1", "amount": "25.00", "currency": "USD",
      "idempotencyKey": "order-o-1"}
 """
-ADVICE = "`saga broker definitions` writes"
+ADVICE = "load the output of `saga broker definitions`"
 
 
 def logged(tmp_path: Path, service: str) -> str:

@@ -53,8 +53,7 @@ def stock_for(run: ScenarioRun, count: int) -> list[InitialLevel]:
 
 
 async def play_at_once(run: ScenarioRun, count: int, ended: Callable[[], None]) -> LoadTest:
-    """Place many orders of one unit at once, wait for their ends, and check them; `ended` is called for
-    each."""
+    """Place many orders of one unit at once, call `ended` as each ends, and check all of them."""
     gate = asyncio.Semaphore(CONCURRENT_REQUESTS)
     async with recording(run.endpoints.rabbitmq, *(f"{kind}.#" for kind in LAST_EVENTS)) as recorder:
         started = monotonic()
