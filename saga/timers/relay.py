@@ -36,8 +36,8 @@ class Outbox(Protocol):
 class Relay:
     """Publishes the events of an outbox, any number of replicas side by side.
 
-    A process that saves events for the relay hands them over, to be published at once; after `relay_after`
-    seconds, any replica takes an event for left over.
+    A process that saves events for the relay hands them over, to be published at once; after
+    `relay_after` seconds, any replica publishes an event that is still in the outbox.
     """
 
     def __init__(
