@@ -3,7 +3,7 @@
 import asyncio
 import os
 import re
-from collections.abc import Awaitable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -102,24 +102,16 @@ class SagaClient:
         )
 
     async def ended(self, order_id: str, within: float) -> Json:
-        """Wait until an order has ended; return it. See `reached`."""
-        return await self.reached(TERMINAL, order_id, within, LONG_POLL_SECONDS)
-
-    async def reached(
-        self, statuses: Collection[str], order_id: str, within: float, long_poll: float = 0
-    ) -> Json:
-        """Wait until an order has one of the statuses, even if no service knows it yet; return it.
-
-        With `long_poll` seconds, the service delays its answer until the order has ended.
+        """Wait until an order has ended, even if no service knows it yet; return it.
 
         Raises:
-            CommandFailed: it has none of them after `within` seconds; has the order's status.
+            CommandFailed: it has not ended after `within` seconds; has the order's status.
         """
         deadline = monotonic() + within
         while True:
             left = max(deadline - monotonic(), 0)
-            order = await _if_known(self.order(order_id, min(left, long_poll)))
-            if order is not None and order["status"] in statuses:
+            order = await _if_known(self.order(order_id, min(left, LONG_POLL_SECONDS)))
+            if order is not None and order["status"] in TERMINAL:
                 return order
             if monotonic() >= deadline:
                 raise CommandFailed(_unfinished(order_id, order, within))
@@ -137,19 +129,34 @@ class SagaClient:
         """Return a payment, None if the service knows none."""
         return await _if_known(self.payment(payment_id))
 
+    async def payment_started(self, payment_id: str, within: float) -> Json:
+        """Wait until the payment service knows a payment; return it.
+
+        Raises:
+            CommandFailed: after `within` seconds it still does not.
+        """
+        return await self._payment(payment_id, within, "known", lambda it: True)
+
     async def payment_pending(self, payment_id: str, within: float) -> Json:
         """Wait until a customer can make a payment; return it.
 
         Raises:
             CommandFailed: after `within` seconds there is still nothing to pay.
         """
-        deadline = monotonic() + within
+        return await self._payment(
+            payment_id, within, "pending", lambda payment: bool(payment.get("pending"))
+        )
+
+    async def _payment(
+        self, payment_id: str, within: float, what: str, holds: Callable[[Json], bool]
+    ) -> Json:
+        end = monotonic() + within
         while True:
             payment = await self.payment_if_known(payment_id)
-            if payment and payment.get("pending"):
+            if payment and holds(payment):
                 return payment
-            if monotonic() >= deadline:
-                raise CommandFailed(f"the payment {payment_id} is not pending after {within:g} s")
+            if monotonic() >= end:
+                raise CommandFailed(f"the payment {payment_id} is not {what} after {within:g} s")
             await asyncio.sleep(POLL_SECONDS)
 
     async def refund(self, payment_id: str) -> Json:

@@ -6,7 +6,6 @@ from events.catalogue import ORDER, InventoryReservationRequested
 from operations import manual_publishing
 from operations.client import Json
 from operations.endpoints import Endpoints
-from order_service.order import TERMINAL
 from saga.messaging.topology import exchange_of
 from verification.scenarios.scenario import Scenario, ScenarioRun
 
@@ -20,7 +19,7 @@ async def place(run: ScenarioRun, scenario: Scenario) -> str:
 async def cancel_while_charging(run: ScenarioRun, scenario: Scenario) -> str:
     """Place the order, and cancel it while the provider is charging."""
     order_id = await place(run, scenario)
-    await run.services.reached({"reserved", *TERMINAL}, order_id, run.timeout)
+    await run.services.payment_started(order_id, run.timeout)
     await run.services.cancel(order_id)
     return order_id
 
