@@ -31,7 +31,7 @@ from saga.messaging.topology import Topology
 from saga.messaging.users import OPERATOR, user_of
 
 app = typer.Typer(
-    help="List, show, replay and drop messages that a service could not handle.", no_args_is_help=True
+    help="List, show, replay and drop dead letters.", no_args_is_help=True
 )
 
 
