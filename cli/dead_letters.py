@@ -30,9 +30,7 @@ from operations.errors import CommandFailed
 from saga.messaging.topology import Topology
 from saga.messaging.users import OPERATOR, user_of
 
-app = typer.Typer(
-    help="List, show, replay and drop dead letters.", no_args_is_help=True
-)
+app = typer.Typer(help="List, show, replay and drop dead letters.", no_args_is_help=True)
 
 
 REPLAY_EPILOG = """\b
