@@ -16,4 +16,4 @@ def _open_store(database: Database, settings: PaymentSettings) -> PaymentStore:
     return PaymentStore(database["payments"], Payment, utc_now, timedelta(seconds=settings.nudge_after))
 
 
-SPEC = ServiceSpec(PAYMENT, PaymentSettings, REACTIONS, TRANSITIONS, _open_store)
+SPEC = ServiceSpec(PAYMENT, PaymentSettings, REACTIONS, TRANSITIONS, _open_store, nudges=False)

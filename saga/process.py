@@ -55,6 +55,7 @@ class _Service:
     parts: Parts[Any]
     application: Application[Any, Any]
     app: FastAPI
+    nudges: bool
 
 
 def serve(spec: ServiceSpec[CF, ST], assemble: Assemble[CF, ST]) -> None:
@@ -83,7 +84,7 @@ async def _serve(spec: ServiceSpec[CF, ST], assemble: Assemble[CF, ST], settings
             Nudge(spec.name, broker, store, utc_now),
         )
         async with assemble(settings, parts) as (application, app):
-            await _run(_Service(settings, broker, parts, application, app))
+            await _run(_Service(settings, broker, parts, application, app, spec.nudges))
 
 
 async def _run(service: _Service) -> None:
@@ -108,7 +109,7 @@ async def _run(service: _Service) -> None:
         loop.add_signal_handler(number, stop.set)
     serving = asyncio.create_task(server.serve())
     reading = asyncio.create_task(_read(service, prepared, stop))
-    sweeps = [*service.application.sweeps, service.parts.nudge.sweep]
+    sweeps = [*service.application.sweeps, *([service.parts.nudge.sweep] if service.nudges else [])]
     clocks = [asyncio.create_task(_every(service.settings.sweep_every, sweep)) for sweep in sweeps]
     clocks.append(asyncio.create_task(service.parts.relay.run()))
     stopping = asyncio.create_task(stop.wait())

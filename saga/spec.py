@@ -35,6 +35,8 @@ class ServiceSpec(Generic[CF, ST]):
     reactions: Reactions[Any, Any]
     transitions: Transitions[Any, Any]
     open_store: Callable[[Database, CF], ST]
+    nudges: bool = True
+    """Whether its aggregates publish requests, which are repeated when no answer comes."""
 
     @property
     def short_name(self) -> str:
