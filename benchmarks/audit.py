@@ -20,7 +20,7 @@ import bson
 from bson.raw_bson import RawBSONDocument
 
 from cli.audit_findings import describe
-from events.catalogue import INVENTORY, ORDER, PAYMENT, InventoryReservationRequested
+from events.catalogue import INVENTORY, ORDER, PAYMENT, SERVICES, InventoryReservationRequested
 from events.codec import decode
 from events.values import Item
 from inventory_service.application import InventoryApplication
@@ -43,7 +43,7 @@ from saga.mongodb.client import connect, database
 from saga.reactions.application import Application
 from saga.timers.relay import Relay
 from verification.audit.auditor import audit
-from verification.audit.reader import Databases
+from verification.audit.reader import Databases, databases_at
 
 MAX_ORDERS = 1_000_000
 BATCH = 1000
@@ -74,9 +74,9 @@ class InProcessServices:
     """The three services in this process, on real stores, without HTTP API and broker."""
 
     def __init__(self, databases: Databases) -> None:
-        self.client = connect(databases.url, 30)
+        self.client = connect(databases.order.url, 30)
         at = (databases.order, databases.inventory, databases.payment)
-        order, inventory, payment = (database(self.client, name) for name in at)
+        order, inventory, payment = (database(self.client, one.name) for one in at)
         self.orders = OrderStore(order["orders"], Order, utc_now)
         self.stock = InventoryStore(self.client, inventory, utc_now, timedelta(minutes=10))
         self.payments = PaymentStore(payment["payments"], Payment, utc_now)
@@ -158,7 +158,7 @@ async def fill(databases: Databases, orders: int) -> Counter[str]:
         for collection, documents in copies.items():
             await collection.insert_many(documents, ordered=False)
     sold = ended["confirmed"] * UNITS
-    await services.client[databases.inventory]["stock"].update_one(
+    await services.client[databases.inventory.name]["stock"].update_one(
         {"_id": "/".join(STOCK_KEY)},
         [{"$set": {"allocated": sold, "reserved": 0, "owned": {"$add": ["$available", sold]}}}],
     )
@@ -182,7 +182,7 @@ def main() -> None:
         node.start()
         try:
             node.wait_ready()
-            databases = Databases(node.url)
+            databases = databases_at(dict.fromkeys(SERVICES, node.url))
             started = time.monotonic()
             asyncio.run(fill(databases, orders))
             print(f"filled with {orders} orders in {time.monotonic() - started:.1f} s", flush=True)

@@ -23,7 +23,8 @@ SETTLED_FOR = 30.0
 
 EPILOG = """\b
 Reads the databases at MONGODB_URL, else those of a running `saga up`, under the names that the services use
-(ORDER_DATABASE, INVENTORY_DATABASE, PAYMENT_DATABASE). Never writes.
+(ORDER_DATABASE, INVENTORY_DATABASE, PAYMENT_DATABASE). A database on a server of its own is named by
+ORDER_MONGODB_URL, INVENTORY_MONGODB_URL or PAYMENT_MONGODB_URL. Never writes.
 
 \b
 While the system runs, an order is judged once nothing about it has changed for a while, and what is only
@@ -55,7 +56,7 @@ def audit_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
     """Check every promise on what the three services have stored, and list what breaks one."""
-    databases = databases_at(find().mongodb)
+    databases = databases_at(find().mongodb_by_service)
     console = Console(highlight=False)
     with _progress(Console(stderr=True), hidden=as_json) as progress, reachable(databases):
         report = audit(
@@ -80,7 +81,7 @@ def reachable(databases: Databases) -> Iterator[None]:
         CommandFailed: the database cannot be read.
     """
     try:
-        with explain_driver_errors(f"cannot read {without_password(databases.url)}"):
+        with explain_driver_errors(f"cannot read {', '.join(map(without_password, databases.urls))}"):
             yield
     except Unavailable as why:
         raise CommandFailed(str(why)) from None

@@ -5,8 +5,8 @@ import os
 import typer
 
 from events.catalogue import ORDER
-from operations.access.database_users import AUDITOR, make_users
-from operations.access.passwords import MONGODB, named, variable
+from operations.access.database_users import AUDITOR, by_server, make_users
+from operations.access.passwords import MONGODB, named, url_variable, variable
 from operations.endpoints import find
 from operations.registry import SPECS
 from saga.settings import read
@@ -17,7 +17,9 @@ EPILOG = f"""\b
 The users are: one for each service, with the service's name, which reads and writes its own database only;
 and `{AUDITOR}` for the `saga` command, which reads all three. They log in with authSource=admin. Their
 passwords come from variables such as {variable(ORDER, MONGODB)}. The user of MONGODB_URL needs the right to
-create users. Run the command again after a password has changed.
+create users. A service whose database is on a server of its own, named by a variable such as
+{url_variable(ORDER, MONGODB)}, becomes a user there, and `{AUDITOR}` a user of each server. Run the command
+again after a password has changed.
 """
 
 
@@ -29,10 +31,11 @@ def database() -> None:
 @app.command("users", epilog=EPILOG)
 def users() -> None:
     """Create the users of the services and of the audit, or update their passwords and permissions."""
-    url = find().mongodb
+    urls = find().mongodb_by_service
     databases = {name: read(spec.settings).database for name, spec in SPECS.items()}
     passwords = named([*databases, AUDITOR], MONGODB, os.environ)
-    make_users(url, databases, passwords)
+    for url, services in by_server(urls).items():
+        make_users(url, {service: databases[service] for service in services}, passwords)
     for service, name in databases.items():
         typer.echo(f"{service} reads and writes {name}")
     typer.echo(f"{AUDITOR} reads {', '.join(databases.values())}")

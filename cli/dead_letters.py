@@ -213,9 +213,8 @@ def _preview(service: Service, selected_by: DeadLetterFilter, limit: int | None,
     # If there is an operator, each service has a user of its own, and checks the publisher of a message.
     known = user_of(at.rabbitmq) == OPERATOR
     name = service.topology.service
-    expected = (
-        asyncio.run(preview_replay(letters, name, at.mongodb, check_publisher=known)) if letters else []
-    )
+    mongodb = at.mongodb_of(name)
+    expected = asyncio.run(preview_replay(letters, name, mongodb, check_publisher=known)) if letters else []
     previews = dict(zip(letters, expected, strict=True))
     if as_json:
         typer.echo(

@@ -35,7 +35,7 @@ class DatabaseNode:
 
     After a stop or a kill it can be started again, on the same port and with its data. `passwords` are those
     of its users, and `databases` the name of each service's database (`operations.access.database_users`);
-    without, no login is needed.
+    without, no login is needed. `name` is what errors call it.
 
     Raises:
         ProcessFailed: it is not installed.
@@ -49,7 +49,9 @@ class DatabaseNode:
         log: Path | None = None,
         passwords: Mapping[str, str] | None = None,
         databases: Mapping[str, str] | None = None,
+        name: str = "the database",
     ) -> None:
+        self._name = name
         self._directory = directory.resolve()
         self._port = port or free_port()
         self._passwords = dict(passwords or {})
@@ -57,7 +59,7 @@ class DatabaseNode:
         self._users_made = False
         self._log = log or self._directory / "mongodb.log"
         locked = ["--auth"] if self._passwords else []
-        self._child = Child("The database", [*self._argv(self._port), *locked], log=self._log)
+        self._child = Child(name, [*self._argv(self._port), *locked], log=self._log)
 
     @property
     def url(self) -> str:
@@ -118,7 +120,7 @@ class DatabaseNode:
         file = self._directory / "root-password"
         if not file.exists():
             port, password = free_port(), secrets.token_urlsafe(24)
-            child = Child("The database", self._argv(port), log=self._log)
+            child = Child(self._name, self._argv(port), log=self._log)
             child.start()
             try:
                 client: MongoClient[dict[str, Any]]
@@ -135,7 +137,7 @@ class DatabaseNode:
 
     def _wait(self, client: MongoClient[dict[str, Any]], child: Child) -> None:
         wait_until(
-            lambda: _is_primary(client), START_LIMIT, f"the database answers at port {self._port}", child
+            lambda: _is_primary(client), START_LIMIT, f"{self._name} answers at port {self._port}", child
         )
 
     def _argv(self, port: int) -> list[str]:

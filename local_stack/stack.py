@@ -1,4 +1,4 @@
-"""The whole system on this machine: broker, database and services, each a process of its own."""
+"""The whole system on this machine: the broker, each service and each service's database, as processes."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from events.catalogue import INVENTORY, ORDER, PAYMENT, SERVICES
+from events.catalogue import INVENTORY, ORDER, PAYMENT, SERVICES, short_name
 from local_stack.mongodb_node import DatabaseNode
 from local_stack.process import Child, ProcessFailed, free_port, wait_until
 from local_stack.rabbitmq_container import BrokerContainer, docker_answers
@@ -53,13 +53,13 @@ class Node(Protocol):
 
 
 class Stack:
-    """The services, with a private broker and a private database unless the environment names others.
+    """The services, with a private broker and a private database each unless the environment names others.
 
     `env` adds to this process's environment, for the services and for the choices made here: RABBITMQ_URL,
     RABBITMQ_MANAGEMENT_URL, MONGODB_URL, the ports, SAGA_STATE. Nothing happens before `start`. Use it as a
     context manager, or call `stop` even if `start` has failed. Any thread may use it, one at a time.
 
-    At the private broker and database, each service logs in as itself. At a named one, all services use the
+    At the private broker and databases, each service logs in as itself. At a named one, all services use the
     named URL, except a service with a URL of its own, as in ORDER_RABBITMQ_URL or PAYMENT_MONGODB_URL. No
     service gets the login of another.
     """
@@ -81,8 +81,8 @@ class Stack:
         self._replicas: list[Child] = []
         self.broker: BrokerNode | BrokerContainer | None = None
         """The private broker, None if another one is used."""
-        self.database: DatabaseNode | None = None
-        """The private database, None if another one is used."""
+        self.databases: dict[str, DatabaseNode] = {}
+        """The private databases, by service; none for a service whose database the environment names."""
 
     @property
     def endpoints(self) -> Endpoints:
@@ -114,10 +114,9 @@ class Stack:
         """
         self._lock = take_lock(self.state_dir)
         forget_endpoints(self.state_dir)
-        self._endpoints = self._plan(self._choose_broker(), self._choose_database())
+        self._endpoints = self._plan(self._choose_broker(), self._choose_databases())
         report(f"starting {' and '.join(self._private_parts()) or 'the services'}")
-        for node in self._nodes:
-            node.start()
+        _at_once(node.start for node in self._nodes)
         for node in self._nodes:
             node.wait_ready()
         report("starting the services")
@@ -130,14 +129,14 @@ class Stack:
         return self.endpoints
 
     def stop(self) -> None:
-        """Stop the services, which finish the work they have begun, then the broker and the database."""
+        """Stop the services, which finish the work they have begun, then the broker and the databases."""
         if self._lock is None:
             return
         forget_endpoints(self.state_dir)
         services = [*self._services.values(), *self._replicas]
         _at_once(partial(child.stop, SERVICE_STOP_LIMIT) for child in services)
         _at_once(node.stop for node in self._nodes)
-        self._services, self._replicas, self.broker, self.database = {}, [], None, None
+        self._services, self._replicas, self.broker, self.databases = {}, [], None, {}
         self._lock.close()
         self._lock = None
 
@@ -193,11 +192,11 @@ class Stack:
 
     @property
     def _nodes(self) -> list[Node]:
-        return [node for node in (self.broker, self.database) if node is not None]
+        return [*([self.broker] if self.broker else []), *self.databases.values()]
 
     def _private_parts(self) -> list[str]:
-        named = {"RabbitMQ": self.broker, "the database": self.database}
-        return [name for name, node in named.items() if node is not None]
+        named = {"RabbitMQ": self.broker, "the databases": self.databases}
+        return [name for name, private in named.items() if private]
 
     def _choose_broker(self) -> BrokerUrls:
         if url := self._env.get("RABBITMQ_URL"):
@@ -215,27 +214,37 @@ class Stack:
         )
         return BrokerUrls(self.broker.url, self.broker.management_url)
 
-    def _choose_database(self) -> str:
-        if url := self._env.get("MONGODB_URL"):
-            return url
-        self.database = DatabaseNode(
-            self.state_dir / "mongodb",
-            log=self.logs_dir / "mongodb.log",
-            passwords=named_or_made([*SERVICES, AUDITOR], MONGODB, self._env),
-            databases={
-                name: self._env.get(f"{spec.env_prefix}DATABASE") or name for name, spec in SPECS.items()
-            },
-        )
-        return self.database.url_of(AUDITOR)
+    def _choose_databases(self) -> dict[str, str]:
+        """Return the URL of each service's database, for the `saga` command."""
+        named = {name: self._env.get(url_variable(name, MONGODB)) for name in SERVICES}
+        one_for_all = self._env.get("MONGODB_URL")
+        passwords = named_or_made([*SERVICES, AUDITOR], MONGODB, self._env)
+        self.databases = {
+            name: self._database(name, passwords) for name, own in named.items() if not (own or one_for_all)
+        }
+        private = {name: node.url_of(AUDITOR) for name, node in self.databases.items()}
+        return {name: own or one_for_all or private[name] for name, own in named.items()}
 
-    def _plan(self, broker: BrokerUrls, mongodb: str) -> Endpoints:
+    def _database(self, service: str, passwords: Mapping[str, str]) -> DatabaseNode:
+        name = short_name(service)
+        return DatabaseNode(
+            self.state_dir / "mongodb" / name,
+            log=self.logs_dir / f"mongodb-{name}.log",
+            passwords={user: passwords[user] for user in (service, AUDITOR)},
+            databases={service: self._env.get(f"{SPECS[service].env_prefix}DATABASE") or service},
+            name=f"the {name} database",
+        )
+
+    def _plan(self, broker: BrokerUrls, mongodb: Mapping[str, str]) -> Endpoints:
         return Endpoints(
             order=self._service_url(ORDER),
             inventory=self._service_url(INVENTORY),
             payment=self._service_url(PAYMENT),
             rabbitmq=broker.url,
             management=broker.management_url,
-            mongodb=mongodb,
+            order_mongodb=mongodb[ORDER],
+            inventory_mongodb=mongodb[INVENTORY],
+            payment_mongodb=mongodb[PAYMENT],
         )
 
     def _service_url(self, name: str) -> str:
@@ -261,9 +270,9 @@ class Stack:
         return self._env.get(url_variable(name, RABBITMQ)) or self.endpoints.rabbitmq
 
     def _database_url(self, name: str) -> str:
-        if self.database is not None:
-            return self.database.url_of(name)
-        return self._env.get(url_variable(name, MONGODB)) or self.endpoints.mongodb
+        if name in self.databases:
+            return self.databases[name].url_of(name)
+        return self.endpoints.mongodb_of(name)
 
     def _wait_service(self, name: str) -> None:
         _wait_ready(self._services[name], self.endpoints.of(name))

@@ -1,16 +1,17 @@
-"""Where the services and the broker are: by environment, by a running `saga up`, or by default."""
+"""Where services, broker and databases are: by environment, by a running `saga up`, or by default."""
 
 import fcntl
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from events.catalogue import INVENTORY, ORDER, PAYMENT
+from operations.access.passwords import MONGODB, url_variable
 from operations.errors import CommandFailed
 from operations.registry import SPECS
 from saga.tls import broker_url, check_ca_file, database_url
@@ -23,18 +24,36 @@ LOCK_FILE = "lock"
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """The URLs of a stack: three HTTP APIs, AMQP, the broker's management API, MongoDB."""
+    """The URLs of a stack: three HTTP APIs, AMQP, the broker's management API, and each service's MongoDB.
+
+    The three databases may be on one server, and then have one URL, or on a server each.
+    """
 
     order: str
     inventory: str
     payment: str
     rabbitmq: str
     management: str
-    mongodb: str
+    order_mongodb: str
+    inventory_mongodb: str
+    payment_mongodb: str
 
     def of(self, service: str) -> str:
         """Return the URL of a service's HTTP API."""
         return {ORDER: self.order, INVENTORY: self.inventory, PAYMENT: self.payment}[service]
+
+    def mongodb_of(self, service: str) -> str:
+        """Return the URL of the server that has a service's database."""
+        return self.mongodb_by_service[service]
+
+    @property
+    def mongodb_by_service(self) -> dict[str, str]:
+        """The URL of the server that has each service's database."""
+        return {
+            ORDER: self.order_mongodb,
+            INVENTORY: self.inventory_mongodb,
+            PAYMENT: self.payment_mongodb,
+        }
 
 
 def running_endpoints(state_dir: Path) -> Endpoints | None:
@@ -49,15 +68,20 @@ def running_endpoints(state_dir: Path) -> Endpoints | None:
     return Endpoints(**json.loads(text))
 
 
-VARIABLES = {
-    "order": "ORDER_URL",
-    "inventory": "INVENTORY_URL",
-    "payment": "PAYMENT_URL",
-    "rabbitmq": "RABBITMQ_URL",
-    "management": "RABBITMQ_MANAGEMENT_URL",
-    "mongodb": "MONGODB_URL",
+VARIABLES: Mapping[str, Sequence[str]] = {
+    "order": ["ORDER_URL"],
+    "inventory": ["INVENTORY_URL"],
+    "payment": ["PAYMENT_URL"],
+    "rabbitmq": ["RABBITMQ_URL"],
+    "management": ["RABBITMQ_MANAGEMENT_URL"],
+    "order_mongodb": [url_variable(ORDER, MONGODB), "MONGODB_URL"],
+    "inventory_mongodb": [url_variable(INVENTORY, MONGODB), "MONGODB_URL"],
+    "payment_mongodb": [url_variable(PAYMENT, MONGODB), "MONGODB_URL"],
 }
-"""The environment variable that names each endpoint."""
+"""The environment variables that name each endpoint; the first that is set counts."""
+
+DATABASES = ("order_mongodb", "inventory_mongodb", "payment_mongodb")
+DEFAULT_MONGODB = "mongodb://127.0.0.1:27017/"
 
 DEFAULTS = Endpoints(
     order=f"http://127.0.0.1:{SPECS[ORDER].port}",
@@ -65,7 +89,7 @@ DEFAULTS = Endpoints(
     payment=f"http://127.0.0.1:{SPECS[PAYMENT].port}",
     rabbitmq="amqp://guest:guest@127.0.0.1:5672/",
     management="http://127.0.0.1:15672",
-    mongodb="mongodb://127.0.0.1:27017/",
+    **dict.fromkeys(DATABASES, DEFAULT_MONGODB),
 )
 MANAGEMENT_PORT = 15672
 DEFAULT_STATE = ".saga"
@@ -87,7 +111,7 @@ def find(environment: Mapping[str, str] = os.environ) -> Endpoints:
         CommandFailed: RABBITMQ_CA_FILE or MONGODB_CA_FILE cannot be used.
     """
     known = running_endpoints(state_directory(environment)) or DEFAULTS
-    named = {name: environment[key].rstrip("/") for name, key in VARIABLES.items() if environment.get(key)}
+    named = {name: url.rstrip("/") for name in VARIABLES if (url := _named(name, environment))}
     if "rabbitmq" in named:
         named["rabbitmq"] = environment["RABBITMQ_URL"]  # Its last slash belongs to the virtual host.
         named.setdefault("management", management_url(named["rabbitmq"]))
@@ -95,13 +119,21 @@ def find(environment: Mapping[str, str] = os.environ) -> Endpoints:
     return replace(
         found,
         rabbitmq=_with_authorities(broker_url, found.rabbitmq, "RABBITMQ_CA_FILE", environment),
-        mongodb=_with_authorities(database_url, found.mongodb, "MONGODB_CA_FILE", environment),
+        **{
+            name: _with_authorities(database_url, getattr(found, name), "MONGODB_CA_FILE", environment)
+            for name in DATABASES
+        },
     )
 
 
 def named_by_environment(environment: Mapping[str, str] = os.environ) -> bool:
     """Tell whether the environment says where the services are."""
-    return any(environment.get(VARIABLES[service]) for service in ("order", "inventory", "payment"))
+    return any(_named(service, environment) for service in ("order", "inventory", "payment"))
+
+
+def databases_named_by_environment(environment: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether the environment says where all three databases are."""
+    return all(_named(database, environment) for database in DATABASES)
 
 
 def state_directory(environment: Mapping[str, str] = os.environ) -> Path:
@@ -135,6 +167,11 @@ def login_hint(amqp_url: str) -> str:
     if running and running.rabbitmq == amqp_url:
         return f"user {login.user}, password in {state_directory() / ENDPOINTS_FILE}"
     return f"user {login.user}"
+
+
+def _named(endpoint: str, environment: Mapping[str, str]) -> str:
+    """Return the URL that the environment names for an endpoint, empty if it names none."""
+    return next((url for name in VARIABLES[endpoint] if (url := environment.get(name))), "")
 
 
 def _with_authorities(

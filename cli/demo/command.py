@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from local_stack.stack import Stack
 from operations.client import SagaClient
 from operations.endpoints import (
     Endpoints,
+    databases_named_by_environment,
     find,
     named_by_environment,
     running_endpoints,
@@ -113,10 +113,16 @@ def _started(stack: Stack, console: Console) -> Endpoints:
 
 def _place(stack: Stack) -> str:
     """Say where a started stack keeps its state."""
-    if stack.database is None:
-        database = without_password(stack.endpoints.mongodb)
-        return f"kept in the database at {database}, the logs in {stack.logs_dir}"
-    return f"kept in {stack.state_dir}, the logs in {stack.logs_dir}"
+    servers = [
+        f"the database at {without_password(url)}"
+        for url in dict.fromkeys(
+            url
+            for service, url in stack.endpoints.mongodb_by_service.items()
+            if service not in stack.databases
+        )
+    ]
+    private = [str(stack.state_dir)] if stack.databases else []
+    return f"kept in {' and '.join([*private, *servers])}, the logs in {stack.logs_dir}"
 
 
 async def _demo(endpoints: Endpoints, console: Console, orders: int, timeout: float) -> DemoReport:
@@ -144,10 +150,10 @@ async def _play_all(run: ScenarioRun, console: Console) -> list[ScenarioResult]:
 
 async def _audit(run: ScenarioRun, results: Iterable[ScenarioResult], many: LoadTest) -> AuditReport | None:
     """Audit the demo's own orders, and the stock that only they draw on."""
-    if named_by_environment() and not os.environ.get("MONGODB_URL"):
+    if named_by_environment() and not databases_named_by_environment():
         return None
     orders = [*(result.order_id for result in results if result.order_id), *many.order_ids]
     products = [run.product(name) for name in (*(one.product for one in SCENARIOS), load_test.PRODUCT)]
-    databases = databases_at(run.endpoints.mongodb)
+    databases = databases_at(run.endpoints.mongodb_by_service)
     with reachable(databases):
         return await asyncio.to_thread(audit_at_rest, databases, Scope(orders, products))

@@ -57,7 +57,7 @@ def _summary(report: DemoReport) -> Table:
 
 def _audit(report: DemoReport) -> list[str]:
     if report.audit is None:
-        return ["  not made: set MONGODB_URL to the services' database"]
+        return ["  not made: set MONGODB_URL to the server with the services' databases"]
     return [f"  {line}" for line in describe(report.audit)]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
@@ -28,6 +29,19 @@ def roles(databases: Mapping[str, str]) -> dict[str, list[Role]]:
         **{service: [{"role": "readWrite", "db": name}] for service, name in databases.items()},
         AUDITOR: [{"role": "read", "db": name} for name in databases.values()],
     }
+
+
+def by_server(urls: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the services of each server, by one of the URLs that name it.
+
+    All users of a server are made at once: the auditor gets its rights to every database there.
+    """
+    first: dict[str, str] = {}
+    services: dict[str, list[str]] = {}
+    for service, url in urls.items():
+        hosts = urlsplit(url).netloc.rpartition("@")[2]
+        services.setdefault(first.setdefault(hosts, url), []).append(service)
+    return services
 
 
 def make_users(url: str, databases: Mapping[str, str], passwords: Mapping[str, str]) -> None:

@@ -17,14 +17,14 @@ from tests.support.users import PASSWORDS
 @pytest.mark.parametrize("service", SERVICES)
 def test_service_gets_only_its_own_passwords(system_of_processes: System, service: str) -> None:
     stack = system_of_processes.stack
-    assert stack.database is not None
     environment = Path(f"/proc/{stack.service(service).pid}/environ").read_text()
     assert PASSWORDS[service] in environment
-    assert broker_login(stack.database.url_of(service)).password in environment
+    assert broker_login(stack.databases[service].url_of(service)).password in environment
     for other in {*SERVICES, OPERATOR, PUBLISHER} - {service}:
         assert PASSWORDS[other] not in environment
-    for other in {*SERVICES, AUDITOR} - {service}:
-        assert broker_login(stack.database.url_of(other)).password not in environment
+    for other, database in stack.databases.items():
+        for user in {other, AUDITOR} - {service}:
+            assert broker_login(database.url_of(user)).password not in environment
 
 
 def test_operator_passwords_are_readable_by_the_owner_only(system_of_processes: System) -> None:

@@ -22,7 +22,7 @@ from cli import main
 from tests.support.broker import until
 from verification.audit import reader as reading
 from verification.audit.auditor import audit, audit_at_rest
-from verification.audit.reader import Databases, Scope, side_by_side
+from verification.audit.reader import DatabaseAddress, Databases, Scope, side_by_side
 from verification.audit.report import AuditReport
 
 ORDERS = 4 * len(COURSES)
@@ -36,7 +36,8 @@ runner = CliRunner()
 def databases(mongodb_url: str) -> Databases:
     """Databases of the test's own, empty."""
     mark = uuid4().hex[:12]
-    return Databases(mongodb_url, f"order_{mark}", f"inventory_{mark}", f"payment_{mark}")
+    names = (f"{service}_{mark}" for service in ("order", "inventory", "payment"))
+    return Databases(*(DatabaseAddress(mongodb_url, name) for name in names))
 
 
 @pytest.fixture
@@ -49,11 +50,11 @@ async def filled(databases: Databases) -> Databases:
 
 def contents(databases: Databases) -> dict[str, list[Document]]:
     """Return every document there is, by database and collection."""
-    with MongoClient[Document](databases.url) as client:
+    with MongoClient[Document](databases.order.url) as client:
         return {
-            f"{name}.{collection}": list(client[name][collection].find().sort("_id", 1))
-            for name in (databases.order, databases.inventory, databases.payment)
-            for collection in client[name].list_collection_names()
+            f"{one.name}.{collection}": list(client[one.name][collection].find().sort("_id", 1))
+            for one in (databases.order, databases.inventory, databases.payment)
+            for collection in client[one.name].list_collection_names()
         }
 
 
@@ -85,10 +86,10 @@ async def test_a_promised_order_without_a_document_is_lost(filled: Databases) ->
 
 
 async def test_orders_that_still_change_are_counted(filled: Databases) -> None:
-    with reading.reading(filled) as reader, MongoClient[Document](filled.url) as client:
+    with reading.reading(filled) as reader, MongoClient[Document](filled.order.url) as client:
         assert reader.unfinished() == {}
         assert reader.orders() == ORDERS
-        orders, payments = client[filled.order]["orders"], client[filled.payment]["payments"]
+        orders, payments = client[filled.order.name]["orders"], client[filled.payment.name]["payments"]
         orders.update_one({"state.status": "failed"}, {"$set": {"state.status": "paid"}})
         orders.update_one({"state.status": "failed"}, {"$set": {"state.status": "refundPending"}})
         payments.update_one({}, {"$set": {"dueAt": datetime.now(UTC)}})
@@ -173,8 +174,8 @@ DAMAGES: dict[str, tuple[Damage, set[str]]] = {
 @pytest.mark.parametrize("damage", DAMAGES)
 async def test_damage_is_found(filled: Databases, damage: str) -> None:
     do, rules = DAMAGES[damage]
-    with MongoClient[Document](filled.url) as client:
-        do(*(client[name] for name in (filled.order, filled.inventory, filled.payment)))
+    with MongoClient[Document](filled.order.url) as client:
+        do(*(client[one.name] for one in (filled.order, filled.inventory, filled.payment)))
     report = await judged(filled)
     assert set(report.broken) == rules
     assert report.judged == ORDERS - ("document is readable" in rules and damage.startswith("an order"))
@@ -182,12 +183,13 @@ async def test_damage_is_found(filled: Databases, damage: str) -> None:
 
 async def test_a_scope_ignores_other_orders(filled: Databases) -> None:
     mine = [f"confirmed-{number:012d}" for number in (0, 1)]
-    with MongoClient[Document](filled.url) as client:
-        client[filled.order]["orders"].update_one({"_id": f"confirmed-{2:012d}"}, {"$set": {"state": {}}})
-        client[filled.inventory]["stock"].update_one({}, {"$inc": {"reserved": 1, "available": -1}})
+    with MongoClient[Document](filled.order.url) as client:
+        orders = client[filled.order.name]["orders"]
+        orders.update_one({"_id": f"confirmed-{2:012d}"}, {"$set": {"state": {}}})
+        client[filled.inventory.name]["stock"].update_one({}, {"$inc": {"reserved": 1, "available": -1}})
         report = await judged(filled, scope=Scope([*mine, "unknown"], ["nothing of this name"]))
         assert report.broken == {"stock adds up": 1, "no order is lost": 1}
-        client[filled.order]["orders"].update_one({"_id": mine[0]}, {"$set": {"state": {}}})
+        orders.update_one({"_id": mine[0]}, {"$set": {"state": {}}})
         damaged = await judged(filled, scope=Scope(mine, ["nothing of this name"]))
     assert [one.subject for one in damaged.violations if one.subject in mine] == [mine[0]]
 
@@ -235,9 +237,9 @@ class TestCommand:
     @pytest.fixture(autouse=True)
     def _environment(self, databases: Databases, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("SAGA_STATE", str(tmp_path))
-        monkeypatch.setenv("MONGODB_URL", databases.url)
+        monkeypatch.setenv("MONGODB_URL", databases.order.url)
         for service in ("order", "inventory", "payment"):
-            monkeypatch.setenv(f"{service.upper()}_DATABASE", getattr(databases, service))
+            monkeypatch.setenv(f"{service.upper()}_DATABASE", getattr(databases, service).name)
 
     @pytest.mark.usefixtures("filled")
     def test_sound_databases_end_with_0(self) -> None:
@@ -245,8 +247,8 @@ class TestCommand:
         assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "no promise is broken")
 
     def test_a_violation_has_a_timeline_and_exit_code_1(self, filled: Databases) -> None:
-        with MongoClient[Document](filled.url) as client:
-            client[filled.payment]["payments"].delete_one({"_id": f"confirmed-{0:012d}"})
+        with MongoClient[Document](filled.payment.url) as client:
+            client[filled.payment.name]["payments"].delete_one({"_id": f"confirmed-{0:012d}"})
         result = runner.invoke(main.app, ["audit", "--all"])
         assert result.exit_code == 1
         assert f"confirmed-{0:012d} is confirmed, and 0.00 were kept instead of 25.00" in result.stdout

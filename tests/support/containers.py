@@ -17,7 +17,7 @@ from testcontainers.compose import DockerCompose
 from testcontainers.core.docker_client import DockerClient
 
 from local_stack.process import free_port, wait_until
-from operations.endpoints import Endpoints
+from operations.endpoints import DATABASES, Endpoints
 
 ROOT = Path(__file__).parents[2]
 FILES = ["compose.yaml", "tests/e2e/compose.tests.yaml"]
@@ -132,13 +132,14 @@ class ContainerStack:
         broker_password = os.environ.get("OPERATOR_RABBITMQ_PASSWORD", "development")
         database_password = os.environ.get("AUDITOR_MONGODB_PASSWORD", "development")
         options = "authSource=admin&directConnection=true" + os.environ.get("MONGODB_OPTIONS", "")
+        mongodb = f"mongodb://auditor:{database_password}@{at['MONGODB_PORT']}/?{options}"
         return Endpoints(
             order=f"http://{at['ORDER_PORT']}",
             inventory=f"http://{at['INVENTORY_PORT']}",
             payment=f"http://{at['PAYMENT_PORT']}",
             rabbitmq=f"amqp://operator:{broker_password}@{at['RABBITMQ_PORT']}/",
             management=f"http://{at['RABBITMQ_MANAGEMENT_PORT']}",
-            mongodb=f"mongodb://auditor:{database_password}@{at['MONGODB_PORT']}/?{options}",
+            **dict.fromkeys(DATABASES, mongodb),
         )
 
     def start(self) -> Endpoints:

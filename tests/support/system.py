@@ -17,10 +17,11 @@ from local_stack.stack import Stack
 from operations.client import SagaClient
 from operations.endpoints import Endpoints, broker_login
 from operations.manual_publishing import publish_manually
+from operations.registry import SPECS
 from order_service.order import TERMINAL
 from tests.support.broker import until
 from verification.audit.auditor import audit, audit_at_rest
-from verification.audit.reader import Databases, Scope
+from verification.audit.reader import DatabaseAddress, Databases, Scope
 from verification.audit.report import AuditReport
 
 WAREHOUSES = {"north": (60.0, 10.0), "south": (40.0, 10.0)}
@@ -56,8 +57,13 @@ class System:
     ) -> None:
         self.whole = whole
         self.services = services
-        names = (settings[f"{service}_DATABASE"] for service in ("ORDER", "INVENTORY", "PAYMENT"))
-        self._databases = Databases(whole.endpoints.mongodb, *names)
+        self._databases = Databases(
+            *(
+                DatabaseAddress(whole.endpoints.mongodb_of(name), settings[f"{spec.env_prefix}DATABASE"])
+                for name, spec in SPECS.items()
+            )
+        )
+        self.settings = settings
         self._http = http
 
     @property

@@ -7,22 +7,22 @@ in the same thread as all writes.
 
 import gc
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, get_args
 
-from events.catalogue import INVENTORY, ORDER, PAYMENT, SERVICES
+from events.catalogue import INVENTORY, ORDER, PAYMENT
 from inventory_service.mongo_store import LEVEL_NUMBERS
 from inventory_service.reservation import Reservation
 from inventory_service.stock import StockKey
 from operations.registry import SPECS
 from order_service.order import TERMINAL, Order, OrderStatus
 from payment_service.payment import Payment
-from saga.mongodb.client import Document, connect, database
+from saga.mongodb.client import Client, Document, connect, database
 from saga.settings import read
 from verification.audit.documents import Unreadable, snapshot
 from verification.invariants.case import Case, Snapshot
@@ -38,18 +38,37 @@ ANSWER_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Databases:
-    """Where the databases are, and their names."""
+class DatabaseAddress:
+    """The URL of a server, and the name of a database there."""
 
     url: str
-    order: str = ORDER
-    inventory: str = INVENTORY
-    payment: str = PAYMENT
+    name: str
 
 
-def databases_at(url: str) -> Databases:
-    """Return the databases that the services use with the settings in this environment."""
-    return Databases(url, *(read(SPECS[service].settings).database for service in SERVICES))
+@dataclass(frozen=True, slots=True)
+class Databases:
+    """Where each service's database is: on one server, or on a server each."""
+
+    order: DatabaseAddress
+    inventory: DatabaseAddress
+    payment: DatabaseAddress
+
+    @property
+    def urls(self) -> list[str]:
+        """The URL of each server, once."""
+        return list(dict.fromkeys(one.url for one in (self.order, self.inventory, self.payment)))
+
+
+def databases_at(servers: Mapping[str, str]) -> Databases:
+    """Return the databases that the services use with the settings in this environment.
+
+    `servers` has the URL of each service's database server.
+    """
+
+    def address(service: str) -> DatabaseAddress:
+        return DatabaseAddress(servers[service], read(SPECS[service].settings).database)
+
+    return Databases(address(ORDER), address(INVENTORY), address(PAYMENT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +90,13 @@ class DocumentRow:
 class Reader:
     """An open connection to the three databases."""
 
-    def __init__(self, databases: Databases, pool: Executor, client: Any) -> None:
+    def __init__(self, databases: Databases, pool: Executor, clients: Mapping[str, Client]) -> None:
+        """`clients` has one for each server's URL."""
         self._pool = pool
         # The driver behind Motor, without its event loop: a few threads are enough here.
         self._orders, self._inventory, self._payments = (
-            database(client, name).delegate
-            for name in (databases.order, databases.inventory, databases.payment)
+            database(clients[one.url], one.name).delegate
+            for one in (databases.order, databases.inventory, databases.payment)
         )
 
     @property
@@ -154,12 +174,10 @@ class Reader:
 @contextmanager
 def reading(databases: Databases) -> Iterator[Reader]:
     """Open the databases for reading while the block runs."""
-    client = connect(databases.url, ANSWER_SECONDS)
-    try:
+    with ExitStack() as opened:
+        clients = {url: opened.enter_context(closing(connect(url, ANSWER_SECONDS))) for url in databases.urls}
         with ThreadPoolExecutor(3, thread_name_prefix="audit") as pool, _rare_garbage_collection():
-            yield Reader(databases, pool, client)
-    finally:
-        client.close()
+            yield Reader(databases, pool, clients)
 
 
 @contextmanager

@@ -5,14 +5,21 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal, TypeVar
 
-from events.catalogue import SERVICES
+from events.catalogue import SERVICES, short_name
 
 T = TypeVar("T")
 
 Kind = Literal["kill", "stop", "pause", "cut"]
 
-BROKER, DATABASE = "broker", "database"
-PARTS = {**dict.fromkeys(SERVICES, 4), BROKER: 3, DATABASE: 3}
+BROKER, DATABASES = "broker", "databases"
+DATABASE_OF = {service: f"{short_name(service)}_database" for service in SERVICES}
+"""The part that is one service's database; `DATABASES` is all of them at once, as if on one server."""
+PARTS = {
+    **dict.fromkeys(SERVICES, 4),
+    BROKER: 3,
+    **dict.fromkeys(DATABASE_OF.values(), 1),
+    DATABASES: 2,
+}
 """The parts, and each one's share of the faults."""
 KINDS: dict[Kind, int] = {"kill": 4, "pause": 3, "cut": 3, "stop": 2}
 """SIGKILL, SIGSTOP for a while, connections cut, SIGTERM; and each one's share of the faults."""

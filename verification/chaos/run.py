@@ -51,7 +51,7 @@ async def run_chaos(
     started = monotonic()
     async with system_under_test(directory, progress.phase) as system:
         endpoints = system.stack.endpoints
-        databases = databases_at(system.database_url)
+        databases = databases_at(system.database_urls)
         async with SagaClient(endpoints) as services:
             await services.ready(READY_SECONDS)
             await put(services, stock())

@@ -3,8 +3,8 @@
 import asyncio
 import signal
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -25,13 +25,14 @@ from operations.endpoints import broker_login
 from operations.registry import SPECS, TOPOLOGIES
 from saga.messaging.users import ADMINISTRATOR
 from saga.settings import read
-from verification.chaos.faults import BROKER, DATABASE, Fault
+from verification.chaos.faults import BROKER, DATABASE_OF, DATABASES, Fault, Kind
 
 RECOVERY_LIMIT = 180.0
 """Seconds a part may take to recover, on a busy machine and with faults of other parts meanwhile."""
 BROKER_PAUSE_AFTER = 10.0
 """Seconds without a fault after the broker has recovered from a restart."""
 POLL_INTERVAL = 0.1
+_USER_OF = {part: service for service, part in DATABASE_OF.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,29 +47,37 @@ class SystemUnderTest:
     """The parts of a running stack, and how a fault is injected into each. See `system_under_test`."""
 
     def __init__(
-        self, stack: Stack, broker: BrokerNode, database: DatabaseNode, proxies: dict[str, Proxy]
+        self,
+        stack: Stack,
+        broker: BrokerNode,
+        databases: Mapping[str, DatabaseNode],
+        proxies: Mapping[str, Proxy],
     ) -> None:
+        """`databases` has one for each service; `proxies` is what leads to each node, by part."""
         self.stack = stack
         self.injected: list[InjectedFault] = []
         self.problems: list[str] = []
         """What went wrong without a fault to explain it."""
-        self._nodes: dict[str, BrokerNode | DatabaseNode] = {BROKER: broker, DATABASE: database}
+        self._broker = broker
+        self._databases = databases
         self._proxies = proxies
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @property
-    def database_url(self) -> str:
-        """The URL of the database past the proxy, so that no cut affects it."""
-        return self._nodes[DATABASE].url_of(AUDITOR)
+    def database_urls(self) -> dict[str, str]:
+        """The URL of each service's database past its proxy, so that no cut affects it."""
+        return {service: node.url_of(AUDITOR) for service, node in self._databases.items()}
 
     @property
     def broker_url(self) -> str:
         """The URL of the broker past the proxy, so that no cut affects it."""
-        return self._nodes[BROKER].url
+        return self._broker.url
 
     async def inject(self, fault: Fault) -> None:
         """Inject a fault and wait until the system has recovered; faults of one part take turns."""
-        async with self._locks[fault.part]:
+        async with AsyncExitStack() as turns:
+            for part in _single_parts(fault.part):
+                await turns.enter_async_context(self._locks[part])
             await self._apply(fault)
             started = monotonic()
             await self._recovered(fault)
@@ -84,34 +93,40 @@ class SystemUnderTest:
                     self._revive(service)
             await asyncio.sleep(1)
 
+    def _node(self, part: str) -> BrokerNode | DatabaseNode:
+        return self._broker if part == BROKER else self._databases[_USER_OF[part]]
+
     def _process(self, part: str) -> Child:
-        return self.stack.service(part) if part in SERVICES else self._nodes[part].children[0]
+        return self.stack.service(part) if part in SERVICES else self._node(part).children[0]
 
     async def _apply(self, fault: Fault) -> None:
+        parts = _single_parts(fault.part)
         if fault.kind == "cut":
-            await self._cut(fault.part)
+            await asyncio.gather(*map(self._cut, parts))
         elif fault.kind == "pause":
-            process = self._process(fault.part)
-            process.signal(signal.SIGSTOP)
+            processes = [self._process(part) for part in parts]
+            for process in processes:
+                process.signal(signal.SIGSTOP)
             try:
                 await asyncio.sleep(fault.seconds)
             finally:
-                process.signal(signal.SIGCONT)
+                for process in processes:
+                    process.signal(signal.SIGCONT)
         else:
-            await asyncio.to_thread(self._end(fault))
+            await asyncio.gather(*(asyncio.to_thread(self._end(part, fault.kind)) for part in parts))
             await asyncio.sleep(fault.seconds)
-            await asyncio.to_thread(self._start(fault.part))
+            await asyncio.gather(*(asyncio.to_thread(self._start(part)) for part in parts))
 
-    def _end(self, fault: Fault) -> Callable[[], None]:
-        service = self.stack.service(fault.part) if fault.part in SERVICES else None
-        if fault.kind == "kill":
-            return service.kill if service else self._nodes[fault.part].kill
-        return (lambda: service.stop(SERVICE_STOP_LIMIT)) if service else self._nodes[fault.part].stop
+    def _end(self, part: str, kind: Kind) -> Callable[[], None]:
+        service = self.stack.service(part) if part in SERVICES else None
+        if kind == "kill":
+            return service.kill if service else self._node(part).kill
+        return (lambda: service.stop(SERVICE_STOP_LIMIT)) if service else self._node(part).stop
 
     def _start(self, part: str) -> Callable[[], None]:
         if part in SERVICES:
             return self.stack.service(part).start
-        node = self._nodes[part]
+        node = self._node(part)
 
         def start() -> None:
             node.start()
@@ -126,7 +141,7 @@ class SystemUnderTest:
         # The broker closes the service's connections; a broker that is down has none to close.
         management = self.stack.endpoints.management
         with suppress(httpx.HTTPError, ValueError):
-            login = broker_login(self._nodes[BROKER].url_of(ADMINISTRATOR))
+            login = broker_login(self._broker.url_of(ADMINISTRATOR))
             auth = (login.user, login.password)
             async with httpx.AsyncClient(base_url=management, auth=auth, trust_env=False) as api:
                 rows = (await api.get("/api/connections")).raise_for_status().json()
@@ -136,7 +151,7 @@ class SystemUnderTest:
 
     async def _recovered(self, fault: Fault) -> None:
         deadline = monotonic() + RECOVERY_LIMIT
-        for service in [fault.part] if fault.part in SERVICES else SERVICES:
+        for service in _affected(fault.part):
             while not await self._ready(service):
                 if fault.part == service:
                     self._revive(service)
@@ -162,7 +177,7 @@ class SystemUnderTest:
 
 @asynccontextmanager
 async def system_under_test(directory: Path, report: Callable[[str], None]) -> AsyncIterator[SystemUnderTest]:
-    """Start a stack of its own below a directory, whose services reach broker and database through proxies.
+    """Start a stack of its own below a directory, whose services reach broker and databases through proxies.
 
     Raises:
         ProcessFailed: a part does not come up.
@@ -172,43 +187,64 @@ async def system_under_test(directory: Path, report: Callable[[str], None]) -> A
         log=directory / "logs" / "rabbitmq.log",
         passwords=named_or_made([*users(TOPOLOGIES.values()), ADMINISTRATOR], RABBITMQ, {}),
     )
-    database = DatabaseNode(
-        directory / "mongodb",
-        log=directory / "logs" / "mongodb.log",
-        passwords=named_or_made([*SERVICES, AUDITOR], MONGODB, {}),
-        databases={name: read(spec.settings).database for name, spec in SPECS.items()},
-    )
+    databases = {name: _database(directory, name) for name in SERVICES}
+    nodes: list[BrokerNode | DatabaseNode] = [broker, *databases.values()]
     try:
-        report("starting RabbitMQ and the database")
-        for node in (broker, database):
-            await asyncio.to_thread(node.start)
-        for node in (broker, database):
-            await asyncio.to_thread(node.wait_ready)
-        async with proxy_to(_port(broker.url)) as to_broker, proxy_to(_port(database.url)) as to_database:
+        report("starting RabbitMQ and the databases")
+        await asyncio.gather(*(asyncio.to_thread(node.start) for node in nodes))
+        await asyncio.gather(*(asyncio.to_thread(node.wait_ready) for node in nodes))
+        async with AsyncExitStack() as opened:
+            to_broker = await opened.enter_async_context(proxy_to(_port(broker.url)))
+            to_databases = {
+                name: await opened.enter_async_context(proxy_to(_port(node.url)))
+                for name, node in databases.items()
+            }
             env = {
                 "RABBITMQ_URL": _through(broker.url, to_broker),
                 "RABBITMQ_MANAGEMENT_URL": broker.management_url,
-                "MONGODB_URL": _through(database.url_of(AUDITOR), to_database),
                 **{
-                    url_variable(name, server): _through(node.url_of(name), proxy)
-                    for server, node, proxy in (
-                        (RABBITMQ, broker, to_broker),
-                        (MONGODB, database, to_database),
-                    )
+                    url_variable(name, RABBITMQ): _through(broker.url_of(name), to_broker)
+                    for name in SERVICES
+                },
+                **{
+                    url_variable(name, MONGODB): _through(databases[name].url_of(name), to_databases[name])
                     for name in SERVICES
                 },
                 **{spec.port_variable: str(free_port()) for spec in SPECS.values()},
             }
             stack = Stack(directory, env=env)
+            proxies = {BROKER: to_broker, **{DATABASE_OF[name]: to_databases[name] for name in SERVICES}}
             try:
                 await asyncio.to_thread(stack.start, report)
-                yield SystemUnderTest(stack, broker, database, {BROKER: to_broker, DATABASE: to_database})
+                yield SystemUnderTest(stack, broker, databases, proxies)
             finally:
                 report("stopping")
                 await asyncio.to_thread(stack.stop)
     finally:
-        await asyncio.to_thread(broker.stop)
-        await asyncio.to_thread(database.stop)
+        await asyncio.gather(*(asyncio.to_thread(node.stop) for node in nodes))
+
+
+def _database(directory: Path, service: str) -> DatabaseNode:
+    part = DATABASE_OF[service]
+    return DatabaseNode(
+        directory / "mongodb" / part,
+        log=directory / "logs" / f"{part}.log",
+        passwords=named_or_made([service, AUDITOR], MONGODB, {}),
+        databases={service: read(SPECS[service].settings).database},
+        name=part,
+    )
+
+
+def _single_parts(part: str) -> Sequence[str]:
+    """Return the parts that a fault hits, always in the same order, in which their locks are taken."""
+    return [*DATABASE_OF.values()] if part == DATABASES else [part]
+
+
+def _affected(part: str) -> Sequence[str]:
+    """Return the services that a fault of a part affects."""
+    if part in SERVICES:
+        return [part]
+    return [_USER_OF[part]] if part in _USER_OF else SERVICES
 
 
 def _port(url: str) -> int:

@@ -1,6 +1,7 @@
 """Commands without a running stack: the services' answers come from the test."""
 
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import httpx
@@ -15,7 +16,7 @@ from tests.support.command_line import Answer, Handler
 @pytest.fixture(autouse=True)
 def no_stack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Let no test find a stack that happens to run."""
-    for name in endpoints.VARIABLES.values():
+    for name in chain.from_iterable(endpoints.VARIABLES.values()):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("SAGA_TOKEN", raising=False)
     monkeypatch.setenv("SAGA_STATE", str(tmp_path))

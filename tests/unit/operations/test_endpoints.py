@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from events.catalogue import SERVICES
 from operations import endpoints
 from operations.endpoints import Endpoints
 
@@ -14,7 +15,9 @@ RUNNING = Endpoints(
     payment="http://127.0.0.1:9003",
     rabbitmq="amqp://guest:guest@127.0.0.1:9672/",
     management="http://127.0.0.1:9673",
-    mongodb="mongodb://127.0.0.1:9017/",
+    order_mongodb="mongodb://127.0.0.1:9017/",
+    inventory_mongodb="mongodb://127.0.0.1:9018/",
+    payment_mongodb="mongodb://127.0.0.1:9019/",
 )
 
 
@@ -44,6 +47,34 @@ def test_environment_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
         rabbitmq="amqp://u:p@broker:5672/",
         management="http://broker:15672",
     )
+
+
+def test_one_database_url_names_the_server_of_all() -> None:
+    found = endpoints.find({"MONGODB_URL": "mongodb://one/?replicaSet=rs0"})
+    assert found.mongodb_by_service == dict.fromkeys(SERVICES, "mongodb://one/?replicaSet=rs0")
+
+
+def test_a_services_own_database_url_comes_first() -> None:
+    found = endpoints.find({"MONGODB_URL": "mongodb://one", "PAYMENT_MONGODB_URL": "mongodb://two"})
+    assert [found.mongodb_of(name) for name in SERVICES] == [
+        "mongodb://one",
+        "mongodb://one",
+        "mongodb://two",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        (["MONGODB_URL"], True),
+        (["ORDER_MONGODB_URL", "INVENTORY_MONGODB_URL", "PAYMENT_MONGODB_URL"], True),
+        (["ORDER_MONGODB_URL", "INVENTORY_MONGODB_URL"], False),
+        ([], False),
+    ],
+)
+def test_databases_are_named_when_all_three_are(variables: list[str], named: bool) -> None:
+    environment = dict.fromkeys(variables, "mongodb://one")
+    assert endpoints.databases_named_by_environment(environment) == named
 
 
 def test_empty_variable_is_ignored() -> None:

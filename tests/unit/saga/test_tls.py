@@ -40,7 +40,7 @@ def test_ca_bundles_are_added_to_the_urls(monkeypatch: pytest.MonkeyPatch, autho
     assert settings.broker == f"amqps://u:p@broker/v?heartbeat=5&cafile={quoted}"
     assert settings.mongodb == f"mongodb://u:p@database/?tls=true&tlsCAFile={quoted}"
     found = endpoints.find({name: os.environ[name] for name in (*CA_FILES, *URLS)})
-    assert (found.rabbitmq, found.mongodb) == (settings.broker, settings.mongodb)
+    assert (found.rabbitmq, *found.mongodb_by_service.values()) == (settings.broker, *[settings.mongodb] * 3)
 
 
 @pytest.mark.parametrize("variable", CA_FILES)
