@@ -24,8 +24,9 @@ class BrokerStatus(Protocol):
     def waits_for(self) -> Collection[str]:
         """The queues that do not exist yet."""
 
-    async def blocked(self) -> bool:
-        """Return whether the broker blocks publishers."""
+    @property
+    def blocked(self) -> bool:
+        """Whether the broker blocks publishers."""
 
 
 class Health:
@@ -41,7 +42,7 @@ class Health:
         problems = ["the service is stopping"] if self.draining else []
         if not self._broker.reading:
             problems.append(f"broker: waiting for {', '.join(self._broker.waits_for) or 'its queues'}")
-        if await self._broker.blocked():
+        if self._broker.blocked:
             problems.append("broker: it blocks publishers")
         try:
             await self._ping()

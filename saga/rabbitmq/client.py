@@ -14,7 +14,7 @@ from saga.messaging.consumer import BatchConsumer
 from saga.messaging.message import Message
 from saga.messaging.topology import Topology
 from saga.messaging.users import user_of
-from saga.rabbitmq.connection import connect, open_channel
+from saga.rabbitmq.connection import Connection, connect, open_channel
 from saga.rabbitmq.declare import bind_events, declare_bound, declare_own
 from saga.rabbitmq.errors import CONNECTION_ERRORS, explain_rejection
 from saga.rabbitmq.publisher import ConfirmingPublisher, missing_queues
@@ -91,9 +91,10 @@ class BrokerClient:
             raise Unavailable("not connected to the broker")
         await self._publisher.send(messages)
 
-    async def blocked(self) -> bool:
-        """Tell whether the broker has asked publishers to wait."""
-        return self._publisher is not None and await self._publisher.blocked()
+    @property
+    def blocked(self) -> bool:
+        """The broker has asked publishers to wait."""
+        return self._publisher is not None and self._publisher.blocked
 
     async def check(self) -> None:
         """See `saga.messaging.publisher.Publisher`."""
@@ -152,30 +153,26 @@ class BrokerClient:
             log.info("reading_started", service=self.topology.service)
             await self._read(consumers, publisher)
 
-    async def _connect(self, stack: AsyncExitStack, purpose: str) -> AbstractConnection:
+    async def _connect(self, stack: AsyncExitStack, purpose: str) -> Connection:
         heartbeat = None if "heartbeat=" in urlsplit(self._url).query else HEARTBEAT
         async with asyncio.timeout(self._publish_timeout):
             connection = await connect(self._url, f"{self.topology.service} {purpose}", heartbeat=heartbeat)
         stack.push_async_callback(_close, connection)
         return connection
 
-    async def _open_publisher(self, connection: AbstractConnection) -> ConfirmingPublisher:
-        channel, lost = await open_channel(connection, confirms=True)
+    async def _open_publisher(self, connection: Connection) -> ConfirmingPublisher:
         return ConfirmingPublisher(
             connection,
-            channel,
-            lost,
+            await open_channel(connection, confirms=True),
             [self.topology.queue, *self.topology.required_queues],
             self.user,
             self._publish_timeout,
         )
 
-    async def _open_subscription(
-        self, connection: AbstractConnection, consumer: BatchConsumer
-    ) -> RabbitSubscription:
-        channel, lost = await open_channel(connection, confirms=False)
-        await channel.basic_qos(prefetch_count=1 if consumer.quarantined else self._prefetch)
-        return RabbitSubscription(channel, lost, consumer.queue)
+    async def _open_subscription(self, connection: Connection, consumer: BatchConsumer) -> RabbitSubscription:
+        channel = await open_channel(connection, confirms=False)
+        await channel.rpc.basic_qos(prefetch_count=1 if consumer.quarantined else self._prefetch)
+        return RabbitSubscription(channel, consumer.queue)
 
     async def _wait_for_neighbours(self, connection: AbstractConnection) -> bool:
         # Services start in any order: the exchanges to bind to and the queues that must take what this one

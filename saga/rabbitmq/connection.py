@@ -1,18 +1,29 @@
 """Opens connections and short-lived channels to the broker, and leaves nothing behind of either."""
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import aio_pika
 import aiormq
-from aio_pika import Connection
 from aio_pika.abc import AbstractConnection
 from aio_pika.connection import make_url
 from aiormq.abc import AbstractChannel
 
 from saga.rabbitmq import tolerant_decoding
+from saga.rabbitmq.channel import Channel
+from saga.rabbitmq.transport import Transport
 
 tolerant_decoding.install()
+
+
+class Connection(aio_pika.Connection):
+    """A connection of the library's over our own transport."""
+
+    def __init__(self, url: str, name: str, **parameters: Any) -> None:
+        super().__init__(make_url(url, **parameters), client_properties={"connection_name": name})
+        self.wire = Transport()
+        self.kwargs["transport_factory"] = self.wire
 
 
 async def connect(url: str, name: str, **parameters: Any) -> Connection:
@@ -27,7 +38,7 @@ async def connect(url: str, name: str, **parameters: Any) -> Connection:
         ValueError: the URL cannot be used.
         aio_pika.exceptions.CONNECTION_EXCEPTIONS: the broker cannot be reached, or refuses.
     """
-    connection = Connection(make_url(url, **parameters), client_properties={"connection_name": name})
+    connection = Connection(url, name, **parameters)
     try:
         await connection.connect()
     except BaseException:
@@ -36,19 +47,13 @@ async def connect(url: str, name: str, **parameters: Any) -> Connection:
     return connection
 
 
-async def open_channel(
-    connection: AbstractConnection, *, confirms: bool
-) -> tuple[aiormq.Channel, Awaitable[object]]:
-    """Open a channel that lives as long as its connection; return it, and what ends once it is lost.
-
-    It is the one of AMQP's own level, which can send many frames without waiting for each. With `confirms`,
-    publishing is confirmed, and a message that no queue takes raises.
-    """
-    channel = await connection.channel(publisher_confirms=confirms, on_return_raises=confirms)
+async def open_channel(connection: Connection, *, confirms: bool) -> Channel:
+    """Open a channel that lives as long as its connection; with `confirms`, publishing is confirmed."""
+    channel = await connection.channel(publisher_confirms=confirms)
     underlay = await channel.get_underlay_channel()
     if not isinstance(underlay, aiormq.Channel):
         raise TypeError(f"{type(underlay).__name__} is no channel of aiormq")
-    return underlay, channel.closed()
+    return Channel(underlay, channel.closed, connection.wire)
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
-from aiormq.exceptions import ChannelNotFoundEntity, DeliveryError, PublishError
+from aiormq.exceptions import ChannelNotFoundEntity
 
 from saga.errors import Unavailable
 
@@ -35,15 +35,11 @@ class ConnectionLost(Unavailable):
     """The broker cannot be reached, or no longer."""
 
 
-def as_unavailable(error: BaseException, what: str = "a message") -> Unavailable | None:
+def as_unavailable(error: BaseException) -> Unavailable | None:
     """Return what an error of the client library means; None if it is no error of the connection.
 
     A call that is cancelled counts as one: the library cancels it when the broker was silent for too long.
     """
-    if isinstance(error, PublishError):
-        return Unroutable(f"no queue takes {what}")
-    if isinstance(error, DeliveryError):
-        return Unconfirmed(f"the broker did not accept {what}")
     if explanation := explain_rejection(error):
         return Rejected(explanation)
     if isinstance(error, ChannelNotFoundEntity):

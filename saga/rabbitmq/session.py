@@ -13,11 +13,12 @@ from pamqp.commands import Basic
 
 from saga.messaging.message import Delivery, Message
 from saga.messaging.users import user_of
+from saga.rabbitmq import frames
+from saga.rabbitmq.channel import Channel
 from saga.rabbitmq.connection import connect, open_channel
 from saga.rabbitmq.errors import ConnectionLost, Rejected, explain_rejection, translate_driver_errors
 from saga.rabbitmq.publisher import ConfirmingPublisher, depths
 from saga.rabbitmq.rpc import run_shielded
-from saga.rabbitmq.subscription import as_delivery
 
 CONNECT_TIMEOUT = 10.0
 POLLS, POLL_INTERVAL = 100, 0.02
@@ -34,7 +35,7 @@ class QueueBrowser:
     The broker requeues it too when the connection is lost.
     """
 
-    def __init__(self, channel: aiormq.Channel, queue: str, total: int) -> None:
+    def __init__(self, channel: Channel, queue: str, total: int) -> None:
         self._channel = channel
         self._queue = queue
         self.total = total
@@ -43,16 +44,16 @@ class QueueBrowser:
     async def take(self) -> Delivery | None:
         """Return the next message; None if the queue is empty."""
         with translate_driver_errors():
-            message = await run_shielded(self._channel.basic_get(self._queue))
+            message = await run_shielded(self._channel.rpc.basic_get(self._queue))
         if isinstance(message.delivery, Basic.GetEmpty):
             return None
         self._unacknowledged += 1
-        return as_delivery(message)
+        return _as_delivery(message)
 
     async def remove(self, delivery: Delivery) -> None:
         """Take a message out of the queue for good."""
         with translate_driver_errors():
-            await run_shielded(self._channel.basic_ack(delivery.tag))
+            await run_shielded(self._channel.rpc.basic_ack(delivery.tag))
         self._unacknowledged -= 1
 
     async def requeue(self) -> None:
@@ -62,9 +63,9 @@ class QueueBrowser:
         may also have taken it already.
         """
         with translate_driver_errors():
-            await run_shielded(self._channel.basic_nack(0, multiple=True, requeue=True))
+            await run_shielded(self._channel.rpc.basic_nack(0, multiple=True, requeue=True))
             for _ in range(POLLS):
-                if await _count(self._channel, self._queue) >= self._unacknowledged:
+                if await _count(self._channel.rpc, self._queue) >= self._unacknowledged:
                     return
                 await asyncio.sleep(POLL_INTERVAL)
 
@@ -73,7 +74,7 @@ class Session:
     """A connection with one channel, on which publishing is confirmed."""
 
     def __init__(
-        self, connection: AbstractConnection, channel: aiormq.Channel, publisher: ConfirmingPublisher
+        self, connection: AbstractConnection, channel: Channel, publisher: ConfirmingPublisher
     ) -> None:
         self._connection = connection
         self._channel = channel
@@ -105,15 +106,15 @@ class Session:
         """
         arrivals: asyncio.Queue[Arrival | None] = asyncio.Queue()
 
-        async def arrived(message: DeliveredMessage) -> None:
-            arrivals.put_nowait((message.body, datetime.now(UTC)))
+        def arrived(delivery: Delivery) -> None:
+            arrivals.put_nowait((delivery.body, datetime.now(UTC)))
 
         with translate_driver_errors():
-            queue = str((await run_shielded(self._channel.queue_declare(exclusive=True))).queue)
+            queue = str((await run_shielded(self._channel.rpc.queue_declare(exclusive=True))).queue)
             for exchange in exchanges:
                 for pattern in patterns:
-                    await run_shielded(self._channel.queue_bind(queue, exchange, pattern))
-            await run_shielded(self._channel.basic_consume(queue, arrived, no_ack=True))
+                    await run_shielded(self._channel.rpc.queue_bind(queue, exchange, pattern))
+            await run_shielded(self._channel.consume(queue, arrived, no_ack=True))
         return self._until_lost(arrivals)
 
     async def _until_lost(self, arrivals: asyncio.Queue[Arrival | None]) -> AsyncIterator[Arrival]:
@@ -131,12 +132,12 @@ class Session:
             Unavailable: the queue is missing, or the connection was lost.
         """
         with translate_driver_errors():
-            browser = QueueBrowser(self._channel, queue, await _count(self._channel, queue))
+            browser = QueueBrowser(self._channel, queue, await _count(self._channel.rpc, queue))
         try:
             yield browser
         finally:
             # A closed channel has requeued everything; what closed it is on its way to the caller.
-            if not self._channel.is_closed:
+            if not self._channel.closed:
                 await browser.requeue()
 
 
@@ -156,9 +157,28 @@ async def open_session(url: str, name: str) -> AsyncIterator[Session]:
             raise Rejected(explanation) from error
         raise ConnectionLost(str(error) or type(error).__name__) from error
     async with connection:
-        channel, lost = await open_channel(connection, confirms=True)
-        yield Session(connection, channel, ConfirmingPublisher(connection, channel, lost, [], user_of(url)))
+        channel = await open_channel(connection, confirms=True)
+        yield Session(connection, channel, ConfirmingPublisher(connection, channel, [], user_of(url)))
 
 
 async def _count(channel: aiormq.Channel, queue: str) -> int:
     return (await run_shielded(channel.queue_declare(queue, passive=True))).message_count or 0
+
+
+def _as_delivery(message: DeliveredMessage) -> Delivery:
+    properties = message.header.properties
+    return frames.delivery(
+        int(message.delivery_tag or 0),
+        message.exchange or "",
+        message.routing_key or "",
+        {
+            "message_id": properties.message_id,
+            "correlation_id": properties.correlation_id,
+            "type": properties.message_type,
+            "app_id": properties.app_id,
+            "timestamp": properties.timestamp,
+            "headers": dict(properties.headers or {}),
+            "user_id": properties.user_id,
+        },
+        message.body,
+    )

@@ -18,39 +18,57 @@ from pamqp import decode
 
 LATEST = datetime.datetime.max.replace(tzinfo=datetime.UTC)
 _timestamp = decode.timestamp
-_short_str = decode.short_str
 _field_table = decode.field_table
 
 
-def _tolerant_timestamp(value: bytes) -> tuple[int, datetime.datetime]:
+def read_time(data: bytes, at: int) -> tuple[datetime.datetime, int]:
+    """Return the time that begins at an octet, and where the next value begins."""
     try:
-        return _timestamp(value)
+        return _timestamp(data[at : at + 8])[1], at + 8
     except (OverflowError, OSError, ValueError):
-        if len(value) < 8:
+        if len(data) < at + 8:
             raise
-        return 8, LATEST
+        return LATEST, at + 8
 
 
-def _tolerant_short_str(value: bytes) -> tuple[int, str]:
+def read_text(data: bytes, at: int) -> tuple[str, int]:
+    """Return the short string that begins at an octet, and where the next value begins."""
+    end = at + 1 + data[at]
+    raw = data[at + 1 : end]
     try:
-        return _short_str(value)
+        return raw.decode(), end
     except UnicodeDecodeError:
-        end = 1 + value[0]
-        return end, value[1:end].decode("ascii", errors="replace").replace("\ufffd", "?")
+        return raw.decode("ascii", errors="replace").replace("\ufffd", "?"), end
 
 
-def _tolerant_table(value: bytes) -> tuple[int, Any]:
+def read_table(data: bytes, at: int) -> tuple[Any, int]:
+    """Return the headers that begin at an octet, and where the next value begins."""
+    end = at + 4 + int.from_bytes(data[at : at + 4], "big")
     try:
-        return _field_table(value)
+        return _field_table(data[at:end])[1], end
     except (ValueError, RecursionError):
-        end = 4 + int.from_bytes(value[:4], "big")
-        if len(value) < end:
+        if len(data) < end:
             raise
-        return end, {}
+        return {}, end
+
+
+def _timestamp_of(value: bytes) -> tuple[int, datetime.datetime]:
+    found, end = read_time(value, 0)
+    return end, found
+
+
+def _short_string_of(value: bytes) -> tuple[int, str]:
+    found, end = read_text(value, 0)
+    return end, found
+
+
+def _table_of(value: bytes) -> tuple[int, Any]:
+    found, end = read_table(value, 0)
+    return end, found
 
 
 def install() -> None:
     """Make the client library decode every possible message. May be called more than once."""
-    decode.METHODS["timestamp"] = decode.TABLE_MAPPING[b"T"] = _tolerant_timestamp
-    decode.METHODS["shortstr"] = _tolerant_short_str
-    decode.METHODS["table"] = decode.TABLE_MAPPING[b"F"] = _tolerant_table
+    decode.METHODS["timestamp"] = decode.TABLE_MAPPING[b"T"] = _timestamp_of
+    decode.METHODS["shortstr"] = _short_string_of
+    decode.METHODS["table"] = decode.TABLE_MAPPING[b"F"] = _table_of

@@ -2,19 +2,17 @@
 
 from abc import ABC, abstractmethod
 
-import aio_pika
-from aio_pika.abc import AbstractConnection
-
 from operations.registry import TOPOLOGIES
 from saga.messaging.publisher import Publisher
 from saga.messaging.subscription import Subscription
 from saga.messaging.users import user_of
-from saga.rabbitmq.connection import open_channel
+from saga.rabbitmq.connection import Connection, connect, open_channel
 from saga.rabbitmq.declare import bind_events, declare_bound, declare_own
 from saga.rabbitmq.publisher import ConfirmingPublisher
 from saga.rabbitmq.subscription import RabbitSubscription
 from verification.simulation.adversary import Adversary, Process
-from verification.simulation.broker import PREFETCH, Connection, MemoryBroker
+from verification.simulation.broker import PREFETCH, MemoryBroker
+from verification.simulation.broker import Connection as SimulatedConnection
 from verification.simulation.trace import Trace
 
 
@@ -53,7 +51,7 @@ class BrokerDriver(ABC):
 
 
 class MemoryConnection(ConnectionDriver):
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: SimulatedConnection) -> None:
         self._connection = connection
         self.publisher = connection
 
@@ -80,15 +78,15 @@ class MemoryBrokerDriver(BrokerDriver):
 
 
 class RabbitConnection(ConnectionDriver):
-    def __init__(self, connection: AbstractConnection, publisher: ConfirmingPublisher) -> None:
+    def __init__(self, connection: Connection, publisher: ConfirmingPublisher) -> None:
         self._connection = connection
         self._subscriptions: list[RabbitSubscription] = []
         self.publisher = publisher
 
     async def read(self, queue: str, prefetch: int = PREFETCH) -> Subscription:
-        channel, lost = await open_channel(self._connection, confirms=False)
-        await channel.basic_qos(prefetch_count=prefetch)
-        subscription = RabbitSubscription(channel, lost, queue)
+        channel = await open_channel(self._connection, confirms=False)
+        await channel.rpc.basic_qos(prefetch_count=prefetch)
+        subscription = RabbitSubscription(channel, queue)
         self._subscriptions.append(subscription)
         await subscription.resume()
         return subscription
@@ -104,11 +102,11 @@ class RabbitConnection(ConnectionDriver):
 class RabbitBrokerDriver(BrokerDriver):
     def __init__(self, url: str) -> None:
         self._url = url
-        self._lines: list[AbstractConnection] = []
+        self._lines: list[Connection] = []
 
     async def declare(self) -> None:
         """Declare what the three services have."""
-        async with await aio_pika.connect(self._url) as connection:
+        async with await connect(self._url, "test") as connection:
             for topology in TOPOLOGIES.values():
                 await declare_own(connection, topology)
             for topology in TOPOLOGIES.values():
@@ -116,10 +114,10 @@ class RabbitBrokerDriver(BrokerDriver):
                 await declare_bound(connection, topology)
 
     async def connect(self) -> ConnectionDriver:
-        connection = await aio_pika.connect(self._url)
+        connection = await connect(self._url, "test")
         self._lines.append(connection)
-        channel, lost = await open_channel(connection, confirms=True)
-        publisher = ConfirmingPublisher(connection, channel, lost, [], user_of(self._url), timeout=5)
+        channel = await open_channel(connection, confirms=True)
+        publisher = ConfirmingPublisher(connection, channel, [], user_of(self._url), timeout=5)
         return RabbitConnection(connection, publisher)
 
     async def close(self) -> None:

@@ -4,10 +4,9 @@ import socket
 from typing import Any
 
 import pytest
-from aio_pika import Connection
 from aio_pika.exceptions import AMQPConnectionError
 
-from saga.rabbitmq.connection import connect
+from saga.rabbitmq.connection import Connection, connect
 
 
 def unused_port() -> int:

@@ -1,63 +1,45 @@
 """A subscription settles each message once, with the outcome that was asked for."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
 
-import aiormq
-from aiormq.abc import AbstractChannel, DeliveredMessage
 from hypothesis import given
 from hypothesis import strategies as st
+from pamqp.body import ContentBody
 from pamqp.commands import Basic
-from pamqp.header import ContentHeader
 
+from events.codec import MAX_BYTES
 from saga.messaging.message import Delivery
 from saga.rabbitmq.subscription import RabbitSubscription
-
-ROOM = 2
-"""Frames that wait to be written before the client library makes callers wait; it has ten."""
-
-
-class Wire:
-    """A channel with a short write queue, and the broker's rules for what comes out of it."""
-
-    def __init__(self, tags: Sequence[int]) -> None:
-        self.on_consumer_cancel_callbacks: set[Any] = set()
-        self.is_closed = False
-        self.settled: dict[int, str] = {}
-        self._open = sorted(tags)
-        self._frames: asyncio.Queue[tuple[str, int, bool]] = asyncio.Queue(ROOM)
-
-    async def basic_consume(self, queue: str, callback: Callable[[Any], Awaitable[None]]) -> Basic.ConsumeOk:
-        for tag in self._open:
-            deliver = Basic.Deliver(delivery_tag=tag, exchange="", routing_key=queue)
-            await callback(DeliveredMessage(deliver, ContentHeader(), b"", cast(AbstractChannel, self)))
-        return Basic.ConsumeOk("consumer")
-
-    async def basic_ack(self, tag: int, *, multiple: bool = False, wait: bool) -> None:
-        await self._frames.put(("ack", tag, multiple))
-
-    async def basic_nack(self, tag: int, *, requeue: bool, wait: bool) -> None:
-        await self._frames.put(("back" if requeue else "dead", tag, False))
-
-    async def carry(self) -> None:
-        """Take frames to the broker, as slowly as can be."""
-        while True:
-            how, tag, multiple = await self._frames.get()
-            meant = [one for one in self._open if one == tag or (multiple and one < tag)]
-            self.settled.update(dict.fromkeys(meant, how))
-            if tag not in meant:
-                self.settled[tag] = "unknown: the broker ends the channel"
-            self._open = [one for one in self._open if one not in meant]
-            self._frames.task_done()
-            await asyncio.sleep(0)
-
-    async def written(self) -> None:
-        await self._frames.join()
+from tests.support.amqp import FRAME_MAX, Line, delivered
 
 
 def delivery(tag: int) -> Delivery:
     return Delivery(tag=tag, exchange="", routing_key="", body=b"")
+
+
+async def subscribed(line: Line, deliveries: int) -> RabbitSubscription:
+    """Return a subscription to which the broker has delivered messages, numbered from 1."""
+    subscription = RabbitSubscription(line.channel, "orders")
+    await subscription.resume()
+    for tag in range(1, deliveries + 1):
+        assert not line.arrive(*delivered(tag))
+    return subscription
+
+
+def settled(line: Line, tags: Sequence[int]) -> dict[int, str]:
+    """Return what has become of deliveries, by the broker's rules for the frames that were written."""
+    outcome: dict[int, str] = {}
+    open_tags = sorted(tags)
+    for frame in line.written():
+        how = "ack" if isinstance(frame, Basic.Ack) else "back" if frame.requeue else "dead"
+        number = frame.delivery_tag
+        meant = [one for one in open_tags if one == number or (frame.multiple and one < number)]
+        outcome.update(dict.fromkeys(meant, how))
+        if number not in meant:
+            outcome[number] = "unknown: the broker ends the channel"
+        open_tags = [one for one in open_tags if one not in meant]
+    return outcome
 
 
 @st.composite
@@ -74,18 +56,51 @@ def settlements(draw: st.DrawFn) -> list[tuple[str, list[int]]]:
 
 async def settle(groups: Sequence[tuple[str, list[int]]]) -> dict[int, str]:
     """Settle all groups at once; return what became of each delivery at the broker."""
-    wire = Wire([tag for _, tags in groups for tag in tags])
-    subscription = RabbitSubscription(cast(aiormq.Channel, wire), asyncio.Future(), "orders")
-    await subscription.resume()
+    line = Line()
+    tags = [tag for _, group in groups for tag in group]
+    subscription = await subscribed(line, len(tags))
     act = {"ack": subscription.ack, "back": subscription.requeue}
-    carrying = asyncio.create_task(wire.carry())
-    await asyncio.gather(*(act[how]([delivery(tag) for tag in tags]) for how, tags in groups))
-    await wire.written()
-    carrying.cancel()
-    return wire.settled
+    await asyncio.gather(*(act[how]([delivery(tag) for tag in group]) for how, group in groups))
+    assert not subscription.unacknowledged
+    return settled(line, tags)
 
 
 @given(settlements())
 def test_each_message_is_settled_once_and_as_asked(groups: list[tuple[str, list[int]]]) -> None:
     meant = {tag: how for how, tags in groups for tag in tags}
     assert asyncio.run(settle(groups)) == meant
+
+
+async def test_a_batch_is_acknowledged_with_one_frame() -> None:
+    line = Line()
+    subscription = await subscribed(line, 20)
+    await subscription.ack(await subscription.take(20))
+    assert [(frame.delivery_tag, frame.multiple) for frame in line.written()] == [(20, True)]
+
+
+async def test_a_batch_is_what_has_arrived_up_to_the_limit() -> None:
+    subscription = await subscribed(Line(), 5)
+    assert [[one.tag for one in await subscription.take(3)] for _ in range(2)] == [[1, 2, 3], [4, 5]]
+
+
+async def test_a_message_longer_than_any_event_is_rejected() -> None:
+    line = Line()
+    subscription = await subscribed(line, 1)
+    body = bytes(MAX_BYTES + 1)
+    method, header, _ = delivered(2, body)
+    part = FRAME_MAX - 8
+    line.arrive(method, header, *(ContentBody(body[at : at + part]) for at in range(0, len(body), part)))
+    line.arrive(*delivered(3))
+    assert [one.tag for one in await subscription.take(10)] == [1, 3]
+    assert settled(line, [1, 2, 3]) == {2: "dead"}
+
+
+async def test_nothing_is_settled_once_the_channel_is_lost() -> None:
+    line = Line()
+    subscription = await subscribed(line, 2)
+    first, second = await subscription.take(2)
+    line.rpc.closing.set_exception(ConnectionError("gone"))
+    await subscription.ack([first])
+    await subscription.requeue([second])
+    assert subscription.closed
+    assert not line.written()
