@@ -11,6 +11,8 @@ from cli import database as database_command
 from cli import dead_letters, order, payments, stock
 from cli.audit import EPILOG as AUDIT_EPILOG
 from cli.audit import audit_command
+from cli.bench import EPILOG as BENCH_EPILOG
+from cli.bench import bench
 from cli.chaos import EPILOG as CHAOS_EPILOG
 from cli.chaos import chaos
 from cli.console import CommandGroup
@@ -62,6 +64,7 @@ app.command(epilog=SIMULATE_EPILOG, short_help="Run the services under random fa
 app.command(epilog=CHAOS_EPILOG, short_help="Inject faults into a private stack under load, then audit it.")(
     chaos
 )
+app.command(epilog=BENCH_EPILOG, short_help="Measure speed, and count what a saga costs.")(bench)
 app.command("audit", epilog=AUDIT_EPILOG, short_help="Check every guarantee in the databases.")(audit_command)
 app.command(epilog=SEARCH_EPILOG, short_help="Explore every state that one order can reach.")(search)
 app.add_typer(order.app, name="order")

@@ -1,11 +1,19 @@
 """A TCP proxy on this machine that fails as networks do: it delays, stalls, cuts, refuses."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 CHUNK = 64 * 1024
 """Bytes that are passed on at once unless a window is set."""
+
+
+class Observer(Protocol):
+    """Sees what one connection carries."""
+
+    def feed(self, chunk: bytes, *, upwards: bool) -> None:
+        """Take the next bytes of the client (upwards) or of the server."""
 
 
 class Proxy:
@@ -14,8 +22,10 @@ class Proxy:
     A fault lasts until `heal`. It also concerns later connections, unless its method says otherwise.
     """
 
-    def __init__(self, target_port: int) -> None:
+    def __init__(self, target_port: int, observe: Callable[[], Observer] | None = None) -> None:
+        """`observe` makes an observer for each connection, which sees what is passed on."""
         self._target_port = target_port
+        self._observe = observe
         self._server: asyncio.Server | None = None
         self._port = 0
         self._links: set[_Link] = set()
@@ -85,7 +95,7 @@ class Proxy:
         except OSError:
             writer.transport.abort()
             return
-        link = _Link(writer, target_writer)
+        link = _Link(writer, target_writer, self._observe() if self._observe else None)
         self._links.add(link)
         try:
             async with asyncio.TaskGroup() as pumps:
@@ -107,6 +117,8 @@ class Proxy:
             if upwards and link.left is not None:
                 data = data[: link.left]
                 link.left -= len(data)
+            if link.observer:
+                link.observer.feed(data, upwards=upwards)
             sink.write(data)
             await sink.drain()
             if link.left == 0:
@@ -118,8 +130,11 @@ class Proxy:
 class _Link:
     """One connection through the proxy: its two ends, and how many bytes its client may still send."""
 
-    def __init__(self, client: asyncio.StreamWriter, target: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, client: asyncio.StreamWriter, target: asyncio.StreamWriter, observer: Observer | None
+    ) -> None:
         self._ends = (client, target)
+        self.observer = observer
         self.left: int | None = None
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -130,9 +145,9 @@ class _Link:
 
 
 @asynccontextmanager
-async def proxy_to(port: int) -> AsyncIterator[Proxy]:
-    """Run a proxy that leads to a port of 127.0.0.1, without faults at first."""
-    proxy = Proxy(port)
+async def proxy_to(port: int, observe: Callable[[], Observer] | None = None) -> AsyncIterator[Proxy]:
+    """Run a proxy that leads to a port of 127.0.0.1, without faults at first; see `Proxy`."""
+    proxy = Proxy(port, observe)
     await proxy.heal()
     try:
         yield proxy

@@ -11,6 +11,7 @@ COMMANDS = [
     ["demo"],
     ["audit"],
     ["chaos"],
+    ["bench"],
     ["publish"],
     ["seed"],
     ["flow"],
@@ -51,6 +52,7 @@ def test_every_command_explains_itself(command: list[str]) -> None:
 @pytest.mark.parametrize(
     "command",
     [
+        "bench",
         "demo",
         "publish",
         "order place",

@@ -1,0 +1,1 @@
+"""What the saga is compared with: programs as their users would write them, each a process a service."""

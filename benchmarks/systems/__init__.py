@@ -1,0 +1,1 @@
+"""What is measured: the saga, and its peers, each started and stopped by the benchmark."""

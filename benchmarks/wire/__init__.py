@@ -1,0 +1,1 @@
+"""Counts what goes over the wire, between a process and a server."""
