@@ -52,17 +52,17 @@ class Times:
         return latencies[min(len(latencies) - 1, int(share * len(latencies)))]
 
 
-async def one_by_one(submit: Submit, stamps: Stamps, numbers: range, ended: Ended) -> Times:
+async def one_by_one(submit: Submit, stamps: Stamps, numbers: Sequence[int], ended: Ended) -> Times:
     """Place each order when the one before has ended."""
     due = []
     for number in numbers:
         due.append(monotonic())
         await submit(number)
-        await _all_ended(stamps, range(number, number + 1), ended)
+        await _all_ended(stamps, [number], ended)
     return Times(due, stamps.all_ended(numbers))
 
 
-async def burst(submit: Submit, stamps: Stamps, numbers: range, ended: Ended) -> Times:
+async def burst(submit: Submit, stamps: Stamps, numbers: Sequence[int], ended: Ended) -> Times:
     """Place the orders as fast as they are accepted, `IN_FLIGHT` at once."""
     left = iter(numbers)
     due: dict[int, float] = {}
@@ -79,7 +79,7 @@ async def burst(submit: Submit, stamps: Stamps, numbers: range, ended: Ended) ->
     return Times([due[number] for number in numbers], stamps.all_ended(numbers))
 
 
-async def at_rate(submit: Submit, stamps: Stamps, numbers: range, rate: float, ended: Ended) -> Times:
+async def at_rate(submit: Submit, stamps: Stamps, numbers: Sequence[int], rate: float, ended: Ended) -> Times:
     """Place the orders at their scheduled times, `rate` a second, no matter how the earlier ones fare.
 
     Latency counts from the scheduled time, also for an order that could only be submitted later: otherwise a
@@ -95,7 +95,7 @@ async def at_rate(submit: Submit, stamps: Stamps, numbers: range, rate: float, e
     return Times(due, stamps.all_ended(numbers))
 
 
-async def _all_ended(stamps: Stamps, numbers: range, ended: Ended) -> None:
+async def _all_ended(stamps: Stamps, numbers: Sequence[int], ended: Ended) -> None:
     """Wait until all have ended.
 
     Raises:

@@ -2,6 +2,7 @@
 
 import mmap
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
 
@@ -33,7 +34,7 @@ class Stamps:
         """Return when an order has ended, 0 if it has not."""
         return float(_TIME.unpack_from(self._times, number * _TIME.size)[0])
 
-    def all_ended(self, numbers: range) -> list[float]:
+    def all_ended(self, numbers: Sequence[int]) -> list[float]:
         """Return when each of these orders has ended, 0 for those that have not."""
         return [self.ended(number) for number in numbers]
 

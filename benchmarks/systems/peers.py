@@ -16,12 +16,11 @@ from benchmarks.load import Submit
 from benchmarks.peers import documents, forwarder, surroundings
 from benchmarks.stamps import Stamps
 from benchmarks.systems.nodes import in_thread, running_nodes
-from benchmarks.systems.system import CLIENT, Addresses
+from benchmarks.systems.system import CLIENT, Addresses, Broker
 from benchmarks.workload import PLACES, Ends, differences
 from events.catalogue import INVENTORY, ORDER, PAYMENT, SERVICES
 from local_stack.mongodb_node import DatabaseNode
 from local_stack.process import Child, wait_until
-from local_stack.rabbitmq_node import BrokerNode
 from operations.endpoints import broker_login
 from saga.messaging.users import ADMINISTRATOR
 
@@ -43,7 +42,7 @@ class PeerSystem:
     open_client: OpenClient
 
     @asynccontextmanager
-    async def stored(self, directory: Path, broker: BrokerNode) -> AsyncIterator["StoredPeer"]:
+    async def stored(self, directory: Path, broker: Broker) -> AsyncIterator["StoredPeer"]:
         """Start a database process a service, and create the stock and a virtual host with the queues."""
         nodes = {
             name: DatabaseNode(directory / name, log=directory / "logs" / f"{name}-mongodb.log")
@@ -176,7 +175,7 @@ async def _faststream_client(addresses: Addresses) -> AsyncIterator[Submit]:
         yield faststream_saga.Client(broker, database).submit
 
 
-async def _virtual_host(broker: BrokerNode, name: str) -> str:
+async def _virtual_host(broker: Broker, name: str) -> str:
     """Create a new virtual host for the administrator; return its URL."""
     url = broker.url_of(ADMINISTRATOR)
     login = broker_login(url)

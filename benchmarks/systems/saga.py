@@ -13,7 +13,7 @@ from aio_pika.abc import AbstractExchange, AbstractIncomingMessage
 
 from benchmarks.stamps import Stamps
 from benchmarks.systems.nodes import in_thread, running_nodes
-from benchmarks.systems.system import CLIENT, Addresses
+from benchmarks.systems.system import CLIENT, Addresses, Broker
 from benchmarks.workload import (
     PLACES,
     STOCKED,
@@ -31,7 +31,6 @@ from inventory_service.mongo_store import level_id
 from inventory_service.stock import Level, Warehouse
 from local_stack.mongodb_node import DatabaseNode
 from local_stack.process import free_port
-from local_stack.rabbitmq_node import BrokerNode
 from local_stack.stack import Stack
 from operations.access.database_users import AUDITOR
 from operations.access.passwords import MONGODB, RABBITMQ, named_or_made, url_variable
@@ -74,30 +73,30 @@ class RunningSaga:
 class StoredSaga:
     """The databases of the services; see `benchmarks.systems.system.Stored`."""
 
-    def __init__(self, broker: BrokerNode, nodes: Mapping[str, DatabaseNode]) -> None:
+    def __init__(self, broker: Broker, nodes: Mapping[str, DatabaseNode]) -> None:
         self._broker = broker
-        self._nodes = nodes
+        self.nodes = nodes
 
     @property
     def addresses(self) -> Addresses:
         return Addresses(
             broker={**{name: self._broker.url_of(name) for name in SERVICES}, CLIENT: self._broker.url},
-            database={name: node.url_of(name) for name, node in self._nodes.items()},
+            database={name: node.url_of(name) for name, node in self.nodes.items()},
         )
 
     @property
     def processes(self) -> Sequence[int]:
-        return [child.pid for node in self._nodes.values() for child in node.children]
+        return [child.pid for node in self.nodes.values() for child in node.children]
 
     @property
     def databases(self) -> Databases:
         """The databases, for a reader of all of them."""
-        return databases_at({name: node.url_of(AUDITOR) for name, node in self._nodes.items()})
+        return databases_at({name: node.url_of(AUDITOR) for name, node in self.nodes.items()})
 
     async def stock(self) -> None:
         """Store warehouses and levels in the form of the inventory service; the audit will judge it."""
         inventory = self.databases.inventory
-        client = connect(self._nodes[INVENTORY].url_of(INVENTORY))
+        client = connect(self.nodes[INVENTORY].url_of(INVENTORY))
         try:
             rooms = database(client, inventory.name)
             await rooms["warehouses"].insert_many(map(_warehouse, WAREHOUSES))
@@ -149,7 +148,7 @@ class SagaSystem:
     about = "every guarantee on"
 
     @asynccontextmanager
-    async def stored(self, directory: Path, broker: BrokerNode) -> AsyncIterator[StoredSaga]:
+    async def stored(self, directory: Path, broker: Broker) -> AsyncIterator[StoredSaga]:
         """Start a database process a service, and create the stock."""
         nodes = {name: _node(directory, name) for name in SERVICES}
         async with running_nodes(nodes.values()):

@@ -8,7 +8,6 @@ from typing import Protocol
 
 from benchmarks.stamps import Stamps
 from events.catalogue import INVENTORY, ORDER, PAYMENT
-from local_stack.rabbitmq_node import BrokerNode
 
 CLIENT = "client"
 ROLES = (ORDER, INVENTORY, PAYMENT, CLIENT)
@@ -56,6 +55,21 @@ class Stored(Protocol):
         """Return what is wrong with what is stored of the first `count` orders, which have all ended."""
 
 
+class Broker(Protocol):
+    """A broker whose users are those of the services, and some others (`saga.messaging.users`)."""
+
+    @property
+    def url(self) -> str:
+        """Its URL for the operator."""
+
+    def url_of(self, user: str) -> str:
+        """Its URL for a user."""
+
+    @property
+    def management_url(self) -> str:
+        """The URL of its management API."""
+
+
 class System(Protocol):
     """A system that can be measured."""
 
@@ -63,5 +77,5 @@ class System(Protocol):
     def name(self) -> str: ...
     @property
     def about(self) -> str: ...
-    def stored(self, directory: Path, broker: BrokerNode) -> AbstractAsyncContextManager[Stored]:
+    def stored(self, directory: Path, broker: Broker) -> AbstractAsyncContextManager[Stored]:
         """Start new databases, with the stock of the workload in them."""
