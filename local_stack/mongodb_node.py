@@ -24,8 +24,8 @@ STOP_LIMIT = 5.0
 # sync_on_commit none was lost. It calls fsync, so it is made for power cuts too; there is nothing in between.
 # On two cores the single inserts of one client fall from 1,500/s to 1,050/s, of four from 1,500/s to 1,450/s.
 #
-# With 100 MB of data a cache of 64 MB is as fast as one of 256 MB, since the system caches the files anyway, and
-# the server takes 108 instead of 150 MB.
+# With 100 MB of data a cache of 64 MB is as fast as one of 256 MB, since the system caches the files anyway,
+# and the server takes 108 instead of 150 MB.
 CONFIG = """\
 [storage]
 sync_on_commit = true
