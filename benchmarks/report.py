@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from benchmarks.load import Times
+from benchmarks.plan import Plan
 
 Counts = Mapping[str, float]
 """How often something happened per saga, by its name."""
@@ -89,8 +90,7 @@ class BenchReport:
     """A whole run."""
 
     machine: Mapping[str, str | int]
-    orders: int
-    rates: Sequence[float]
+    plan: Plan
     systems: Sequence[SystemReport]
     left_out: Sequence[str]
     """Peers that cannot run here, each with the reason."""

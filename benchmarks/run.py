@@ -6,12 +6,12 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from benchmarks.load import Times, at_rate, burst, one_by_one
 from benchmarks.machine import machine_facts
+from benchmarks.plan import Plan
 from benchmarks.processes import busy_seconds, cpu_seconds, megabytes
 from benchmarks.report import BenchReport, Counts, Latency, Round, SystemReport
 from benchmarks.stamps import Stamps
@@ -19,7 +19,7 @@ from benchmarks.systems.nodes import in_thread
 from benchmarks.systems.peers import peers
 from benchmarks.systems.saga import SagaSystem
 from benchmarks.systems.system import BROKER, CLIENT, DATABASE, Running, Stored, System
-from benchmarks.wire.counting import counting
+from benchmarks.wire.counting import Counting, counting
 from local_stack.rabbitmq_node import BrokerNode
 from operations.access.broker_definitions import users
 from operations.access.passwords import RABBITMQ, named_or_made
@@ -30,29 +30,6 @@ from saga.messaging.users import ADMINISTRATOR
 TRAILING = 0.3
 """Seconds after the last end in which acks are still under way; they count as CPU of the burst."""
 FASTSTREAM_MISSING = "FastStream: not installed; pip install -e '.[benchmarks]'"
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How much is measured."""
-
-    orders: int = 1000
-    """Orders of the burst."""
-    rates: Sequence[float] = (5, 20, 50, 100, 150, 200, 300, 400)
-    """Orders a second to offer, until a system does not keep up."""
-    seconds: float = 10.0
-    """How long each rate is offered."""
-    idle_seconds: float = 5.0
-    rounds: int = 1
-    warm_up: int = 100
-    sequence: int = 20
-    """Orders that are counted one after the other."""
-    batch: int = 100
-    """Orders that are counted in a burst."""
-
-
-QUICK = Plan(orders=100, rates=(5, 20), seconds=1.0, idle_seconds=0.5, warm_up=20, sequence=10, batch=50)
-"""A small run: it shows that everything works and what is counted, not how fast anything is."""
 
 
 class Progress(Protocol):
@@ -87,9 +64,7 @@ async def run_bench(directory: Path, plan: Plan, with_peers: bool, progress: Pro
                 except (SagaError, OSError, ExceptionGroup) as error:
                     reports[system.name].problems.append(_explain(error))
     missing = [FASTSTREAM_MISSING] if with_peers and len(systems) < 3 else []
-    return BenchReport(
-        machine, plan.orders, plan.rates, list(reports.values()), missing, time.monotonic() - started
-    )
+    return BenchReport(machine, plan, list(reports.values()), missing, time.monotonic() - started)
 
 
 class _Measuring:
@@ -118,29 +93,36 @@ class _Measuring:
         self._phase("starting")
         async with self._system.stored(self._directory, self._broker) as stored:
             if counted:
-                await self._count(stored)
-            self._phase("starting")
-            async with stored.running(stored.addresses, self._stamps, self._directory) as running:
-                self._report.rounds.append(await self._round(stored, running))
-                self._phase("verifying")
-                self._report.verified += self._next
-                self._report.problems += await stored.problems(self._next)
+                async with (
+                    counting(stored.addresses) as wires,
+                    stored.running(wires.addresses, self._stamps, self._directory) as running,
+                ):
+                    await self._count(wires, running)
+                    if not self._plan.direct:
+                        await self._round_and_check(stored, running)
+            if self._plan.direct:
+                self._phase("starting")
+                async with stored.running(stored.addresses, self._stamps, self._directory) as running:
+                    await self._round_and_check(stored, running)
 
-    async def _count(self, stored: Stored) -> None:
-        async with (
-            counting(stored.addresses) as wires,
-            stored.running(wires.addresses, self._stamps, self._directory) as running,
-        ):
-            await self._burst(running, self._plan.warm_up, "warming up")
-            await asyncio.sleep(TRAILING)
-            wires.counts()
-            numbers = self._numbers(self._plan.sequence, "counting, one after the other")
-            await one_by_one(running.submit, self._stamps, numbers, self._progress.ended)
-            await asyncio.sleep(TRAILING)
-            self._report.one_by_one = _per_saga(wires.counts(), len(numbers))
-            await self._burst(running, self._plan.batch, "counting, in a burst")
-            await asyncio.sleep(TRAILING)
-            self._report.batched = _per_saga(wires.counts(), self._plan.batch)
+    async def _count(self, wires: Counting, running: Running) -> None:
+        await self._burst(running, self._plan.warm_up, "warming up")
+        await asyncio.sleep(TRAILING)
+        wires.counts()
+        numbers = self._numbers(self._plan.sequence, "counting, one after the other")
+        await one_by_one(running.submit, self._stamps, numbers, self._progress.ended)
+        await asyncio.sleep(TRAILING)
+        self._report.one_by_one = _per_saga(wires.counts(), len(numbers))
+        await self._burst(running, self._plan.batch, "counting, in a burst")
+        await asyncio.sleep(TRAILING)
+        self._report.batched = _per_saga(wires.counts(), self._plan.batch)
+
+    async def _round_and_check(self, stored: Stored, running: Running) -> None:
+        """Measure one round; check while the services run, since they mark what they have published later."""
+        self._report.rounds.append(await self._round(stored, running))
+        self._phase("verifying")
+        self._report.verified += self._next
+        self._report.problems += await stored.problems(self._next)
 
     async def _round(self, stored: Stored, running: Running) -> Round:
         parts = {

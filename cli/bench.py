@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
-from benchmarks.run import QUICK, Plan, Progress, run_bench
+from benchmarks.plan import QUICK, Plan
+from benchmarks.run import Progress, run_bench
 from cli.bench_plot import to_svg
 from cli.bench_report import print_report, to_json
 

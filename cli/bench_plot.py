@@ -18,7 +18,7 @@ def to_text(report: BenchReport) -> list[str]:
     widest = max(len(system.name) for system in report.systems)
     ticks = "".join(label.ljust(COLUMNS // DECADES) for label in ("1 ms", "10", "100", "1 s"))
     lines = ["Latency by offered rate: ● p50 ━ p90 ─ p99 ! fell behind", f"{'':{widest + 10}}{ticks}10 s"]
-    for rate in report.rates:
+    for rate in report.plan.rates:
         for system in report.systems:
             if found := system.latency(rate):
                 lines.append(f"{rate:6g}/s {system.name:{widest}}{_bar(found)}")
@@ -32,7 +32,7 @@ def to_svg(report: BenchReport) -> str:
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
             'font-family="sans-serif" font-size="12">',
             f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
-            *_axes(report.rates),
+            *_axes(report.plan.rates),
             *_curves(report),
             "</svg>\n",
         ]
@@ -63,10 +63,10 @@ def _axes(rates: Sequence[float]) -> Iterator[str]:
 def _curves(report: BenchReport) -> Iterator[str]:
     for number, system in enumerate(report.systems):
         colour = COLOURS[number % len(COLOURS)]
-        found = [(position, system.latency(rate)) for position, rate in enumerate(report.rates)]
+        found = [(position, system.latency(rate)) for position, rate in enumerate(report.plan.rates)]
         for quantile, dashes in (("p50", ""), ("p99", ' stroke-dasharray="4 4"')):
             points = " ".join(
-                f"{_x(position, len(report.rates)):.1f},{_y(getattr(latency, quantile)):.1f}"
+                f"{_x(position, len(report.plan.rates)):.1f},{_y(getattr(latency, quantile)):.1f}"
                 for position, latency in found
                 if latency
             )

@@ -48,14 +48,15 @@ def to_json(report: BenchReport) -> Json:
         "ok": report.ok,
         "seconds": round(report.seconds, 1),
         "machine": {_camel(name): value for name, value in report.machine.items()},
-        "orders": report.orders,
+        "orders": report.plan.orders,
+        "throughProxies": not report.plan.direct,
         "leftOut": list(report.left_out),
         "systems": [_system(report, system) for system in report.systems],
     }
 
 
 def _throughput(report: BenchReport, systems: list[SystemReport]) -> Table:
-    table = _table(f"A burst of {report.orders} orders; CPU in ms a saga", "")
+    table = _table(f"A burst of {report.plan.orders} orders; CPU in ms a saga", "")
     for name in ("sagas/s", "CPU", *PARTS, "idle %", "services MB"):
         table.add_column(name.replace("_service", ""), justify="right")
     for system in systems:
@@ -89,7 +90,7 @@ def _latencies(report: BenchReport, systems: list[SystemReport]) -> Table:
     table = _table("Latency in ms from the scheduled time: p50 / p90 / p99 / max", "offered")
     for system in systems:
         table.add_column(system.name, justify="right")
-    for rate in report.rates:
+    for rate in report.plan.rates:
         cells = []
         for system in systems:
             found = system.latency(rate)
@@ -107,7 +108,8 @@ def _warnings(report: BenchReport, systems: list[SystemReport]) -> list[str]:
         for system in systems
         if (percent := max(one.others_percent for one in system.rounds)) > DISTURBED
     ]
-    return [*(f"left out: {reason}" for reason in report.left_out), *disturbed]
+    proxies = [] if report.plan.direct else ["through the counting proxies: times and CPU are too high"]
+    return [*(f"left out: {reason}" for reason in report.left_out), *proxies, *disturbed]
 
 
 def _conclusion(report: BenchReport) -> list[str]:
@@ -139,7 +141,7 @@ def _system(report: BenchReport, system: SystemReport) -> Json:
         "othersPercent": [round(one.others_percent, 1) for one in system.rounds],
         "latencies": [
             {_camel(name): value for name, value in asdict(found).items()}
-            for rate in report.rates
+            for rate in report.plan.rates
             if system.rounds and (found := system.latency(rate))
         ],
     }

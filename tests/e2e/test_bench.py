@@ -34,7 +34,7 @@ async def test_a_quick_benchmark_counts_measures_and_verifies(tmp_path: Path) ->
     assert result["ok"]
     assert [system["name"] for system in result["systems"]] == NAMES
     for system in result["systems"]:
-        assert system["verified"] >= 200
+        assert system["verified"] >= 100
         assert system["counted"]["oneByOne"]["client"]["published"] == 1.0
         assert system["counted"]["batched"]["inventory_service"]["inserted"] == 1.0
         assert system["latencies"][0]["p50"] > 0

@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
+from benchmarks.plan import Plan
 from benchmarks.report import BenchReport, Latency, Round, SystemReport
 from cli.bench_plot import to_svg, to_text
 from cli.bench_report import print_report, to_json
@@ -20,7 +21,8 @@ def round_of(per_second: float, others: float = 1.0) -> Round:
 
 
 def report_of(*systems: SystemReport) -> BenchReport:
-    return BenchReport({"cores": 2, "event loop": "asyncio"}, 100, (20, 50), systems, ["a peer: why"], 12.3)
+    plan = Plan(orders=100, rates=(20, 50))
+    return BenchReport({"cores": 2, "event loop": "asyncio"}, plan, systems, ["a peer: why"], 12.3)
 
 
 def measured(name: str = "this saga", **fields: object) -> SystemReport:
