@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 import uvicorn
+import uvloop
 from fastapi import FastAPI
 
 from saga import logs
@@ -66,7 +67,8 @@ def serve(spec: ServiceSpec[CF, ST], assemble: Assemble[CF, ST]) -> None:
     """
     settings = read_to_serve(spec.settings)
     logs.configure(spec.name, settings.log_level)
-    asyncio.run(_serve(spec, assemble, settings))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(spec, assemble, settings))
 
 
 async def _serve(spec: ServiceSpec[CF, ST], assemble: Assemble[CF, ST], settings: CF) -> None:
