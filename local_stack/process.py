@@ -29,7 +29,7 @@ TAIL_BYTES = 20_000
 # which lives as long as the process, starts all children: a worker thread would take its children along.
 _spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
 
-_reservations: list[socket.socket] = []
+_reservations: dict[int, socket.socket] = {}
 """UDP sockets that reserve the ports given out, as long as this process lives."""
 
 
@@ -162,7 +162,7 @@ def free_port(preferred: int | None = None) -> int:
     Any other lies below the range from which systems draw ports for outgoing connections, so that a server
     finds its port free again after a restart. No two processes get the same one.
     """
-    if preferred is not None and _is_free(preferred):
+    if preferred is not None and _is_free(preferred) and (preferred in _reservations or _reserve(preferred)):
         return preferred
     while not (_is_free(port := 20_000 + secrets.randbelow(12_000)) and _reserve(port)):
         pass
@@ -182,7 +182,7 @@ def _reserve(port: int) -> bool:
     if not _binds(reservation, port):
         reservation.close()
         return False
-    _reservations.append(reservation)
+    _reservations[port] = reservation
     return True
 
 

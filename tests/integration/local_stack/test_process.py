@@ -112,6 +112,13 @@ def test_port_is_given_to_one_process_only() -> None:
         reservation.bind(("127.0.0.1", free_port()))
 
 
+def test_a_preferred_port_goes_to_one_process_only() -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as reserved_by_another:
+        reserved_by_another.bind(("127.0.0.1", 0))
+        preferred = reserved_by_another.getsockname()[1]
+        assert free_port(preferred) != preferred
+
+
 def is_running(pid: int) -> bool:
     """Whether the process exists and is no zombie."""
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
