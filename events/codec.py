@@ -22,7 +22,8 @@ def encode(event: Event) -> bytes:
     Raises:
         ValueError: the event lacks its id, correlation id or time.
     """
-    return _WRITER.encode(to_json(event)).encode()
+    _check_complete(event)
+    return event.model_dump_json(by_alias=True, exclude_none=True).encode()
 
 
 def to_json(event: Event) -> dict[str, Any]:
@@ -31,9 +32,13 @@ def to_json(event: Event) -> dict[str, Any]:
     Raises:
         ValueError: the event lacks its id, correlation id or time.
     """
+    _check_complete(event)
+    return event.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _check_complete(event: Event) -> None:
     if not (event.event_id and event.correlation_id and event.occurred_at):
         raise ValueError(f"{event.type} of order {event.order_id} has no id, correlation id or time")
-    return event.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def from_json(fields: object, *, forbid_unknown: bool = False) -> Event:
@@ -97,7 +102,6 @@ def _refuse(constant: str) -> NoReturn:
 
 
 _READER = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse)
-_WRITER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 
 def _named(kind: object) -> str:

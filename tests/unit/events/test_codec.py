@@ -200,7 +200,9 @@ def read_or_reject(text: str) -> None:
         read = decode(text, forbid_unknown=True)
     except InvalidEvent:
         return
-    text_again = encode(with_defaults(read, NOW))
+    complete = with_defaults(read, NOW)
+    text_again = encode(complete)
+    assert json.loads(text_again) == to_json(complete)
     assert encode(decode(text_again)) == text_again
 
 

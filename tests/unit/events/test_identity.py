@@ -3,6 +3,10 @@
 import json
 from datetime import timedelta
 from decimal import Decimal
+from uuid import uuid5
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from events.catalogue import (
     EVENT_TYPES,
@@ -11,9 +15,22 @@ from events.catalogue import (
     PaymentRequested,
 )
 from events.codec import decode, encode, from_json
-from events.identity import content_id, derived_id, new_id, transition_id, with_defaults, with_identity
+from events.identity import (
+    NAMESPACE,
+    content_id,
+    derived_id,
+    new_id,
+    transition_id,
+    with_defaults,
+    with_identity,
+)
 from tests.support.builders import LATER, NOW, event
 from tests.support.event_json import REQUEST, changed
+
+
+@given(st.text(), st.text())
+def test_a_derived_id_is_the_uuid5_of_its_cause(cause: str, kind: str) -> None:
+    assert derived_id(cause, kind) == str(uuid5(NAMESPACE, f"{cause}/{kind}"))
 
 
 class TestContentId:
