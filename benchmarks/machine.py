@@ -20,7 +20,7 @@ def machine_facts(amqp_url: str, management: str) -> dict[str, str | int]:
         "cpu": _cpu_model(),
         "kernel": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "event loop": _package("uvloop") or "asyncio",
+        "event loop": _package("uvloop"),
         "broker": f"RabbitMQ {overview['rabbitmq_version']}, Erlang {overview['erlang_version']}",
         "database": f"{_package('secantusdb')}, embedded, each commit synced, a process a service",
         "log level": os.environ.get("LOG_LEVEL", "info"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
@@ -85,8 +86,8 @@ def bench(
     plan = replace(PLAN, orders=orders, rates=sorted(rates or PLAN.rates), seconds=seconds, rounds=rounds)
     directory = Path(tempfile.mkdtemp(prefix="saga-bench-"))
     try:
-        with _progress() as progress:
-            report = asyncio.run(run_bench(directory, QUICK if quick else plan, peers, progress))
+        with _progress() as progress, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            report = runner.run(run_bench(directory, QUICK if quick else plan, peers, progress))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     if svg:

@@ -6,6 +6,7 @@ from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
+import uvloop
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
@@ -50,13 +51,9 @@ def environment(broker: str, database: str, stamps: Path, ready: Path) -> Mappin
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run a peer's process on the fastest event loop there is."""
-    try:
-        import uvloop
-    except ImportError:
-        asyncio.run(main)
-    else:
-        uvloop.run(main)
+    """Run a peer's process on the event loop of the services."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)
 
 
 def check_service(name: str, known: Mapping[str, object]) -> str:
