@@ -39,7 +39,8 @@ from saga.clock import utc_now
 from saga.messaging.message import Message, to_message
 from saga.messaging.results import Deferred, Handled
 from saga.mongodb.client import connect, database
-from saga.reactions.application import Application
+from saga.reactions.application import Application, Surroundings
+from saga.reactions.cache import PublishedEvents
 from saga.timers.relay import Relay
 from verification.audit.auditor import audit
 from verification.audit.reader import Databases, databases_at
@@ -80,19 +81,20 @@ class InProcessServices:
         self.stock = InventoryStore(self.client, inventory, utc_now, timedelta(minutes=10))
         self.payments = PaymentStore(payment["payments"], Payment, utc_now)
         self._publisher = CollectingPublisher()
-        self._relays = [
-            Relay(store.collection.name, self._publisher, store, utc_now)
-            for store in (self.orders, self.stock, self.payments)
-        ]
+        self._relays: list[Relay] = []
         provider = SimulatedProvider(Behaviour(), time.monotonic)
-        self._customer = OrderApplication(self.orders, self._relays[0].hand_over, utc_now)
+        self._customer = OrderApplication(self.orders, self._around(ORDER))
         self._applications: dict[str, Application[Any, Any]] = {
             ORDER: self._customer,
-            INVENTORY: InventoryApplication(self.stock, self._relays[1].hand_over, utc_now),
-            PAYMENT: PaymentApplication(
-                self.payments, self._relays[2].hand_over, provider, utc_now, 4.0, Retries()
-            ),
+            INVENTORY: InventoryApplication(self.stock, self._around(INVENTORY)),
+            PAYMENT: PaymentApplication(self.payments, self._around(PAYMENT), provider, 4.0, Retries()),
         }
+
+    def _around(self, service: str) -> Surroundings:
+        published = PublishedEvents()
+        relay = Relay(service, self._publisher, published)
+        self._relays.append(relay)
+        return Surroundings(utc_now, relay.hand_over, published)
 
     async def prepare(self) -> None:
         """Create the indexes, and some stock."""
@@ -118,8 +120,8 @@ class InProcessServices:
             if not self._publisher.messages:
                 break
             await self._deliver(self._publisher.messages.pop(0))
-        for store in (self.orders, self.stock, self.payments):
-            await store.collection.update_one({"_id": order_id}, {"$set": {"outbox": []}})
+        for application in self._applications.values():
+            await application.reschedule(await application.readable([order_id]))
 
     async def _deliver(self, message: Message) -> None:
         event = decode(message.body)

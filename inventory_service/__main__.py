@@ -8,14 +8,13 @@ from inventory_service.application import InventoryApplication
 from inventory_service.mongo_store import InventoryStore
 from inventory_service.settings import InventorySettings
 from inventory_service.spec import SPEC
-from saga.clock import utc_now
 from saga.process import Parts, Served, serve
 
 
 @asynccontextmanager
 async def assemble(settings: InventorySettings, parts: Parts[InventoryStore]) -> AsyncIterator[Served]:
     """Put the service together."""
-    application = InventoryApplication(parts.store, parts.relay.hand_over, utc_now)
+    application = InventoryApplication(parts.store, parts.around)
     yield application, inventory_api(application, parts.store)
 
 

@@ -1,38 +1,24 @@
 """Runs the reactions of the inventory service: for events, HTTP requests and the expiry of holds."""
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 
 from events.catalogue import INVENTORY
 from inventory_service.context import ReservationContext
 from inventory_service.reactions import CONFIRM_DIRECTLY, EXPIRE, HOLD_DIRECTLY, REACTIONS, RELEASE_DIRECTLY
 from inventory_service.reservation import Hold, Reservation
-from saga.reactions.application import Application, Sweep
-from saga.reactions.runner import HandOver
+from saga.reactions.application import Application, Surroundings
 from saga.reactions.store import AggregateStore
-
-DUE_LIMIT = 200
 
 
 class InventoryApplication(Application[Reservation, ReservationContext]):
     """The inventory service without HTTP API and broker."""
 
-    def __init__(
-        self,
-        store: AggregateStore[Reservation, ReservationContext],
-        hand_over: HandOver,
-        clock: Callable[[], datetime],
-    ) -> None:
-        super().__init__(INVENTORY, REACTIONS, store, hand_over, clock)
+    def __init__(self, store: AggregateStore[Reservation, ReservationContext], around: Surroundings) -> None:
+        super().__init__(INVENTORY, REACTIONS, store, around)
 
-    @property
-    def sweeps(self) -> Sequence[Sweep]:
-        """Expire holds."""
-        return (self.expire_due,)
-
-    async def expire_due(self) -> None:
+    async def act_on_time(self, due: Sequence[Reservation]) -> None:
         """Release the stock of the holds that have expired."""
-        await self.execute_all(EXPIRE, await self.store.due(DUE_LIMIT))
+        await self.execute_all(EXPIRE, due)
 
     async def hold(self, hold: Hold) -> Reservation:
         """Hold stock outside any saga or, with a price, to start one.

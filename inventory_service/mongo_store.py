@@ -1,7 +1,8 @@
 """Reservations, stock levels and warehouses in MongoDB; a batch changes them in one transaction."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -13,14 +14,14 @@ from pymongo.errors import PyMongoError
 from inventory_service.allocation import BAND_KM
 from inventory_service.context import ReservationContext
 from inventory_service.reservation import Reservation
-from inventory_service.stock import Level, Stock, Warehouse
-from inventory_service.unit_of_work import ReservationUnitOfWork, products_of
+from inventory_service.stock import Level, Stock, StockKey, Warehouse
+from inventory_service.unit_of_work import ReservationUnitOfWork, planned_items
 from saga.errors import SagaError, Unavailable
-from saga.mongodb.aggregates import NUDGE_AFTER, Aggregates
+from saga.mongodb.aggregates import Aggregates
 from saga.mongodb.client import Client, Database, Session
 from saga.mongodb.errors import translate_driver_errors
 from saga.reactions.step import Step
-from saga.reactions.unit_of_work import UnitOfWork
+from saga.reactions.unit_of_work import LoadedAggregate, UnitOfWork
 
 log = structlog.get_logger()
 
@@ -45,10 +46,9 @@ class InventoryStore(Aggregates[Reservation]):
         clock: Callable[[], datetime],
         default_hold: timedelta,
         replica: str | None = None,
-        nudge_after: timedelta = NUDGE_AFTER,
         band_km: float = BAND_KM,
     ) -> None:
-        super().__init__(database["reservations"], Reservation, clock, nudge_after)
+        super().__init__(database["reservations"], Reservation, clock)
         self._client = client
         self._levels = database["stock"]
         self._warehouses = database["warehouses"]
@@ -69,38 +69,48 @@ class InventoryStore(Aggregates[Reservation]):
             await self._open_session()
 
     async def load(
-        self, steps: Sequence[Step[Reservation, ReservationContext]]
+        self,
+        steps: Sequence[Step[Reservation, ReservationContext]],
+        assumed: Mapping[str, LoadedAggregate[Reservation]],
     ) -> UnitOfWork[Reservation, ReservationContext]:
-        """Load the reservations that the steps touch, and every level they may draw on."""
-        entries = await self.fetch({step.key for step in steps})
-        products = products_of(steps, entries.values())
-        stock = Stock(
-            available={level.key: level.available for level in await self.levels(product_ids=products)},
-            warehouses={warehouse.warehouse_id: warehouse for warehouse in await self.warehouses()},
-        )
+        """Load the reservations that the steps touch, and every level that a plan may draw on."""
+        entries = {**await self.fetch({step.key for step in steps} - assumed.keys()), **assumed}
+        products = {item.product_id for item in planned_items(steps, entries)}
+        stock = Stock(products)
+        if products:
+            stock.available = {level.key: level.available for level in await self.levels(products)}
+            stock.warehouses = {warehouse.warehouse_id: warehouse for warehouse in await self.warehouses()}
         return ReservationUnitOfWork(
             entries, ReservationContext(stock, self._clock(), self._default_hold, self._band_km)
         )
 
     async def save(self, unit: UnitOfWork[Reservation, ReservationContext]) -> Collection[str]:
         """Write reservations and stock together, all or nothing; return the keys of the steps to repeat."""
-        if not unit.context.stock.moved:
-            return await self.write(unit.entries.values())
-        # Moves that cancel each other out write no stock, but are written in a transaction like any others.
+        # Moves that cancel each other out write no stock.
         moved = {key: total for key, total in unit.context.stock.moved.items() if any(total.values())}
-        stock_writes = [
-            UpdateOne(
-                {
-                    "_id": level_id(*key),
-                    **{name: {"$gte": -units} for name, units in total.items() if units < 0},
-                },
-                {"$inc": {**total, "version": 1}},
-            )
-            for key, total in moved.items()
-        ]
+        return await self._write_together(unit.entries.values(), [_move(*one) for one in moved.items()])
+
+    async def write(
+        self, entries: Collection[LoadedAggregate[Reservation]], session: Session | None = None
+    ) -> set[str]:
+        """Write reservations in a transaction, even alone.
+
+        A plain write to a document that an orphaned transaction has locked would wait until the database ends
+        that one; in a transaction, it loses the race at once.
+        """
+        if session is not None:
+            return await super().write(entries, session)
+        return await self._write_together(entries, [])
+
+    async def _write_together(
+        self, entries: Collection[LoadedAggregate[Reservation]], stock_writes: Sequence[UpdateOne]
+    ) -> set[str]:
+        changed = [entry for entry in entries if entry.changed]
+        if not changed:
+            return set()
         # The caller may be cancelled, but a transaction that has begun runs to its end: the driver's thread
         # would continue, and the next transaction would find the session in use.
-        transaction = asyncio.ensure_future(self._transact_serially(unit, stock_writes))
+        transaction = asyncio.ensure_future(self._transact_serially(changed, stock_writes))
         transaction.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             await asyncio.shield(transaction)
@@ -108,7 +118,7 @@ class InventoryStore(Aggregates[Reservation]):
             await asyncio.wait([transaction])
             raise
         except LostRace:
-            return set(unit.entries)
+            return {entry.key for entry in entries}
         return set()
 
     async def levels(
@@ -177,21 +187,21 @@ class InventoryStore(Aggregates[Reservation]):
         return self.session
 
     async def _transact_serially(
-        self, unit: UnitOfWork[Reservation, ReservationContext], stock_writes: Sequence[UpdateOne]
+        self, changed: Collection[LoadedAggregate[Reservation]], stock_writes: Sequence[UpdateOne]
     ) -> None:
         async with self._turn:
             with translate_driver_errors():
-                await self._transact(self.session or await self._open_session(), unit, stock_writes)
+                await self._transact(self.session or await self._open_session(), changed, stock_writes)
 
     async def _transact(
         self,
         session: Session,
-        unit: UnitOfWork[Reservation, ReservationContext],
+        changed: Collection[LoadedAggregate[Reservation]],
         stock_writes: Sequence[UpdateOne],
     ) -> None:
         session.start_transaction()
         try:
-            if await self.write(unit.entries.values(), session):
+            if await self.write(changed, session):
                 raise LostRace
             if stock_writes:
                 result = await self._levels.bulk_write(list(stock_writes), ordered=False, session=session)
@@ -217,6 +227,13 @@ class InventoryStore(Aggregates[Reservation]):
                     raise
                 log.warning("commit_in_doubt", error=str(error))
         raise Unavailable("it is unknown whether a transaction was committed")
+
+
+def _move(key: StockKey, total: Counter[str]) -> UpdateOne:
+    """Return the write that moves units of one level, and matches only if there are enough."""
+    enough = {name: {"$gte": -units} for name, units in total.items() if units < 0}
+    change = {name: units for name, units in total.items() if units}
+    return UpdateOne({"_id": level_id(*key), **enough}, {"$inc": {**change, "version": 1}})
 
 
 def level_id(warehouse_id: str, product_id: str) -> str:

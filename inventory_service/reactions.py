@@ -289,13 +289,18 @@ def _not_reserved(
 
 
 REACTIONS: Reactions[Reservation, ReservationContext] = table(
-    on(InventoryReservationRequested, reserve, publishes=[InventoryReserved, InventoryReservationFailed]),
+    on(
+        InventoryReservationRequested,
+        reserve,
+        publishes=[InventoryReserved, InventoryReservationFailed],
+        creates=True,
+    ),
     on(InventoryConfirmationRequested, confirm, publishes=[InventoryConfirmed, InventoryConfirmationFailed]),
     on(InventoryReleaseRequested, release, publishes=[InventoryReleased]),
 )
 
 EXPIRE = Transition(expire, publishes=[InventoryReservationExpired])
-HOLD_DIRECTLY = Transition(hold_directly, publishes=[InventoryReserved])
+HOLD_DIRECTLY = Transition(hold_directly, publishes=[InventoryReserved], creates=True)
 CONFIRM_DIRECTLY = Transition(confirm_directly)
 RELEASE_DIRECTLY = Transition(release_directly)
 TRANSITIONS: Transitions[Reservation, ReservationContext] = (

@@ -18,7 +18,6 @@ def _open_store(database: Database, settings: InventorySettings) -> InventorySto
         utc_now,
         timedelta(seconds=settings.hold_seconds),
         settings.replica_name(),
-        timedelta(seconds=settings.nudge_after),
         settings.band_km,
     )
 

@@ -1,7 +1,7 @@
 """Stock and warehouses, as the reactions see them."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -71,14 +71,21 @@ def stock_moves(
 
 @dataclass
 class Stock:
-    """The levels a batch may touch, with what it has moved so far."""
+    """The levels of some products (None: of all), with what a batch has moved so far."""
 
+    products: Collection[str] | None = None
     available: dict[StockKey, int] = field(default_factory=dict)
     warehouses: Mapping[str, Warehouse] = field(default_factory=dict)
     moved: dict[StockKey, Counter[str]] = field(default_factory=dict)
 
     def knows(self, product_id: str) -> bool:
-        """Return whether any warehouse has a level for this product."""
+        """Return whether any warehouse has a level for this product.
+
+        Raises:
+            LookupError: its levels were not loaded: a plan would take it for unknown.
+        """
+        if self.products is not None and product_id not in self.products:
+            raise LookupError(f"the levels of {product_id} were not loaded")
         return any(product == product_id for _, product in self.available)
 
     def apply(self, moves: Iterable[StockMove]) -> None:

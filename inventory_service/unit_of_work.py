@@ -1,8 +1,9 @@
 """The unit of work of the inventory service: reservations, and the stock they are made from."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from events.catalogue import InventoryReservationRequested
+from events.catalogue import InventoryConfirmationRequested, InventoryReservationRequested
+from events.values import Item
 from inventory_service.context import ReservationContext, StockReaction
 from inventory_service.reservation import Hold, Reservation
 from saga.reactions.reaction import Reaction
@@ -19,16 +20,18 @@ class ReservationUnitOfWork(UnitOfWork[Reservation, ReservationContext]):
             self.context.stock.apply(reaction.moves)
 
 
-def products_of(
+def planned_items(
     steps: Sequence[Step[Reservation, ReservationContext]],
-    entries: Iterable[LoadedAggregate[Reservation]],
-) -> set[str]:
-    """Return the products that a batch may move: those of its requests and of its reservations."""
-    requests = [
-        cause
-        for step in steps
-        for cause in step.arguments
-        if isinstance(cause, InventoryReservationRequested | Hold)
-    ]
-    reservations = [entry.state for entry in entries if entry.state]
-    return {item.product_id for found in (*requests, *reservations) for item in found.items}
+    entries: Mapping[str, LoadedAggregate[Reservation]],
+) -> Iterator[Item]:
+    """Return the items for which a batch may have to make a plan.
+
+    A request is planned when it comes first, and a confirmation once more when the hold has expired.
+    """
+    for step in steps:
+        state = entries[step.key].state
+        for cause in step.arguments:
+            if isinstance(cause, InventoryReservationRequested | Hold) and state is None:
+                yield from cause.items
+            elif isinstance(cause, InventoryConfirmationRequested) and state and state.status == "expired":
+                yield from state.items

@@ -1,6 +1,7 @@
 """Publishing one event from outside, in the name of an operator."""
 
 from events.catalogue import Event
+from events.encoded import EncodedEvent
 from operations.broker_session import broker_session
 from operations.errors import CommandFailed
 from saga.messaging.message import Message, to_message
@@ -13,7 +14,7 @@ async def send(amqp_url: str, event: Event) -> Message:
     Raises:
         CommandFailed: the broker or the exchange is missing, or no queue takes the event.
     """
-    message = to_message(event)
+    message = to_message(EncodedEvent.of(event))
     async with broker_session(amqp_url, "; publishing the event again is safe") as session:
         try:
             await session.publish(message)

@@ -8,7 +8,6 @@ from order_service.application import OrderApplication
 from order_service.mongo_store import OrderStore
 from order_service.settings import OrderSettings
 from order_service.spec import SPEC
-from saga.clock import utc_now
 from saga.http.rate_limit import RateLimit
 from saga.process import Parts, Served, serve
 
@@ -16,7 +15,7 @@ from saga.process import Parts, Served, serve
 @asynccontextmanager
 async def assemble(settings: OrderSettings, parts: Parts[OrderStore]) -> AsyncIterator[Served]:
     """Put the service together."""
-    application = OrderApplication(parts.store, parts.relay.hand_over, utc_now)
+    application = OrderApplication(parts.store, parts.around)
     yield (
         application,
         order_api(application, parts.store, parts.nudge, RateLimit(settings.rate, settings.burst)),

@@ -5,7 +5,8 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI, Query, Response
 
-from events.catalogue import DEFAULT_CURRENCY, Event, InventoryReservationRequested
+from events.catalogue import DEFAULT_CURRENCY, InventoryReservationRequested
+from events.encoded import EncodedEvent
 from events.identity import new_id
 from events.types import Currency, HoldSeconds, Id, Money, PaymentMethod, Price, Timestamp
 from events.values import Items, Location, Model
@@ -186,7 +187,7 @@ def _found(order_id: str, order: Order | None) -> Order:
     return order
 
 
-def _nudged(events: Sequence[Event]) -> NudgeResult:
+def _nudged(events: Sequence[EncodedEvent]) -> NudgeResult:
     return NudgeResult(
         published=[RepublishedRequest(order_id=event.order_id, type=event.type) for event in events]
     )

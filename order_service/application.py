@@ -1,7 +1,7 @@
 """Runs the reactions of the order service: for events, customers and deadlines."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from weakref import WeakValueDictionary
@@ -9,12 +9,10 @@ from weakref import WeakValueDictionary
 from events.catalogue import ORDER, InventoryReservationRequested
 from order_service.order import Order
 from order_service.reactions import CANCEL, MISS_DEADLINE, PLACE, REACTIONS
-from saga.reactions.application import Application, Sweep
-from saga.reactions.runner import HandOver
+from saga.reactions.application import Application, Surroundings
 from saga.reactions.step import Outcome
 from saga.reactions.store import AggregateStore
 
-DUE_LIMIT = 500
 POLL_INTERVAL = 2.0
 """Seconds between two looks of a waiting request at the database, since another replica may end the order."""
 
@@ -22,16 +20,9 @@ POLL_INTERVAL = 2.0
 class OrderApplication(Application[Order, datetime]):
     """The order service without HTTP API and broker."""
 
-    def __init__(
-        self, store: AggregateStore[Order, datetime], hand_over: HandOver, clock: Callable[[], datetime]
-    ) -> None:
-        super().__init__(ORDER, REACTIONS, store, hand_over, clock)
+    def __init__(self, store: AggregateStore[Order, datetime], around: Surroundings) -> None:
+        super().__init__(ORDER, REACTIONS, store, around)
         self._ended: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
-
-    @property
-    def sweeps(self) -> Sequence[Sweep]:
-        """Give up on overdue orders."""
-        return (self.give_up_overdue,)
 
     async def place(self, request: InventoryReservationRequested) -> Order:
         """Place an order; return the one with this id if it exists."""
@@ -45,9 +36,9 @@ class OrderApplication(Application[Order, datetime]):
         """
         return await self.execute(CANCEL, order.order_id, order.correlation_id)
 
-    async def give_up_overdue(self) -> None:
+    async def act_on_time(self, due: Sequence[Order]) -> None:
         """Give up on the orders whose deadline has passed."""
-        await self.execute_all(MISS_DEADLINE, await self.store.due(DUE_LIMIT))
+        await self.execute_all(MISS_DEADLINE, due)
 
     async def ended(self, order_id: str, within: float) -> Order | None:
         """Return the order once it has ended, or after `within` seconds."""

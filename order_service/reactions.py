@@ -251,7 +251,7 @@ def _finish(order: Order) -> Reaction[Order]:
 
 
 REACTIONS: Reactions[Order, datetime] = table(
-    on(InventoryReservationRequested, adopt),
+    on(InventoryReservationRequested, adopt, creates=True),
     on(InventoryReserved, ask_for_payment, publishes=[PaymentRequested, InventoryReleaseRequested]),
     on(InventoryReservationFailed, fail_for_lack_of_stock, publishes=[OrderFailed]),
     on(
@@ -268,7 +268,7 @@ REACTIONS: Reactions[Order, datetime] = table(
     on(PaymentRefundFailed, await_manual_refund),
 )
 
-PLACE = Transition(place, publishes=[InventoryReservationRequested])
+PLACE = Transition(place, publishes=[InventoryReservationRequested], creates=True)
 CANCEL = Transition(cancel, publishes=[InventoryReleaseRequested, PaymentRefundRequested])
 MISS_DEADLINE = Transition(miss_deadline, publishes=[InventoryReleaseRequested, PaymentRefundRequested])
 TRANSITIONS: Transitions[Order, datetime] = (PLACE, CANCEL, MISS_DEADLINE)

@@ -1,7 +1,5 @@
 """What the order service consists of."""
 
-from datetime import timedelta
-
 from events.catalogue import ORDER
 from order_service.mongo_store import OrderStore
 from order_service.order import Order
@@ -13,7 +11,7 @@ from saga.spec import ServiceSpec
 
 
 def _open_store(database: Database, settings: OrderSettings) -> OrderStore:
-    return OrderStore(database["orders"], Order, utc_now, timedelta(seconds=settings.nudge_after))
+    return OrderStore(database["orders"], Order, utc_now)
 
 
 SPEC = ServiceSpec(ORDER, OrderSettings, REACTIONS, TRANSITIONS, _open_store)

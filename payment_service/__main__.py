@@ -11,7 +11,6 @@ from payment_service.providers.simulated import SimulatedProvider
 from payment_service.providers.xendit.webhook import add_webhook
 from payment_service.settings import PaymentSettings
 from payment_service.spec import SPEC
-from saga.clock import utc_now
 from saga.process import Parts, Served, serve
 
 
@@ -20,7 +19,7 @@ async def assemble(settings: PaymentSettings, parts: Parts[PaymentStore]) -> Asy
     """Put the service together, with the provider that the settings name."""
     async with open_provider(settings) as provider:
         application = PaymentApplication(
-            parts.store, parts.relay.hand_over, provider, utc_now, settings.call_timeout, settings.retries()
+            parts.store, parts.around, provider, settings.call_timeout, settings.retries()
         )
         if isinstance(provider, SimulatedProvider):
             provider.subscribe(application.handle_notification)

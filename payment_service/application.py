@@ -25,17 +25,14 @@ from payment_service.providers.base import (
     RefundRefused,
 )
 from payment_service.reactions import CHARGE_DIRECTLY, REACTIONS, REFUND_DIRECTLY, Retries
-from payment_service.steps import answered_step, unanswered_step
+from payment_service.steps import answered_step, claim_step, unanswered_step
 from saga.errors import Unavailable
 from saga.messaging.results import Deferred, Handled, Result, Retry
-from saga.reactions.application import Application, Sweep
-from saga.reactions.runner import HandOver
+from saga.reactions.application import Application, Surroundings
 from saga.reactions.step import Outcome, Step
 from saga.reactions.store import AggregateStore
 
 log = structlog.get_logger()
-
-DUE_LIMIT = 200
 
 
 class PaymentApplication(Application[Payment, datetime]):
@@ -48,23 +45,17 @@ class PaymentApplication(Application[Payment, datetime]):
     def __init__(
         self,
         store: AggregateStore[Payment, datetime],
-        hand_over: HandOver,
+        around: Surroundings,
         provider: Provider,
-        clock: Callable[[], datetime],
         call_timeout: float,
         retries: Retries,
     ) -> None:
-        super().__init__(PAYMENT, REACTIONS, store, hand_over, clock)
+        super().__init__(PAYMENT, REACTIONS, store, around)
         self._provider = provider
-        self._clock = clock
+        self._clock = around.clock
         self._call_timeout = call_timeout
         self._retries = retries
         self._calls: dict[str, asyncio.Task[Answer | None]] = {}
-
-    @property
-    def sweeps(self) -> Sequence[Sweep]:
-        """Ask the provider again for what is due."""
-        return (self.retry_due,)
 
     async def handle(self, events: Sequence[Event]) -> list[Result]:
         """React to a batch of events; the results of those that need the provider are deferred."""
@@ -168,21 +159,28 @@ class PaymentApplication(Application[Payment, datetime]):
         if answer is None or isinstance(answer, RefundRefused):
             raise Unavailable("a second charge was not refunded")
 
-    async def retry_due(self) -> None:
-        """Call the provider again for every intent that is due."""
+    async def act_on_time(self, due: Sequence[Payment]) -> None:
+        """Ask the provider again about every intent that is due, and that no other replica has claimed."""
         await self.provider_available()
-        left = await self.store.due(DUE_LIMIT)
+        claims = await self._runner.run([claim_step(payment) for payment in due], fresh=True)
         results = await asyncio.gather(
-            *(self._drive_to_answer(payment) for payment in left), return_exceptions=True
+            *(
+                self._drive_to_answer(claim.state)
+                for claim in claims
+                if claim.name == "handled" and claim.state
+            ),
+            return_exceptions=True,
         )
         for error in (result for result in results if isinstance(result, Exception)):
             raise error
 
     async def _drive_to_answer(self, payment: Payment) -> Payment:
-        """Call the provider until it has answered; for payments that no message waits for."""
+        """Call the provider until it has answered; for payments that no message waits for.
+
+        Without an answer, the payment is due again at the time that was saved with its claim.
+        """
         answer = await self._ask(payment)
         if answer is None:
-            await self.run(unanswered_step(payment))
             return payment
         outcome = await self.run(answered_step(payment, answer, self._retries))
         if outcome.error is not None or outcome.state is None:
@@ -199,19 +197,28 @@ class PaymentApplication(Application[Payment, datetime]):
         """Call the provider for what a message requests, and return the message's result.
 
         Without an answer in time, or a decision, the message is handled all the same: the intent is stored,
-        and becomes due. Only the message that requested a refund, or the sweep, calls for it; a refused one
-        is left to the sweep, since a repeated message must not shorten the pauses.
+        with the time at which it becomes due, and its answer then goes through the relay. Only the message
+        that requested a refund, or the wake-up, calls for it; a refused one is left to the wake-up, since a
+        repeated message must not shorten the pauses.
         """
         payment = outcome.state
+        emitted = [*outcome.emitted]
         refunds = step.name != PaymentRequested.__name__
         while payment and _is_due(payment, refunds) and (answer := await self._ask(payment)):
-            answered = await self.run(answered_step(payment, answer, self._retries))
+            answered = await self.run(answered_step(payment, answer, self._retries, step.message))
             if answered.error is not None:
                 return Retry(repr(answered.error))
+            emitted += answered.emitted
             if answered.state is None or not _to_be_refunded(payment, answered.state):
+                payment = answered.state
                 break
             payment = answered.state
-        return Handled(outcome.emitted)
+        if payment and payment.in_progress:
+            unanswered = await self.run(unanswered_step(payment, step.message))
+            if unanswered.error is not None:
+                return Retry(repr(unanswered.error))
+            emitted += unanswered.emitted
+        return Handled(emitted)
 
     async def _ask(self, payment: Payment) -> Answer | None:
         """Return the provider's answer, or None after the timeout; one call at a time for each key."""

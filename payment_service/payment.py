@@ -50,9 +50,11 @@ class Payment(Aggregate):
     request_record: str | None = None
     refund_record: str | None = None
     next_attempt_at: Timestamp | None = None
-    """When the sweep of due payments asks the provider about this intent."""
+    """When the provider is asked about this intent again; until then, it is left to who claimed it."""
     unanswered_attempts: Count = 0
-    """Attempts at this intent without an answer."""
+    """Calls about this intent that were claimed."""
+    relay_answers: bool = False
+    """Whether a message was acknowledged without its answer, which the relay has to publish then."""
 
     @property
     def payment_id(self) -> str:
@@ -77,7 +79,7 @@ class Payment(Aggregate):
 
     @property
     def due_at(self) -> datetime | None:
-        """When the sweep of due payments has to ask the provider again."""
+        """When the provider has to be asked again."""
         return self.next_attempt_at
 
     @property

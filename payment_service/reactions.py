@@ -106,7 +106,7 @@ def charge_answered(payment: Payment | None, answer: ChargeAnswer, now: datetime
         if payment.status != "charging":
             return Reaction(payment)
         waiting = {"pending_charge": answer.reference, "actions": answer.actions}
-        return Reaction(_retried_later(payment.model_copy(update=waiting), now))
+        return Reaction(_asked_later(payment.model_copy(update=waiting), now))
     if isinstance(answer, Approved):
         approved = payment.model_copy(
             update={"charge_id": answer.charge_id, "pending_charge": None, "actions": ()}
@@ -153,7 +153,7 @@ def refund_answered(
     record = payment.refund_record or payment.request_record
     if isinstance(answer, Pending):
         waiting = payment.model_copy(update={"pending_refund": answer.reference})
-        return Reaction(_retried_later(waiting, now))
+        return Reaction(_asked_later(waiting, now))
     if isinstance(answer, Refunded):
         refunded = payment.model_copy(
             update={
@@ -185,11 +185,19 @@ def refund_answered(
     return _answer(refused, record, failure)
 
 
-def unanswered(payment: Payment | None, now: datetime) -> Reaction[Payment]:
-    """Record that the provider did not answer in time; call again after a pause, a longer one each time."""
-    if payment is None or payment.next_attempt_at is None:
+def claim(payment: Payment | None, now: datetime) -> Reaction[Payment]:
+    """Claim a payment that is due for one call; if that stays without an answer, it is due after a pause, a
+    longer one each time."""
+    if payment is None or payment.next_attempt_at is None or payment.next_attempt_at > now:
         return Reaction(payment)
     return Reaction(_retried_later(payment, now))
+
+
+def unanswered(payment: Payment | None, now: datetime) -> Reaction[Payment]:
+    """Record that a message is acknowledged without its answer: the relay publishes it when it comes."""
+    if payment is None or not payment.in_progress:
+        return Reaction(payment)
+    return Reaction(payment.model_copy(update={"relay_answers": True}))
 
 
 def charge_directly(payment: Payment | None, event: PaymentRequested, now: datetime) -> Reaction[Payment]:
@@ -249,6 +257,13 @@ def _refunding(payment: Payment, now: datetime) -> Payment:
     )
 
 
+def _asked_later(payment: Payment, now: datetime) -> Payment:
+    """Return the payment with its next call scheduled, unless the call that was answered has done that."""
+    if payment.next_attempt_at and payment.next_attempt_at > now:
+        return payment
+    return _retried_later(payment, now)
+
+
 def _retried_later(payment: Payment, now: datetime) -> Payment:
     """Return the payment with its next call scheduled, at the latest when the charge is to be cancelled."""
     next_attempt_at = now + backoff(FIRST_RETRY_AFTER, payment.unanswered_attempts, LONGEST_RETRY_PAUSE)
@@ -263,9 +278,13 @@ def _retried_later(payment: Payment, now: datetime) -> Payment:
 
 
 def _answer(payment: Payment, record: str | None, event: Event) -> Reaction[Payment]:
-    """Publish the answer to the request with this record; without a saga, there is none."""
+    """Publish the answer to the request with this record; without a saga, there is none.
+
+    The message that waits for it publishes it, unless one was acknowledged without: that may be this very
+    message, delivered once more to another replica.
+    """
     if record:
-        return Reaction(payment, [event], append_to=record)
+        return Reaction(payment, [event], append_to=record, relay=payment.relay_answers)
     return Reaction(payment)
 
 
@@ -293,18 +312,20 @@ def _refunded(payment: Payment) -> PaymentRefunded:
 
 
 REACTIONS: Reactions[Payment, datetime] = table(
-    on(PaymentRequested, charge, publishes=[PaymentFailed, PaymentCompleted]),
+    on(PaymentRequested, charge, publishes=[PaymentFailed, PaymentCompleted], creates=True),
     on(PaymentRefundRequested, refund, publishes=[PaymentRefunded]),
 )
 
 CHARGE_ANSWERED = Transition(charge_answered, publishes=[PaymentCompleted, PaymentFailed, PaymentRefunded])
 REFUND_ANSWERED = Transition(refund_answered, publishes=[PaymentRefunded, PaymentRefundFailed])
+CLAIM = Transition(claim)
 UNANSWERED = Transition(unanswered)
-CHARGE_DIRECTLY = Transition(charge_directly)
+CHARGE_DIRECTLY = Transition(charge_directly, creates=True)
 REFUND_DIRECTLY = Transition(refund_directly)
 TRANSITIONS: Transitions[Payment, datetime] = (
     CHARGE_ANSWERED,
     REFUND_ANSWERED,
+    CLAIM,
     UNANSWERED,
     CHARGE_DIRECTLY,
     REFUND_DIRECTLY,

@@ -1,7 +1,5 @@
 """What the payment service consists of."""
 
-from datetime import timedelta
-
 from events.catalogue import PAYMENT
 from payment_service.mongo_store import PaymentStore
 from payment_service.payment import Payment
@@ -13,7 +11,7 @@ from saga.spec import ServiceSpec
 
 
 def _open_store(database: Database, settings: PaymentSettings) -> PaymentStore:
-    return PaymentStore(database["payments"], Payment, utc_now, timedelta(seconds=settings.nudge_after))
+    return PaymentStore(database["payments"], Payment, utc_now)
 
 
-SPEC = ServiceSpec(PAYMENT, PaymentSettings, REACTIONS, TRANSITIONS, _open_store, nudges=False)
+SPEC = ServiceSpec(PAYMENT, PaymentSettings, REACTIONS, TRANSITIONS, _open_store)

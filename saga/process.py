@@ -19,11 +19,13 @@ from saga.http.app import protect
 from saga.http.health import Health, add_health
 from saga.messaging.consumer import BatchConsumer
 from saga.rabbitmq.client import BrokerClient
-from saga.reactions.application import Application, Sweep
+from saga.reactions.application import Application, Surroundings
+from saga.reactions.cache import PublishedEvents
 from saga.settings import ServiceSettings, read_to_serve
 from saga.spec import ServiceSpec, ServiceStore
 from saga.timers.nudge import Nudge
 from saga.timers.relay import Relay
+from saga.timers.wake_ups import WakeUps
 
 log = structlog.get_logger()
 
@@ -40,7 +42,7 @@ class Parts(Generic[ST]):
     """What every service consists of."""
 
     store: ST
-    relay: Relay
+    around: Surroundings
     nudge: Nudge
 
 
@@ -53,10 +55,11 @@ Assemble = Callable[[CF, Parts[ST]], AbstractAsyncContextManager[Served]]
 class _Service:
     settings: ServiceSettings
     broker: BrokerClient
-    parts: Parts[Any]
+    store: ServiceStore
+    relay: Relay
+    wake_ups: WakeUps[Any]
     application: Application[Any, Any]
     app: FastAPI
-    nudges: bool
 
 
 def serve(spec: ServiceSpec[CF, ST], assemble: Assemble[CF, ST]) -> None:
@@ -79,18 +82,19 @@ async def _serve(spec: ServiceSpec[CF, ST], assemble: Assemble[CF, ST], settings
         publish_timeout=settings.publish_timeout,
         drain_timeout=settings.drain_timeout,
     )
+    patience = settings.patience()
     with spec.connected(settings, settings.mongodb) as store:
-        parts = Parts(
-            store,
-            Relay(spec.name, broker, store, utc_now, settings.relay_after),
-            Nudge(spec.name, broker, store, utc_now),
-        )
-        async with assemble(settings, parts) as (application, app):
-            await _run(_Service(settings, broker, parts, application, app, spec.nudges))
+        published = PublishedEvents()
+        relay = Relay(spec.name, broker, published)
+        nudge = Nudge(spec.name, broker, store, utc_now, patience)
+        around = Surroundings(utc_now, relay.hand_over, published, patience)
+        async with assemble(settings, Parts(store, around, nudge)) as (application, app):
+            wake_ups = WakeUps(application, broker, relay, nudge, utc_now)
+            await _run(_Service(settings, broker, store, relay, wake_ups, application, app))
 
 
 async def _run(service: _Service) -> None:
-    health = Health(service.broker, service.parts.store.ping)
+    health = Health(service.broker, service.store.ping)
     add_health(service.app, health)
     prepared = asyncio.Event()
     protect(service.app, service.settings.access(), prepared)
@@ -111,9 +115,10 @@ async def _run(service: _Service) -> None:
         loop.add_signal_handler(number, stop.set)
     serving = asyncio.create_task(server.serve())
     reading = asyncio.create_task(_read(service, prepared, stop))
-    sweeps = [*service.application.sweeps, *([service.parts.nudge.sweep] if service.nudges else [])]
-    clocks = [asyncio.create_task(_every(service.settings.sweep_every, sweep)) for sweep in sweeps]
-    clocks.append(asyncio.create_task(service.parts.relay.run()))
+    clocks = [
+        asyncio.create_task(service.relay.run()),
+        asyncio.create_task(service.wake_ups.run(service.settings.sweep_every)),
+    ]
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([serving, reading, *clocks, stopping], return_when=asyncio.FIRST_COMPLETED)
     requested = stop.is_set()
@@ -168,7 +173,7 @@ async def _read(service: _Service, prepared: asyncio.Event, stop: asyncio.Event)
 async def _prepare(service: _Service, stop: asyncio.Event) -> bool:
     while not stop.is_set():
         try:
-            await service.parts.store.prepare()
+            await service.store.prepare()
             return True
         except Unavailable as why:
             log.warning("database_unavailable", reason=str(why))
@@ -176,17 +181,6 @@ async def _prepare(service: _Service, stop: asyncio.Event) -> bool:
             async with asyncio.timeout(0.5):
                 await stop.wait()
     return False
-
-
-async def _every(seconds: float, sweep: Sweep) -> None:
-    while True:
-        await asyncio.sleep(seconds)
-        try:
-            await sweep()
-        except Unavailable as why:
-            log.warning("sweep_postponed", reason=str(why))
-        except Exception:
-            log.exception("sweep_failed")
 
 
 class _Server(uvicorn.Server):

@@ -1,6 +1,7 @@
 """The settings that all services have, from the environment; each service adds its own."""
 
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from saga.http.auth import Access, is_local, parse
 from saga.messaging.topology import DEFAULT_DELAYS
+from saga.reactions.unit_of_work import Patience
 from saga.tls import broker_url, check_ca_file, database_url
 
 
@@ -93,12 +95,16 @@ class ServiceSettings(BaseSettings):
     drain_timeout: Annotated[float, Field(ge=0)] = 10.0
     """Seconds that unfinished work has at a stop."""
     relay_after: Seconds = 2.0
-    """Seconds after which a sweeper publishes an event that was saved and not published."""
+    """Seconds after which any replica publishes an event that was saved and not published."""
     nudge_after: Seconds = 60.0
     """Seconds without an answer after which a request is published again; then twice as long each time, up to
     an hour."""
     sweep_every: Seconds = 0.5
     """Seconds between two searches for what is due."""
+
+    def patience(self) -> Patience:
+        """Return how long saved aggregates are left alone."""
+        return Patience(timedelta(seconds=self.relay_after), timedelta(seconds=self.nudge_after))
 
     def access(self) -> Access:
         """Return the tokens from the environment and the file.

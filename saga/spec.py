@@ -9,13 +9,11 @@ from events.catalogue import short_name
 from saga.messaging.topology import DEFAULT_DELAYS, Topology, exchange_of
 from saga.mongodb.client import Database, connect, database
 from saga.reactions.reaction import Reactions, Rule, Transitions
-from saga.reactions.store import Store
+from saga.reactions.store import AggregateStore
 from saga.settings import ServiceSettings
-from saga.timers.nudge import Waiting
-from saga.timers.relay import Outbox
 
 
-class ServiceStore(Store[Any, Any], Waiting, Outbox, Protocol):
+class ServiceStore(AggregateStore[Any, Any], Protocol):
     """The store that a service runs on."""
 
     async def prepare(self) -> None:
@@ -35,8 +33,6 @@ class ServiceSpec(Generic[CF, ST]):
     reactions: Reactions[Any, Any]
     transitions: Transitions[Any, Any]
     open_store: Callable[[Database, CF], ST]
-    nudges: bool = True
-    """Whether its aggregates publish requests, which are repeated when no answer comes."""
 
     @property
     def short_name(self) -> str:

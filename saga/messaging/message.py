@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from events.catalogue import Event
-from events.codec import InvalidEvent, decode, encode
+from events.catalogue import EVENT_TYPES, Event
+from events.codec import InvalidEvent, decode
+from events.encoded import EncodedEvent
 from events.identity import with_defaults
 from events.types import ID_PATTERN, format_time
-from saga.messaging.topology import QUARANTINE_KEY, Topology, home_exchange, routing_key
+from saga.messaging.topology import QUARANTINE_KEY, Topology, exchange_of, home_exchange
 from saga.messaging.users import may_publish
 
 ATTEMPTS = "x-saga-attempts"
@@ -78,23 +79,20 @@ class Delivery:
         return max(0, count) if isinstance(count, int) else 0
 
 
-def to_message(event: Event) -> Message:
-    """Return the message that publishes an event.
-
-    Raises:
-        ValueError: the event lacks its id, correlation id or time.
-    """
+def to_message(event: EncodedEvent) -> Message:
+    """Return the message that publishes an event."""
+    kind = EVENT_TYPES[event.type]
     return Message(
-        exchange=home_exchange(event.type),
-        routing_key=routing_key(event),
-        body=encode(event),
+        exchange=exchange_of(kind.published_by),
+        routing_key=f"{event.type}.{event.correlation_id}",
+        body=event.body.encode(),
         message_id=event.event_id,
         correlation_id=event.correlation_id,
         type=event.type,
-        app_id=event.published_by,
-        timestamp=event.occurred_at if event.occurred_at and event.occurred_at >= EPOCH else None,
+        app_id=kind.published_by,
+        timestamp=event.occurred_at if event.occurred_at >= EPOCH else None,
         headers={TRACE: _trace_parent(event)},
-        mandatory=bool(event.handled_by),
+        mandatory=bool(kind.handled_by),
     )
 
 
@@ -235,8 +233,8 @@ def _is_plain(value: object) -> bool:
     return isinstance(value, int) or (isinstance(value, str) and len(value) <= MAX_HEADER)
 
 
-def _trace_parent(event: Event) -> str:
+def _trace_parent(event: EncodedEvent) -> str:
     """Return the W3C trace context of an event: one trace per saga, one span per event, both derived."""
-    trace = sha256((event.correlation_id or "").encode()).hexdigest()[:32]
-    span = sha256((event.event_id or "").encode()).hexdigest()[:16]
+    trace = sha256(event.correlation_id.encode()).hexdigest()[:32]
+    span = sha256(event.event_id.encode()).hexdigest()[:16]
     return f"00-{trace}-{span}-01"

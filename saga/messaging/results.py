@@ -4,13 +4,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from events.catalogue import Event
+from events.encoded import EncodedEvent
 
 
 @dataclass(frozen=True, slots=True)
 class Handled:
     """Handled, durably: publish these events, then acknowledge."""
 
-    publish: Sequence[Event] = ()
+    publish: Sequence[EncodedEvent] = ()
     outcome: str = "handled"
 
 

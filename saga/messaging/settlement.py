@@ -6,6 +6,7 @@ from datetime import datetime
 import structlog
 
 from events.catalogue import Event
+from events.encoded import EncodedEvent
 from saga import metrics
 from saga.messaging.message import Delivery, Message, dead_lettered, delayed, to_message
 from saga.messaging.publisher import Publisher
@@ -35,16 +36,16 @@ class Settlement:
             Unavailable: some of it may not have been published, and nothing may be acknowledged.
         """
         service = self._topology.service
-        follow_ups: dict[str, Event] = {}
+        follow_ups: dict[str, EncodedEvent] = {}
         copies = list(copies)
         for delivery, event, result in settled:
             if isinstance(result, Retry):
                 copies.append(self._schedule_retry(delivery, event, result.reason))
             else:
-                follow_ups.update({str(follow_up.event_id): follow_up for follow_up in result.publish})
+                follow_ups.update({follow_up.event_id: follow_up for follow_up in result.publish})
         await publisher.send([*map(to_message, follow_ups.values()), *copies])
-        for event in follow_ups.values():
-            metrics.published(service, event.type).inc()
+        for follow_up in follow_ups.values():
+            metrics.published(service, follow_up.type).inc()
         for _, event, result in settled:
             outcome = "retry" if isinstance(result, Retry) else result.outcome
             metrics.events(service, event.type, outcome).inc()

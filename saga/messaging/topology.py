@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from events.catalogue import EVENT_TYPES, Event, short_name
+from events.catalogue import EVENT_TYPES, short_name
 
 DELIVERY_LIMIT = 50
 """Redeliveries after which the broker itself dead-letters. High, since a consumer that crashes counts against
@@ -25,11 +25,6 @@ def exchange_of(service: str) -> str:
 def home_exchange(event_type: str) -> str:
     """Return the only exchange an event of this type may come through."""
     return exchange_of(EVENT_TYPES[event_type].published_by)
-
-
-def routing_key(event: Event) -> str:
-    """Return `<EventType>.<correlationId>`."""
-    return f"{event.type}.{event.correlation_id}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """A service without HTTP API and broker: reacts to batches of events, and makes transitions."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar, TypeVarTuple
 
@@ -11,10 +13,13 @@ from saga.errors import Unavailable
 from saga.messaging.results import Deferred, Handled, Result, Retry
 from saga.reactions.aggregate import Aggregate
 from saga.reactions.batcher import Batcher
+from saga.reactions.cache import AGGREGATES_LIMIT, AggregateCache, PublishedEvents
+from saga.reactions.engine import Engine
 from saga.reactions.reaction import Reactions, Transition
 from saga.reactions.runner import HandOver, Runner
 from saga.reactions.step import Outcome, Step, reaction_step, transition_step
 from saga.reactions.store import AggregateStore
+from saga.reactions.unit_of_work import LoadedAggregate, Patience
 
 LONGEST_TRANSACTION = 120.0
 """Seconds, generously, that documents can be locked: a writer that dies in a transaction leaves it open, and
@@ -23,10 +28,21 @@ the database ends it by itself, by default after 60 s."""
 A = TypeVar("A", bound=Aggregate)
 C = TypeVar("C")
 Ts = TypeVarTuple("Ts")
-Sweep = Callable[[], Awaitable[None]]
 
 
-class Application(Generic[A, C]):
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an application shares with its process: the clock, and the relay with what it has published."""
+
+    clock: Callable[[], datetime]
+    hand_over: HandOver
+    published: PublishedEvents = field(default_factory=PublishedEvents)
+    patience: Patience = field(default_factory=Patience)
+    cache_limit: int = AGGREGATES_LIMIT
+    """How many aggregates are remembered."""
+
+
+class Application(ABC, Generic[A, C]):
     """Base of the applications of the services."""
 
     def __init__(
@@ -34,19 +50,21 @@ class Application(Generic[A, C]):
         service: str,
         reactions: Reactions[A, C],
         store: AggregateStore[A, C],
-        hand_over: HandOver,
-        clock: Callable[[], datetime],
+        around: Surroundings,
     ) -> None:
         self.store = store
         self._service = service
         self._reactions = reactions
-        self._runner = Runner(service, store, hand_over, clock, self.on_outcome)
+        self._engine = Engine(
+            service,
+            store,
+            around.clock,
+            around.patience,
+            around.published,
+            AggregateCache[A](around.cache_limit),
+        )
+        self._runner = Runner(self._engine, around.hand_over, self.on_outcome)
         self._batched: Batcher[Step[A, C], Outcome[A]] = Batcher(self._runner.run)
-
-    @property
-    def sweeps(self) -> Sequence[Sweep]:
-        """What the process calls regularly."""
-        return ()
 
     async def available(self) -> None:
         """Return if messages can be handled.
@@ -100,13 +118,30 @@ class Application(Generic[A, C]):
             raise LookupError(order_id)
         return outcome.state
 
+    async def due(self) -> list[str]:
+        """Return the keys of the aggregates that have to be woken by now, the longest overdue first."""
+        return await self.store.due()
+
+    async def readable(self, keys: Collection[str]) -> list[LoadedAggregate[A]]:
+        """Return those of these aggregates that can be read."""
+        return await self.store.readable(keys)
+
+    @abstractmethod
+    async def act_on_time(self, due: Sequence[A]) -> None:
+        """Do what the clock has to do to aggregates whose `due_at` has come."""
+
+    async def reschedule(self, entries: Collection[LoadedAggregate[A]]) -> None:
+        """Save when these have to be woken next."""
+        await self._engine.reschedule(entries)
+
     async def execute_all(self, transition: Transition[A, C], aggregates: Sequence[A]) -> None:
-        """Make the same transition for many aggregates."""
+        """Make the same transition for many aggregates, which are read again."""
         await self._runner.run(
             [
                 transition_step(self._service, transition, found.order_id, found.correlation_id)
                 for found in aggregates
-            ]
+            ],
+            fresh=True,
         )
 
     async def run(self, step: Step[A, C]) -> Outcome[A]:

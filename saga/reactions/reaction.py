@@ -18,28 +18,36 @@ class Reaction(Generic[S]):
 
     `repeat_of` names a record (the id of an event or of a transition) whose events are to be published again:
     so a repeated request gets the first answer. `append_to` names the event that these events answer late:
-    they are appended to its record, so that its redelivery publishes them too.
+    they are appended to its record, so that its redelivery publishes them too. With `relay`, no message can
+    be relied on to publish them, and the relay does.
     """
 
     state: S | None
     emits: Sequence[Event] = ()
     repeat_of: str | None = None
     append_to: str | None = None
+    relay: bool = False
 
 
 class Rule(Generic[S, C, *Ts]):
     """One row of a table: the pure function to call, and the events that it may publish.
 
     The function takes the state of the aggregate (None: unknown), what causes the change, and what the store
-    has loaded with the aggregate (for most services, the time).
+    has loaded with the aggregate (for most services, the time). `creates`: the aggregate is mostly new, so
+    that it is not looked for before it is written.
     """
 
     def __init__(
-        self, react: Callable[[S | None, *Ts, C], Reaction[S]], publishes: Sequence[type[Event]] = ()
+        self,
+        react: Callable[[S | None, *Ts, C], Reaction[S]],
+        publishes: Sequence[type[Event]] = (),
+        *,
+        creates: bool = False,
     ) -> None:
         self.name = react.__name__
         self.react: Callable[..., Reaction[S]] = react
         self.publishes = tuple(publishes)
+        self.creates = creates
 
     def __call__(self, *arguments: Any) -> Reaction[S]:
         """React.
@@ -62,10 +70,14 @@ Transitions = Sequence[Transition[S, C, *tuple[Any, ...]]]
 
 
 def on(
-    event: type[E], react: Callable[[S | None, E, C], Reaction[S]], publishes: Sequence[type[Event]] = ()
+    event: type[E],
+    react: Callable[[S | None, E, C], Reaction[S]],
+    publishes: Sequence[type[Event]] = (),
+    *,
+    creates: bool = False,
 ) -> tuple[type[Event], Rule[S, C, Any]]:
     """Return the row for an event."""
-    return event, Rule(react, publishes)
+    return event, Rule(react, publishes, creates=creates)
 
 
 def table(*rows: tuple[type[Event], Rule[S, C, Any]]) -> dict[type[Event], Rule[S, C, Any]]:

@@ -1,23 +1,21 @@
 """Runs steps, logs what became of each, and hands over what the relay has to publish."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import Generic, TypeVar
 
 import structlog
 
-from events.catalogue import Event
+from events.encoded import EncodedEvent
 from saga.reactions.aggregate import Aggregate
 from saga.reactions.engine import Engine
 from saga.reactions.step import Outcome, Step
-from saga.reactions.store import Store
 
 A = TypeVar("A", bound=Aggregate)
 C = TypeVar("C")
 
 log = structlog.get_logger()
 
-HandOver = Callable[[Sequence[Event]], None]
+HandOver = Callable[[Sequence[EncodedEvent]], None]
 """Takes saved events that no message would publish again."""
 
 
@@ -26,19 +24,17 @@ class Runner(Generic[A, C]):
 
     def __init__(
         self,
-        service: str,
-        store: Store[A, C],
+        engine: Engine[A, C],
         hand_over: HandOver,
-        clock: Callable[[], datetime],
         on_outcome: Callable[[Outcome[A]], None],
     ) -> None:
-        self._engine = Engine(service, store, clock)
+        self._engine = engine
         self._hand_over = hand_over
         self._on_outcome = on_outcome
 
-    async def run(self, steps: Sequence[Step[A, C]]) -> list[Outcome[A]]:
+    async def run(self, steps: Sequence[Step[A, C]], *, fresh: bool = False) -> list[Outcome[A]]:
         """Return the outcomes of these steps; see `Engine.run`."""
-        outcomes = await self._engine.run(steps)
+        outcomes = await self._engine.run(steps, fresh=fresh)
         for step, outcome in zip(steps, outcomes, strict=True):
             log.info(
                 "step_run",

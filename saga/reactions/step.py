@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, TypeVarTuple
 
 from events.catalogue import Event
+from events.encoded import EncodedEvent
 from events.identity import transition_id
 from saga.reactions.reaction import Reaction, Reactions, Transition
 
@@ -18,9 +19,11 @@ class Step(Generic[S, C]):
     """One change to one aggregate, caused by an event, a request or the clock.
 
     `react` gets the state and what the store loaded with it; `arguments` are the event, or the arguments of
-    the transition, for a store that has to load more for them. The events are recorded under `record_id`. If
-    that record exists, the step only publishes its events again, unless it `continues` the record. With
-    `relayed`, no message would repeat this step: its events are saved as unpublished, for the relay.
+    the transition, for a store that has to load more for them. The step is recorded under `record_id`, with
+    its events. If that record exists, the step only publishes its events again, unless it `continues` the
+    record. `message` is the id of the event whose message the caller holds: what is recorded under that id is
+    published before the message is acknowledged. All else is saved as unpublished, for the relay. `creates`:
+    the aggregate is mostly new.
     """
 
     key: str
@@ -29,9 +32,9 @@ class Step(Generic[S, C]):
     correlation_id: str
     react: Callable[[S | None, C], Reaction[S]]
     arguments: Sequence[object] = ()
-    caused_by: str | None = None
+    message: str | None = None
     continues: bool = False
-    relayed: bool = False
+    creates: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,8 @@ class Outcome(Generic[S]):
 
     name: str
     state: S | None
-    emitted: Sequence[Event] = ()
-    relayed: Sequence[Event] = ()
+    emitted: Sequence[EncodedEvent] = ()
+    relayed: Sequence[EncodedEvent] = ()
     error: Exception | None = None
 
 
@@ -59,7 +62,8 @@ def reaction_step(reactions: Reactions[S, C], event: Event) -> Step[S, C]:
         correlation_id=str(event.correlation_id),
         react=lambda state, context: rule(state, event, context),
         arguments=(event,),
-        caused_by=event.event_id,
+        message=event.event_id,
+        creates=rule.creates,
     )
 
 
@@ -80,5 +84,5 @@ def transition_step(
         correlation_id=correlation_id,
         react=lambda state, context: transition(state, *given, context),
         arguments=given,
-        relayed=True,
+        creates=transition.creates,
     )

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from events.catalogue import INVENTORY, ORDER, InventoryConfirmed, InventoryReservationRequested, OrderCreated
+from events.encoded import EncodedEvent
 from operations.registry import TOPOLOGIES
 from saga.errors import Unavailable
 from saga.messaging.message import Delivery, Message, dead_lettered, delayed, for_quarantine, to_message
@@ -35,7 +36,7 @@ async def broker_driver(request: pytest.FixtureRequest) -> AsyncIterator[BrokerD
 
 
 def confirmed(order_id: str = "o-1", event_id: str = "e-1") -> Message:
-    return to_message(event(InventoryConfirmed, event_id, order_id=order_id))
+    return to_message(EncodedEvent.of(event(InventoryConfirmed, event_id, order_id=order_id)))
 
 
 async def taken(subscription: Subscription, count: int = 1) -> list[Delivery]:
@@ -74,7 +75,7 @@ async def test_a_message_arrives_as_it_was_sent(broker_driver: BrokerDriver) -> 
 async def test_an_event_goes_to_every_service_that_reacts_to_it(broker_driver: BrokerDriver) -> None:
     connection = await broker_driver.connect()
     request = event(InventoryReservationRequested)
-    await connection.publisher.send([to_message(request)])
+    await connection.publisher.send([to_message(EncodedEvent.of(request))])
     for service in (ORDER, INVENTORY):
         [delivery] = await taken(await connection.read(TOPOLOGIES[service].queue))
         assert delivery.type == request.type
@@ -224,7 +225,7 @@ async def test_readers_of_one_queue_share_its_messages(broker_driver: BrokerDriv
 
 async def test_unroutable_mandatory_message_is_refused(broker_driver: BrokerDriver) -> None:
     connection = await broker_driver.connect()
-    await connection.publisher.send([to_message(event(OrderCreated))])
+    await connection.publisher.send([to_message(EncodedEvent.of(event(OrderCreated)))])
     with pytest.raises(Unavailable):
         await connection.publisher.send([Message(ORDERS.exchange, "NobodyHandlesThis", b"{}")])
 
@@ -242,7 +243,7 @@ async def test_a_delayed_message_returns_with_its_origin(broker_driver: BrokerDr
     connection = await broker_driver.connect()
     subscription = await connection.read(ORDERS.queue)
     complete = event(InventoryConfirmed)
-    await connection.publisher.send([to_message(complete)])
+    await connection.publisher.send([to_message(EncodedEvent.of(complete))])
     [delivery] = await taken(subscription)
     await connection.publisher.send([delayed(delivery, ORDERS, complete, "not yet", NOW)])
     await subscription.ack([delivery])

@@ -1,9 +1,15 @@
 """What the inventory service relies on of its store: reservations and stock change together or not at all."""
 
-from events.catalogue import InventoryReleaseRequested, InventoryReservationRequested
+import pytest
+
+from events.catalogue import (
+    InventoryConfirmationRequested,
+    InventoryReleaseRequested,
+    InventoryReservationRequested,
+)
 from events.values import Item
 from inventory_service.context import ReservationContext
-from inventory_service.reactions import release, reserve
+from inventory_service.reactions import confirm, release, reserve
 from inventory_service.reservation import Reservation
 from saga.reactions.reaction import Reaction
 from saga.reactions.step import Step
@@ -50,15 +56,15 @@ def take(
     reaction = step.react(entry.state, unit.context)
     unit.accept(reaction)
     entry.state = reaction.state
-    entry.journal[step.record_id] = JournalEntry(step.name, START)
-    entry.changed.append(step.record_id)
+    entry.journal[step.record_id] = JournalEntry(step.name, START, "any")
+    entry.changed = True
     return reaction
 
 
 async def prepared(
     store: StockStore, *steps: Step[Reservation, ReservationContext]
 ) -> UnitOfWork[Reservation, ReservationContext]:
-    unit = await store.load(steps)
+    unit = await store.load(steps, {})
     for step in steps:
         take(unit, step)
     return unit
@@ -128,3 +134,53 @@ async def test_moves_that_cancel_out_are_still_all_or_nothing(db: AnyDatabase) -
     assert set(await store.save(mine)) == {"o-1", "o-2"}
     assert await store.get("o-2") is None
     assert await parts(db) == (2, 0, 0)
+
+
+def confirmed(order_id: str) -> Step[Reservation, ReservationContext]:
+    request: InventoryConfirmationRequested = event(
+        InventoryConfirmationRequested, f"c-{order_id}", order_id=order_id
+    )
+    return Step(
+        key=order_id,
+        name=request.type,
+        record_id=str(request.event_id),
+        correlation_id="c-1",
+        react=lambda state, world: confirm(state, request, world),
+        arguments=(request,),
+    )
+
+
+async def test_levels_are_loaded_only_where_a_plan_needs_them(db: AnyDatabase) -> None:
+    await db.put(9)
+    store = await db.stock()
+    assert (await store.load([hold("o-1")], {})).context.stock.available == {STOCK_KEY: 9}
+    assert not await store.save(await prepared(store, hold("o-1")))
+    assert (await store.load([hold("o-1")], {})).context.stock.available == {}
+    assert (await store.load([confirmed("o-1")], {})).context.stock.available == {}
+    assert (await store.load([released("o-1")], {})).context.stock.available == {}
+    entry = (await store.fetch(["o-1"]))["o-1"]
+    assert entry.state is not None
+    entry.state, entry.changed = entry.state.model_copy(update={"status": "expired"}), True
+    assert not await store.write([entry])
+    assert (await store.load([confirmed("o-1")], {})).context.stock.available == {STOCK_KEY: 7}
+
+
+async def test_a_plan_refuses_products_that_were_not_loaded(db: AnyDatabase) -> None:
+    await db.put(9)
+    unit = await (await db.stock()).load([released("o-1")], {})
+    with pytest.raises(LookupError, match="tea were not loaded"):
+        unit.context.stock.knows("tea")
+
+
+async def test_reservations_alone_are_written_all_or_none(db: AnyDatabase) -> None:
+    await db.put(9)
+    store, other = await db.stock(), await db.stock()
+    assert not await store.save(await prepared(store, hold("o-1"), hold("o-2")))
+    mine = await store.fetch(["o-1", "o-2"])
+    for entry in mine.values():
+        entry.changed, entry.wake_at = True, START
+    theirs = (await other.fetch(["o-1"]))["o-1"]
+    theirs.changed = True
+    assert not await other.write([theirs])
+    assert await store.write(mine.values()) == {"o-1", "o-2"}
+    assert (await store.fetch(["o-2"]))["o-2"].version == 1

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -29,15 +30,20 @@ async def died(child: Child, point: str) -> None:
 
 
 async def check_survived(
-    scenario: FailureScenario, service: str, point: str, nth: int = 1, limit: float = 120
+    scenario: FailureScenario, service: str, point: str, nth: int = 1, limit: float = 120, **fields: Any
 ) -> None:
-    """Let a service die at a point while orders are placed; check that all are confirmed, once each."""
+    """Let a service die at a point while orders are placed; check that all are confirmed, once each.
+
+    `fields` are further fields of the orders.
+    """
     product = await scenario.system.stock(north=MANY, south=MANY)
     async with (
         asyncio.TaskGroup() as customers,
         scenario.with_failpoint(service, **{FAILPOINT: f"{point}:{nth}"}) as doomed,
     ):
-        placed = [customers.create_task(scenario.system.place_with_retries(product)) for _ in range(MANY)]
+        placed = [
+            customers.create_task(scenario.system.place_with_retries(product, **fields)) for _ in range(MANY)
+        ]
         await died(doomed, point)
     order_ids = [task.result() for task in placed]
     await scenario.check_all_confirmed(order_ids, product, limit)
@@ -97,14 +103,21 @@ async def test_when_the_process_dies_in_the_inventory_transaction(scenario: Fail
     await check_survived(scenario, "inventory_service", "committing", nth=2, limit=45)
 
 
-@pytest.mark.parametrize("service", ["order_service", "payment_service"])
+RELAYED: dict[str, dict[str, Any]] = {
+    "order_service": {},
+    "payment_service": {"paymentMethod": "sim:pending:1"},
+}
+"""Fields of orders of which a service has something to relay: the order, or an answer that comes late."""
+
+
+@pytest.mark.parametrize("service", RELAYED)
 async def test_when_the_process_dies_before_relaying(scenario: FailureScenario, service: str) -> None:
-    await check_survived(scenario, service, "relaying")
+    await check_survived(scenario, service, "relaying", **RELAYED[service])
 
 
-@pytest.mark.parametrize("service", ["order_service", "payment_service"])
+@pytest.mark.parametrize("service", RELAYED)
 async def test_when_the_process_dies_after_relaying(scenario: FailureScenario, service: str) -> None:
-    await check_survived(scenario, service, "relayed")
+    await check_survived(scenario, service, "relayed", **RELAYED[service])
 
 
 @pytest.mark.parametrize("service", ["order_service", "inventory_service"])

@@ -92,8 +92,9 @@ async def test_orders_that_still_change_are_counted(filled: Databases) -> None:
         orders, payments = client[filled.order.name]["orders"], client[filled.payment.name]["payments"]
         orders.update_one({"state.status": "failed"}, {"$set": {"state.status": "paid"}})
         orders.update_one({"state.status": "failed"}, {"$set": {"state.status": "refundPending"}})
-        payments.update_one({}, {"$set": {"dueAt": datetime.now(UTC)}})
-        payments.update_one({}, {"$set": {"outbox": [{"id": "e-1", "at": datetime.now(UTC)}]}})
+        now = datetime.now(UTC)
+        payments.update_one({}, {"$set": {"wakeAt": now, "state.nextAttemptAt": now}})
+        payments.update_one({}, {"$set": {"wakeAt": now, "journal.0.unpublished": ["e-1"]}})
         assert reader.unfinished() == {
             "orders paid": 1,
             "payments in progress": 1,

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -26,7 +27,7 @@ from saga.reactions.unit_of_work import JournalEntry, LoadedAggregate
 from tests.support.broker import until
 from tests.support.clock import START
 from tests.support.inventory_store import HOLD, answers, parts, replica, request
-from tests.support.sample_aggregate import SampleAggregate, change, confirmed
+from tests.support.sample_aggregate import SampleAggregate, sample
 from tests.support.services import database_server
 
 UNREACHABLE = "mongodb://127.0.0.1:9/?directConnection=true"
@@ -43,13 +44,17 @@ def hold_step(event: InventoryReservationRequested) -> Step[Reservation, Reserva
     )
 
 
+def sample_step(key: str) -> Step[SampleAggregate, datetime]:
+    return Step(key, "seen", "seen", key, react=lambda state, now: NotImplemented)
+
+
 def move_into(entry: LoadedAggregate[Reservation], request: InventoryReservationRequested) -> None:
     """Make an entry a hold, as a reaction would."""
     entry.state = Reservation(
         order_id=request.order_id, correlation_id=request.order_id, status="held", items=request.items
     )
-    entry.journal["held"] = JournalEntry("held", START)
-    entry.changed.append("held")
+    entry.journal["held"] = JournalEntry("held", START, "held")
+    entry.changed = True
 
 
 Call = Callable[[], Awaitable[object]]
@@ -62,8 +67,7 @@ def calls(client: Client) -> dict[str, Call]:
     inventory = replica(client, db)
     orders = OrderStore(db["orders"], Order, utc_now)
     payments = PaymentStore(db["payments"], Payment, utc_now)
-    entry: LoadedAggregate[SampleAggregate] = LoadedAggregate("a")
-    change(entry, "new", confirmed("a"), relayed=True)
+    entry = LoadedAggregate("a", state=sample("a"), changed=True)
     asked = request("tea")
 
     hold: LoadedAggregate[Reservation] = LoadedAggregate(asked.order_id)
@@ -71,25 +75,21 @@ def calls(client: Client) -> dict[str, Call]:
     unit = ReservationUnitOfWork({hold.key: hold}, ReservationContext(Stock(), START, HOLD))
     unit.context.stock.apply([StockMove(("berlin", "tea"), available=-1, reserved=1)])
 
-    async def publish() -> None:
-        await samples.mark_published({"a": ["some-id"]})
-        for _ in range(2):
-            await samples.unpublished(utc_now(), 1)
-
     return {
         "prepare": samples.prepare,
+        "readable": lambda: samples.readable(["a"]),
         "fetch": lambda: samples.fetch(["a"]),
         "get": lambda: samples.get("a"),
         "write": lambda: samples.write([entry]),
         "select": lambda: samples.select({}, 1),
-        "due": lambda: samples.due(1),
-        "unpublished": lambda: samples.unpublished(utc_now(), 1),
-        "published": publish,
+        "due": samples.due,
+        "waking": samples.waking,
         "ping": samples.ping,
-        "load": lambda: samples.load([]),
+        "load": lambda: samples.load([sample_step("a")], {}),
         "inventory.prepare": inventory.prepare,
-        "inventory.load": lambda: inventory.load([hold_step(asked)]),
+        "inventory.load": lambda: inventory.load([hold_step(asked)], {}),
         "inventory.save": lambda: inventory.save(unit),
+        "inventory.write": lambda: inventory.write([hold]),
         "inventory.levels": inventory.levels,
         "inventory.set_level": lambda: inventory.set_level("berlin", "tea", 1, None),
         "inventory.set_level with a version": lambda: inventory.set_level("berlin", "tea", 1, 1),

@@ -67,7 +67,7 @@ class TestCommand:
         assert output["failed"] is None
 
     def test_a_violation_is_printed_with_timeline_and_command(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        kernel.never_relay(monkeypatch)
+        kernel.never_wake_for_the_relay(monkeypatch)
         result = CliRunner().invoke(app, ["simulate", "--schedules", "5", "--seed", "1"])
         assert result.exit_code == 1
         assert "no more faults" in result.output

@@ -14,6 +14,7 @@ from events.catalogue import (
     InventoryConfirmed,
 )
 from events.codec import encode
+from events.encoded import EncodedEvent
 from events.identity import derived_id
 from saga import metrics
 from saga.clock import utc_now
@@ -42,14 +43,15 @@ def request(order_id: str = "o-1", event_id: str | None = None) -> InventoryConf
     )
 
 
-def answer(event: Event) -> InventoryConfirmed:
-    return InventoryConfirmed(
+def answer(event: Event) -> EncodedEvent:
+    confirmed = InventoryConfirmed(
         event_id=derived_id(str(event.event_id), "InventoryConfirmed"),
         correlation_id=event.correlation_id,
         causation_id=event.event_id,
         occurred_at=utc_now(),
         order_id=event.order_id,
     )
+    return EncodedEvent.of(confirmed)
 
 
 class Confirming:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from events.catalogue import INVENTORY, Event, InventoryConfirmed
+from events.encoded import EncodedEvent
 from events.identity import derived_id
 from saga.clock import utc_now
 from saga.messaging.consumer import BatchConsumer
@@ -35,14 +36,15 @@ async def main(url: str, poison: str) -> None:
     )
 
 
-def _confirmed(event: Event) -> InventoryConfirmed:
-    return InventoryConfirmed(
+def _confirmed(event: Event) -> EncodedEvent:
+    confirmed = InventoryConfirmed(
         event_id=derived_id(str(event.event_id), "InventoryConfirmed"),
         correlation_id=event.correlation_id,
         causation_id=event.event_id,
         occurred_at=utc_now(),
         order_id=event.order_id,
     )
+    return EncodedEvent.of(confirmed)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 
 from cli import main
 from events.catalogue import Event
+from events.encoded import EncodedEvent
 from operations.registry import SPECS
 from saga.clock import utc_now
 from saga.messaging.message import Delivery, dead_lettered, to_message
@@ -72,7 +73,7 @@ async def dead_letter(
     client: Client, topology: Topology, event: Event, reason: str = "out of attempts: for a test"
 ) -> str:
     """Dead-letter an event as its service does; return its message id."""
-    message = to_message(event)
+    message = to_message(EncodedEvent.of(event))
     delivery = Delivery(1, message.exchange, message.routing_key, message.body, message.message_id)
     await dead_letter_message(client, topology, delivery, reason)
     return str(message.message_id)

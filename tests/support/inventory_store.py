@@ -6,12 +6,14 @@ from decimal import Decimal
 from uuid import uuid4
 
 from events.catalogue import Event, InventoryReservationRequested
+from events.codec import decode
 from events.values import Item
 from inventory_service.application import InventoryApplication
 from inventory_service.mongo_store import InventoryStore
 from saga.clock import utc_now
-from saga.messaging.results import Deferred, Handled
+from saga.messaging.results import Deferred, Handled, Result
 from saga.mongodb.client import Client, Database
+from saga.reactions.application import Surroundings
 from tests.support.clock import START
 
 HOLD = timedelta(minutes=10)
@@ -24,12 +26,21 @@ def replica(client: Client, db: Database) -> InventoryStore:
 
 async def answers(store: InventoryStore, requests: Sequence[Event]) -> list[Event]:
     """Handle a batch; return the events to publish."""
-    published: list[Event] = []
-    for result in await InventoryApplication(store, lambda events: None, utc_now).handle(requests):
-        settled = await result.result if isinstance(result, Deferred) else result
-        assert isinstance(settled, Handled), settled
-        published += settled.publish
-    return published
+    return [
+        event for result in await application(store).handle(requests) for event in await published(result)
+    ]
+
+
+def application(store: InventoryStore) -> InventoryApplication:
+    """Return the application of one replica of the service, without a relay."""
+    return InventoryApplication(store, Surroundings(utc_now, lambda events: None))
+
+
+async def published(result: Result) -> list[Event]:
+    """Return the events to publish for a message, once it is handled."""
+    settled = await result.result if isinstance(result, Deferred) else result
+    assert isinstance(settled, Handled), settled
+    return [decode(event.body.encode()) for event in settled.publish]
 
 
 def request(product: str, quantity: int = 1, order_id: str | None = None) -> InventoryReservationRequested:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from events.catalogue import Event, InventoryConfirmed
-from events.codec import to_json
+from events.encoded import EncodedEvent
 from events.identity import with_identity
 from events.types import Money, Timestamp
 from events.values import Item
@@ -57,27 +57,36 @@ def change(
     **fields: object,
 ) -> list[str]:
     """Change an entry as the engine does, recorded under the new status; return the ids of its events."""
-    events = with_identity(
-        drafts,
-        record_id=f"{entry.key}-{status}",
-        caused_by=None,
-        correlation_id=entry.key,
-        occurred_at=START,
-    )
-    ids = [str(event.event_id) for event in events]
+    events = [
+        EncodedEvent.of(event)
+        for event in with_identity(
+            drafts,
+            record_id=f"{entry.key}-{status}",
+            caused_by=None,
+            correlation_id=entry.key,
+            occurred_at=START,
+        )
+    ]
+    ids = tuple(event.event_id for event in events)
     entry.state = sample(entry.key, status, **fields)
-    entry.journal[status] = JournalEntry(status, START, [to_json(event) for event in events])
-    entry.changed.append(status)
-    if relayed:
-        entry.queued += ids
-    return ids
+    entry.journal[status] = JournalEntry(
+        status, START, status, tuple(event.body for event in events), ids if relayed else ()
+    )
+    entry.changed = True
+    return list(ids)
 
 
 async def save(
-    store: SampleStore, key: str, status: str, *drafts: Event, relayed: bool = False, **fields: Any
+    store: SampleStore,
+    key: str,
+    status: str,
+    *drafts: Event,
+    wake_at: datetime | None = None,
+    **fields: Any,
 ) -> list[str]:
     """Load, change and save one aggregate; return the ids of its new events."""
     entry = (await store.fetch([key]))[key]
-    ids = change(entry, status, *drafts, relayed=relayed, **fields)
+    ids = change(entry, status, *drafts, **fields)
+    entry.wake_at = wake_at
     assert await store.write([entry]) == set()
     return ids

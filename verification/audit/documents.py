@@ -1,6 +1,6 @@
 """Reads a stored document as its service does."""
 
-from collections.abc import Sequence
+import json
 from typing import TypeVar
 
 from saga.mongodb.client import Document
@@ -28,18 +28,22 @@ def snapshot(document: Document, model: type[M]) -> Snapshot[M]:
             state=state,
             updated_at=document["updatedAt"],
             emitted=[
-                event for record in document["journal"].values() for event in _identified(record["emitted"])
+                _identified(body) for record in document["journal"] for body in record.get("emitted", ())
             ],
-            unpublished_since=min((item["at"] for item in document["outbox"]), default=None),
+            unpublished_since=(
+                document["updatedAt"]
+                if any(record.get("unpublished") for record in document["journal"])
+                else None
+            ),
         )
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise Unreadable(f"{model.__name__.lower()}: {type(error).__name__}: {_short(error)}") from error
 
 
-def _identified(events: Sequence[Json]) -> Sequence[Json]:
-    for event in events:
-        _ = event["eventId"], event["type"], event["orderId"]
-    return events
+def _identified(body: str) -> Json:
+    event: Json = json.loads(body)
+    _ = event["eventId"], event["type"], event["orderId"]
+    return event
 
 
 def _short(error: Exception) -> str:

@@ -22,6 +22,7 @@ from inventory_service.stock import StockKey
 from operations.registry import SPECS
 from order_service.order import TERMINAL, Order, OrderStatus
 from payment_service.payment import Payment
+from saga.mongodb.aggregates import EPOCH
 from saga.mongodb.client import Client, Document, connect, database
 from saga.settings import read
 from verification.audit.documents import Unreadable, snapshot
@@ -33,6 +34,8 @@ BATCH = 2000
 UNFINISHED = [status for status in get_args(OrderStatus) if status not in (*TERMINAL, "refundPending")]
 GARBAGE = 200_000
 """Objects that may be allocated before the garbage collector runs."""
+SOON = timedelta(days=1)
+"""Payments that the provider is asked about later than that wait for a person."""
 ANSWER_SECONDS = 60.0
 """Seconds that the database may take to answer the first read."""
 
@@ -113,11 +116,12 @@ class Reader:
         orders, _, payments = self._collections
         for order in orders.find({"state.status": {"$in": UNFINISHED}}, {"state.status": 1}):
             found[f"orders {order['state']['status']}"] += 1
-        some_day = datetime.now(UTC) + timedelta(days=1)
-        found["payments in progress"] = _length(payments.find({"dueAt": {"$lt": some_day}}, {"_id": 1}))
+        ever = {"wakeAt": {"$gt": EPOCH}}
+        asked = payments.find({**ever, "state.nextAttemptAt": {"$lt": datetime.now(UTC) + SOON}}, {"_id": 1})
+        found["payments in progress"] = _length(asked)
         for collection in self._collections:
-            waiting = collection.find({"outbox.at": {"$lt": some_day}}, {"_id": 1})
-            found[f"{collection.name} with unpublished events"] = _length(waiting)
+            unpublished = collection.find({**ever, "journal.unpublished": {"$exists": True}}, {"_id": 1})
+            found[f"{collection.name} with unpublished events"] = _length(unpublished)
         return +found
 
     def orders(self) -> int:

@@ -2,7 +2,7 @@
 
 The services' tables and the engine are the production ones (`model_checker.services`). What is simplified: a
 message is in flight until it is handled, in any order, so that a late, delayed, redelivered or unpublished
-one (in an outbox, unacknowledged) is the same; time is only before and after the end of the hold and the
+one (not yet relayed, unacknowledged) is the same; time is only before and after the end of the hold and the
 deadline; the provider decides once for each key, and answers at any time after that.
 """
 

@@ -4,13 +4,15 @@ Reactions are pure, and so is the engine without concurrent writers: what a step
 and its journal) is computed once and remembered, which makes a search over all interleavings fast.
 """
 
-from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Coroutine, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, NamedTuple, TypeVar, TypeVarTuple
 
 from events.catalogue import Event
-from events.codec import from_json, to_json
+from events.codec import decode, encode
+from events.encoded import EncodedEvent
 from inventory_service.context import ReservationContext
 from inventory_service.stock import Stock, Warehouse
 from inventory_service.unit_of_work import ReservationUnitOfWork
@@ -73,7 +75,9 @@ class SingleEntryStore:
         self.entry: LoadedAggregate[Any] = LoadedAggregate(ORDER_ID)
         self.levels: Levels = ()
 
-    async def load(self, steps: Sequence[Step[Any, Any]]) -> UnitOfWork[Any, Any]:
+    async def load(
+        self, steps: Sequence[Step[Any, Any]], assumed: Mapping[str, LoadedAggregate[Any]]
+    ) -> UnitOfWork[Any, Any]:
         """Return the aggregate, with the stock for the inventory service and the time for the others."""
         if not self.levels:
             return UnitOfWork({ORDER_ID: self.entry}, self.now)
@@ -87,6 +91,10 @@ class SingleEntryStore:
         """Move the stock; the entry was changed in place."""
         if self.levels:
             self.levels = tuple(_moved(level, unit.context.stock) for level in self.levels)
+        return set()
+
+    async def write(self, entries: Collection[LoadedAggregate[Any]]) -> set[str]:
+        """Do nothing: the entry was changed in place."""
         return set()
 
 
@@ -110,7 +118,8 @@ class MemoizedService(Generic[A]):
         self._engine: Engine[A, Any] = Engine(name, self._store, self._clock)
         self._effects: dict[tuple[int, Hashable, int], Effect] = {}
         self._unanswered: dict[int, tuple[int, ...]] = {}
-        self._jsons: dict[int, dict[str, Any]] = {}
+        self._bodies: dict[int, str] = {}
+        self._numbers: dict[str, int] = {}
         self._snapshots: dict[int, Snapshot[A]] = {}
 
     def state(self, cell: int) -> A | None:
@@ -123,8 +132,8 @@ class MemoizedService(Generic[A]):
         if stored.state is None:
             return None
         if cell not in self._snapshots:
-            emitted = [self._json(event) for _, _, events in stored.journal for event in events]
-            self._snapshots[cell] = Snapshot(stored.state, NOON, emitted)
+            emitted = [self._body(event) for _, _, events in stored.journal for event in events]
+            self._snapshots[cell] = Snapshot(stored.state, NOON, [json.loads(body) for body in emitted])
         return self._snapshots[cell]
 
     def handle(self, cell: int, event: int, levels: int = 0) -> Effect:
@@ -176,44 +185,51 @@ class MemoizedService(Generic[A]):
         """Return the events that a nudge publishes."""
         known = self._unanswered.get(cell)
         if known is None:
-            events = unanswered(self._entry(self.cells[cell]))
-            known = self._unanswered[cell] = tuple(map(self._events.number, events))
+            known = self._unanswered[cell] = self._numbered(unanswered(self._entry(self.cells[cell])))
         return known
 
     def _work_out(self, cell: int, step: Step[A, Any], levels: int, now: datetime) -> Effect:
         store = self._store
         store.now, store.entry, store.levels = now, self._entry(self.cells[cell]), self._levels[levels]
-        outcome = _run_to_end(self._engine.run([step]))[0]
+        outcome = _run_to_end(self._engine.run([step], fresh=True))[0]
         if outcome.error is not None and not isinstance(outcome.error, OutOfOrder | Refused):
             raise BrokenReaction(f"{step.name} breaks {self.name}: {outcome.error!r}") from outcome.error
         return Effect(
-            self.cells.number(self._cell(self.cells[cell], store.entry)),
+            self.cells.number(self._cell(step, store.entry)),
             self._levels.number(store.levels),
-            tuple(map(self._events.number, outcome.emitted)),
-            tuple(map(self._events.number, outcome.relayed)),
+            self._numbered(outcome.emitted),
+            self._numbered(outcome.relayed),
             isinstance(outcome.error, OutOfOrder),
         )
 
     def _entry(self, cell: Cell[A]) -> LoadedAggregate[A]:
         journal = {
-            key: JournalEntry(name, NOON, [self._json(event) for event in emitted])
+            key: JournalEntry(name, NOON, "", tuple(map(self._body, emitted)))
             for key, name, emitted in cell.journal
         }
         return LoadedAggregate(ORDER_ID, version=1, state=cell.state, journal=journal)
 
-    def _json(self, event: int) -> dict[str, Any]:
-        if event not in self._jsons:
-            self._jsons[event] = to_json(self._events[event])
-        return self._jsons[event]
+    def _body(self, event: int) -> str:
+        if event not in self._bodies:
+            self._bodies[event] = encode(self._events[event]).decode()
+        return self._bodies[event]
 
-    def _cell(self, before: Cell[A], entry: LoadedAggregate[A]) -> Cell[A]:
-        """Return the cell that an entry is saved as: a store writes the records that were changed."""
-        records = {key: (key, name, emitted) for key, name, emitted in before.journal}
-        for key in entry.changed:
-            record = entry.journal[key]
-            emitted = tuple(self._events.number(from_json(fields)) for fields in record.emitted)
-            records[key] = (key, record.name, emitted)
-        return Cell(entry.state, tuple(sorted(records.values())))
+    def _number(self, body: str) -> int:
+        if body not in self._numbers:
+            self._numbers[body] = self._events.number(decode(body))
+        return self._numbers[body]
+
+    def _numbered(self, events: Iterable[EncodedEvent]) -> tuple[int, ...]:
+        return tuple(self._number(event.body) for event in events)
+
+    def _cell(self, step: Step[A, Any], entry: LoadedAggregate[A]) -> Cell[A]:
+        """Return the cell that an entry is saved as, without records that decide nothing."""
+        records = [
+            (key, record.name, tuple(map(self._number, record.emitted)))
+            for key, record in entry.journal.items()
+            if record.emitted or not (step.continues and key == step.record_id)
+        ]
+        return Cell(entry.state, tuple(sorted(records)))
 
     def _clock(self) -> datetime:
         return self._store.now

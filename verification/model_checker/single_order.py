@@ -125,7 +125,7 @@ class SingleOrderModel(ModelBase):
             return
         left = self.spent(state, "late")
         if payment.in_progress:
-            effect = self.payments.run(state.payment, "unanswered", lambda: unanswered_step(payment))
+            effect = self.payments.run(state.payment, "unanswered", lambda: unanswered_step(payment, None))
             yield from self._transition(state, 2, effect, "the provider is SILENT", fair=False, left=left)
         for key, word, _ in self.providers[state.provider]:
             charge = key == payment.charge_key

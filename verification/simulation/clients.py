@@ -76,7 +76,7 @@ class Clients:
         await asyncio.sleep(at)
         for _ in range(LOOKS if once_paid else 0):
             row = self._environment.tables[ORDER].get(order_id)
-            if row and row.state.status == "paid":
+            if row and row.state and row.state.status == "paid":
                 break
             await asyncio.sleep(0.1)
         for _ in range(ATTEMPTS):

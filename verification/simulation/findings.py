@@ -4,6 +4,7 @@ The tables become the audit's cases and books, so that each schedule also tests 
 this world shows: the provider's ledger, every message that was published, and the dead-letter queues.
 """
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
 from datetime import datetime
@@ -17,7 +18,6 @@ from verification.invariants.money import MoneyBook
 from verification.invariants.names import Finding, Invariant, Timing
 from verification.invariants.stock import StockBook, StockLevel
 from verification.simulation.services import Environment
-from verification.simulation.store import StoredRow
 
 DUPLICATING = {"kill", "cut", "confirm lost", "duplicate", "drain", "poison", "wipe"}
 """Faults after which a message may be published once more, and so be there twice."""
@@ -45,10 +45,16 @@ def _order_ids(environment: Environment) -> list[str]:
 
 def _case(environment: Environment, order_id: str, now: datetime) -> Case:
     def snapshot(service: str) -> Snapshot[Any] | None:
-        row: StoredRow | None = environment.tables[service].get(order_id)
+        row = environment.tables[service].get(order_id)
         if row is None:
             return None
-        return Snapshot(row.state, now, row.emitted, min((at for _, at in row.outbox), default=None))
+        records = row.journal.values()
+        return Snapshot(
+            row.state,
+            now,
+            [json.loads(body) for record in records for body in record.emitted],
+            row.updated_at if any(record.unpublished for record in records) else None,
+        )
 
     return Case(order_id, snapshot(ORDER), snapshot(INVENTORY), snapshot(PAYMENT))
 

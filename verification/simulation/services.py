@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
@@ -21,17 +22,19 @@ from saga.messaging.consumer import BatchConsumer
 from saga.messaging.message import Message
 from saga.messaging.results import Result
 from saga.messaging.topology import Topology
-from saga.reactions.application import Application
-from saga.reactions.runner import HandOver
+from saga.reactions.application import Application, Surroundings
+from saga.reactions.cache import PublishedEvents
+from saga.reactions.unit_of_work import Patience
 from saga.timers.nudge import Nudge
 from saga.timers.relay import Relay
+from saga.timers.wake_ups import WakeUps
 from verification.invariants.names import Finding, Invariant
 from verification.simulation.adversary import Adversary, Process
 from verification.simulation.broker import PREFETCH, Connection, MemoryBroker
 from verification.simulation.clock import Sleep, utc_clock
 from verification.simulation.provider import Ledger, LedgerProvider
 from verification.simulation.stock import MemoryInventory, StockTable
-from verification.simulation.store import MemoryAggregates, MemoryStore, Table
+from verification.simulation.store import MemoryStore, Table
 
 T = TypeVar("T")
 
@@ -42,6 +45,9 @@ RECHECK_INTERVAL = 0.1
 """Seconds until a poison message checks again whether another one is in quarantine."""
 QUIESCENT_FACTOR = 6
 """How much longer the sweepers sleep once no faults are left."""
+NEVER = timedelta(days=3650)
+CACHE_LIMITS = (0, 1, 100, 100)
+"""How many aggregates a process remembers: with few, most are read, and with many, most are assumed."""
 
 
 @dataclass
@@ -53,6 +59,10 @@ class Intervals:
     refund_attempts: int = 1
     nudge: bool = False
     """Whether orders without progress are nudged, as after a broker has lost all messages."""
+
+    def patience(self) -> Patience:
+        """Return how long saved aggregates are left alone."""
+        return Patience(timedelta(seconds=self.relay_after), timedelta(minutes=1) if self.nudge else NEVER)
 
 
 @dataclass
@@ -184,11 +194,20 @@ class Replica:
         self._broker_client = SimulatedConnection(environment, self.process, TOPOLOGIES[service])
         self._loop = asyncio.get_running_loop()
         self._clock = utc_clock(self._loop, skew)
-        self._relay: Relay
-        self._nudge: Nudge
+        published, patience = PublishedEvents(), environment.intervals.patience()
+        self._relay = Relay(service, self._broker_client, published)
+        self._around = Surroundings(
+            self._clock,
+            self._relay.hand_over,
+            published,
+            patience,
+            environment.adversary.dice.choice(CACHE_LIMITS),
+        )
         self.stock: MemoryInventory
         """The store of an inventory service."""
         self.application = self._assemble()
+        nudge = Nudge(service, self._broker_client, self.application.store, self._clock, patience)
+        self._wake_ups = WakeUps(self.application, self._broker_client, self._relay, nudge, self._clock)
         self._reading = asyncio.create_task(self._broker_client.run(self._consumers()))
         task = asyncio.gather(self._reading, self._relay.run(), self._sweeping())
         task.add_done_callback(self._ended)
@@ -225,27 +244,17 @@ class Replica:
         environment, clock, process = self._environment, self._clock, self.process
         table = environment.tables[self.service]
         if self.service == ORDER:
-            orders = MemoryStore(table, Order, clock, process)
-            return OrderApplication(orders, self._relay_of(orders), clock)
+            return OrderApplication(MemoryStore(table, Order, clock, process), self._around)
         if self.service == INVENTORY:
             self.stock = MemoryInventory(table, environment.stock_table, clock, DEFAULT_HOLD, process)
-            return InventoryApplication(self.stock, self._relay_of(self.stock), clock)
-        payments = MemoryStore(table, Payment, clock, process)
+            return InventoryApplication(self.stock, self._around)
         return PaymentApplication(
-            payments,
-            self._relay_of(payments),
+            MemoryStore(table, Payment, clock, process),
+            self._around,
             LedgerProvider(environment.ledger, process),
-            clock,
             CALL_TIMEOUT,
             Retries(environment.intervals.refund_attempts),
         )
-
-    def _relay_of(self, store: MemoryAggregates[Any]) -> HandOver:
-        self._relay = Relay(
-            self.service, self._broker_client, store, self._clock, self._environment.intervals.relay_after
-        )
-        self._nudge = Nudge(self.service, self._broker_client, store, self._clock)
-        return self._relay.hand_over
 
     def _consumers(self) -> list[BatchConsumer]:
         return [
@@ -281,18 +290,14 @@ class Replica:
             if not self._has_something_to_do():
                 continue
             try:
-                for sweep in self.application.sweeps:
-                    await sweep()
-                if self._environment.intervals.nudge:
-                    await self._nudge.sweep()
+                await self._wake_ups.sweep()
             except Unavailable as why:
                 self.process.note(f"sweep waits: {why}")
 
     def _has_something_to_do(self) -> bool:
-        now, nudge = self._clock(), self._environment.intervals.nudge
+        now = self._clock()
         return any(
-            (row.due_at and row.due_at <= now) or (nudge and row.nudge_at and row.nudge_at <= now)
-            for row in self._environment.tables[self.service].values()
+            row.wake_at and row.wake_at <= now for row in self._environment.tables[self.service].values()
         )
 
     def _dies(self, on_death: Callable[["Replica"], None]) -> None:

@@ -1,16 +1,16 @@
 """The inventory store in memory: reservations and stock, changed together or not at all."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from inventory_service.context import ReservationContext
 from inventory_service.reservation import Reservation
 from inventory_service.stock import Level, Stock, StockKey, Warehouse
-from inventory_service.unit_of_work import ReservationUnitOfWork, products_of
+from inventory_service.unit_of_work import ReservationUnitOfWork, planned_items
 from saga.reactions.step import Step
-from saga.reactions.unit_of_work import UnitOfWork
+from saga.reactions.unit_of_work import LoadedAggregate, UnitOfWork
 from verification.simulation.adversary import Process
 from verification.simulation.store import MemoryAggregates, Table
 
@@ -50,25 +50,34 @@ class MemoryInventory(MemoryAggregates[Reservation]):
         self._default_hold = default_hold
 
     async def load(
-        self, steps: Sequence[Step[Reservation, ReservationContext]]
+        self,
+        steps: Sequence[Step[Reservation, ReservationContext]],
+        assumed: Mapping[str, LoadedAggregate[Reservation]],
     ) -> UnitOfWork[Reservation, ReservationContext]:
-        """Load the reservations that the steps touch, then every level they may draw on."""
-        entries = await self.fetch({step.key for step in steps})
-        products = products_of(steps, entries.values())
-        levels = await self.levels(products)
-        stock = Stock(
-            available={level.key: level.available for level in levels},
-            warehouses=dict(self._stock_table.warehouses),
-        )
+        """Load the reservations that the steps touch, then every level that a plan may draw on."""
+        entries = {**await self.fetch({step.key for step in steps} - assumed.keys()), **assumed}
+        stock = Stock({item.product_id for item in planned_items(steps, entries)})
+        if stock.products:
+            stock.available = {level.key: level.available for level in await self.levels(stock.products)}
+            stock.warehouses = dict(self._stock_table.warehouses)
         return ReservationUnitOfWork(entries, ReservationContext(stock, self._clock(), self._default_hold))
 
     async def save(self, unit: UnitOfWork[Reservation, ReservationContext]) -> Collection[str]:
-        """Write reservations and stock together, all or nothing; return the stale keys."""
+        """Write reservations and stock together, all or nothing; return the keys of the steps to repeat."""
         moved = {place: total for place, total in unit.context.stock.moved.items() if any(total.values())}
-        if not unit.context.stock.moved:
-            return await self.write(unit.entries.values())
+        return await self._write_together(unit.entries.values(), moved)
+
+    async def write(self, entries: Collection[LoadedAggregate[Reservation]]) -> set[str]:
+        """Write reservations, all or none; return the keys of the steps to repeat."""
+        return await self._write_together(entries, {})
+
+    async def _write_together(
+        self, entries: Collection[LoadedAggregate[Reservation]], moved: Mapping[StockKey, Counter[str]]
+    ) -> set[str]:
+        changed = [entry for entry in entries if entry.changed]
+        if not changed:
+            return set()
         await self._process.reach_store("transaction")
-        changed = [entry for entry in unit.entries.values() if entry.changed]
         lost = (
             any(self.is_stale(entry) for entry in changed)
             or not all(self._fits(place, total) for place, total in moved.items())
@@ -80,7 +89,7 @@ class MemoryInventory(MemoryAggregates[Reservation]):
             for place, total in moved.items():
                 self._move(place, total)
         await self._process.leave_store("commit")
-        return set(unit.entries) if lost else set()
+        return {entry.key for entry in entries} if lost else set()
 
     async def levels(self, product_ids: Collection[str]) -> list[Level]:
         """Return the levels of these products."""

@@ -86,10 +86,11 @@ class World:
         self._intervals = Intervals(sweep=dice.choice((1.0, 3.0)), relay_after=dice.choice((3.0, 8.0, 20.0)))
         if self._adversary.one_long_delay:
             self._intervals = Intervals(sweep=15.0, relay_after=30.0)
-        self._skews = {service: dice.choice((0.0, 0.0, dice.uniform(-2, 2))) for service in SERVICES}
         self._intervals.nudge = dice.random() < 0.1
         self._intervals.refund_attempts = dice.choice((1, 1, 2, 3))
         self._replicas: dict[str, Replica] = {}
+        self._skews: dict[str, float] = {}
+        """How wrong the clock of each replica's machine is, in seconds."""
         self._actors: list[asyncio.Task[None]] = []
 
     async def run(self) -> ScheduleResult:
@@ -227,7 +228,9 @@ class World:
 
     def _start(self, service: str, name: str) -> None:
         self._note(f"{name} starts")
-        self._replicas[name] = Replica(self._environment, service, name, self._skews[service], self._died)
+        if name not in self._skews:
+            self._skews[name] = self._dice.choice((0.0, 0.0, self._dice.uniform(-2, 2)))
+        self._replicas[name] = Replica(self._environment, service, name, self._skews[name], self._died)
 
     def _died(self, replica: Replica) -> None:
         self._loop.call_later(self._dice.uniform(0.05, 6), self._start, replica.service, replica.name)
@@ -269,8 +272,8 @@ class World:
             f"{service} {key}"
             for service, table in self._environment.tables.items()
             for key, row in table.items()
-            if row.outbox
-            or row.due_at
+            if any(record.unpublished for record in row.journal.values())
+            or (row.state and row.state.due_at)
             or (row.nudge_at and self._intervals.nudge and row.nudges < NUDGE_LIMIT)
         ]
         absent = [name for name, replica in self._replicas.items() if replica.process.dead]
@@ -278,8 +281,9 @@ class World:
 
     def _ends(self) -> dict[str, int]:
         ends: dict[str, int] = {}
-        for row in self._environment.tables[ORDER].values():
-            ends[row.state.status] = ends.get(row.state.status, 0) + 1
+        states = (row.state for row in self._environment.tables[ORDER].values())
+        for status in (state.status for state in states if state):
+            ends[status] = ends.get(status, 0) + 1
         return ends
 
     def _note(self, what: str) -> None:

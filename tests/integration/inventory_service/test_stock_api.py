@@ -33,6 +33,7 @@ async def test_stock_levels_are_set_and_read(inventory: InventoryDriver) -> None
     assert put_level(inventory, tea, 8, changed.headers["etag"]).json()["available"] == 8
     everywhere = inventory.http.get("/stock").json()["stock"]
     assert tea in [row["productId"] for row in everywhere]
+    inventory.put_stock(lisbon=1)
     in_lisbon = inventory.http.get("/stock", params={"warehouseId": "lisbon"}).json()["stock"]
     assert {row["warehouseId"] for row in in_lisbon} == {"lisbon"}
     assert inventory.http.get("/stock", params={"productId": "never-shelved"}).json() == {"stock": []}

@@ -5,6 +5,7 @@ from itertools import count
 
 import payment_service.reactions as payments
 from events.catalogue import (
+    Event,
     PaymentRefunded,
     PaymentRefundRequested,
     PaymentRequested,
@@ -33,10 +34,21 @@ def leave_no_void(patch: Patch) -> None:
 
 
 def treat_silence_as_declined(patch: Patch) -> None:
-    def unanswered(payment: Payment | None, now: datetime) -> Reaction[Payment]:
-        return payments.charge_answered(payment, Declined("silent"), now)
+    def claim(payment: Payment | None, now: datetime) -> Reaction[Payment]:
+        if payment and payment.unanswered_attempts:
+            return payments.charge_answered(payment, Declined("silent"), now)
+        return payments.claim(payment, now)
 
-    put(patch, payments.UNANSWERED, unanswered)
+    put(patch, payments.CLAIM, claim)
+
+
+def answer_for_a_message_that_is_gone(patch: Patch) -> None:
+    """Leave an answer to its message, although it may have been acknowledged without."""
+
+    def answer(payment: Payment, record: str | None, event: Event) -> Reaction[Payment]:
+        return Reaction(payment, [event], append_to=record) if record else Reaction(payment)
+
+    patch.setattr(payments, "_answer", answer)
 
 
 def keep_a_late_approval(patch: Patch) -> None:
@@ -71,14 +83,14 @@ def accept_a_refusal_of_any_attempt(patch: Patch) -> None:
 
 
 def refund_under_a_new_key_after_silence(patch: Patch) -> None:
-    def unanswered(payment: Payment | None, now: datetime) -> Reaction[Payment]:
-        reaction = payments.unanswered(payment, now)
-        if reaction.state is None or reaction.state.status != "refunding":
+    def claim(payment: Payment | None, now: datetime) -> Reaction[Payment]:
+        reaction = payments.claim(payment, now)
+        if reaction.state is None or reaction.state == payment or reaction.state.status != "refunding":
             return reaction
         another = {"refund_attempt": reaction.state.refund_attempt + 1}
         return Reaction(reaction.state.model_copy(update=another))
 
-    put(patch, payments.UNANSWERED, unanswered)
+    put(patch, payments.CLAIM, claim)
 
 
 def treat_pending_as_declined(patch: Patch) -> None:

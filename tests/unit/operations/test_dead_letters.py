@@ -49,7 +49,7 @@ from saga.messaging.message import (
 )
 from saga.messaging.topology import Topology
 from saga.reactions.reaction import Reaction, Reactions, on, table
-from tests.support.accounts import Account, Context, MemoryStore
+from tests.support.accounts import Account, Context, MemoryStore, account
 from tests.support.builders import NOW, event
 
 SERVICE = Topology(INVENTORY, reacts_to=["PaymentFailed"], publishes=[])
@@ -291,7 +291,7 @@ class TestRehearsal:
     """What a service would make of events, against a store in memory."""
 
     def add(self, state: Account | None, event: Event, context: Context) -> Reaction[Account]:
-        return Reaction(Account((state or Account()).total + 1), [PaymentRefunded(**self.refund)])
+        return Reaction(account((state.total if state else 0) + 1), [PaymentRefunded(**self.refund)])
 
     def refuse(self, state: Account | None, event: Event, context: Context) -> Reaction[Account]:
         raise OutOfOrder("too early")
@@ -306,10 +306,10 @@ class TestRehearsal:
         events = [FAILED, FAILED, event(PaymentFailed, "e-2"), event(PaymentCompleted)]
         rehearsed = await dry_run("s", reactions, store, events, lambda: NOW)
         assert [(before, outcome.name, outcome.state) for before, outcome in rehearsed] == [
-            (None, "handled", Account(1)),
-            (Account(1), "repeated", Account(1)),
-            (Account(1), "handled", Account(2)),
-            (Account(2), "failed", Account(2)),
+            (None, "handled", account(1)),
+            (account(1), "repeated", account(1)),
+            (account(1), "handled", account(2)),
+            (account(2), "failed", account(2)),
         ]
         assert rehearsed[0][1].emitted == rehearsed[1][1].emitted
         assert store.saved == {}

@@ -3,11 +3,7 @@
 import pytest
 
 from events.catalogue import INVENTORY, ORDER, PAYMENT, SERVICES
-from inventory_service.reservation import Reservation
 from operations.registry import SPECS, TOPOLOGIES
-from order_service.order import Order
-from payment_service.payment import Payment
-from saga.reactions.aggregate import Aggregate
 
 
 def test_every_service_of_the_catalogue_is_registered() -> None:
@@ -31,11 +27,3 @@ def test_the_topology_follows_the_tables() -> None:
         assert set(topology.reacts_to) == {event.__name__ for event in spec.reactions}
         assert set(topology.publishes) == {event.__name__ for rule in spec.rules for event in rule.publishes}
         assert topology.delays == (0.5,)
-
-
-@pytest.mark.parametrize(
-    ("service", "aggregate"), [(ORDER, Order), (INVENTORY, Reservation), (PAYMENT, Payment)]
-)
-def test_only_services_that_await_answers_nudge(service: str, aggregate: type[Aggregate]) -> None:
-    awaits_answers = aggregate.unanswered_requests is not Aggregate.unanswered_requests
-    assert SPECS[service].nudges is awaits_answers

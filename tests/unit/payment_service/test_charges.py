@@ -8,7 +8,13 @@ import pytest
 from events.catalogue import PaymentFailed, PaymentRequested
 from payment_service.payment import EXPIRY_MARGIN, Payment
 from payment_service.providers.base import ChargeAnswer, Declined
-from payment_service.reactions import CHARGE_ANSWERED, FIRST_RETRY_AFTER, LONGEST_RETRY_PAUSE, UNANSWERED
+from payment_service.reactions import (
+    CHARGE_ANSWERED,
+    CLAIM,
+    FIRST_RETRY_AFTER,
+    LONGEST_RETRY_PAUSE,
+    UNANSWERED,
+)
 from saga.errors import OutOfOrder
 from saga.reactions.reaction import Reaction
 from tests.support.builders import NOW, PRICE, payment
@@ -88,13 +94,19 @@ class TestChargeAnswered:
         assert after(reaction).in_progress
 
     def test_pauses_between_calls_about_a_pending_charge_grow(self) -> None:
-        pauses, pending = [], CHARGING
+        pauses, pending, now = [], CHARGING.model_copy(update={"next_attempt_at": NOW}), NOW
         for _ in range(12):
-            pending = after(charge_answered(pending, LATER))
+            pending = after(CHARGE_ANSWERED(after(CLAIM(pending, now)), LATER, now))
             assert pending.next_attempt_at is not None
-            pauses.append((pending.next_attempt_at - NOW) / FIRST_RETRY_AFTER)
+            pauses.append((pending.next_attempt_at - now) / FIRST_RETRY_AFTER)
+            now = pending.next_attempt_at
         assert pauses[:4] == [1, 2, 4, 8]
         assert pauses[-1] * FIRST_RETRY_AFTER == LONGEST_RETRY_PAUSE
+
+    def test_a_deferred_answer_after_the_time_is_asked_about_later(self) -> None:
+        overdue = CHARGING.model_copy(update={"next_attempt_at": NOW})
+        pending = after(CHARGE_ANSWERED(overdue, LATER, NOW))
+        assert pending.next_attempt_at == NOW + FIRST_RETRY_AFTER
 
     def test_an_overdue_charge_is_cancelled_at_once(self) -> None:
         over = NOW + timedelta(seconds=12) + EXPIRY_MARGIN
@@ -130,13 +142,27 @@ class TestChargeAnswered:
         assert reaction.append_to == "e-refund"
 
     def test_pauses_between_unanswered_calls_grow(self) -> None:
-        pauses, charging = [], STATES["charging"]
+        pauses, charging, now = [], STATES["charging"].model_copy(update={"next_attempt_at": NOW}), NOW
         for _ in range(12):
-            charging = after(UNANSWERED(charging, NOW))
+            charging = after(CLAIM(charging, now))
             assert charging.next_attempt_at is not None
-            pauses.append((charging.next_attempt_at - NOW) / FIRST_RETRY_AFTER)
+            pauses.append((charging.next_attempt_at - now) / FIRST_RETRY_AFTER)
+            now = charging.next_attempt_at
         assert pauses[:4] == [1, 2, 4, 8]
         assert pauses[-1] * FIRST_RETRY_AFTER == LONGEST_RETRY_PAUSE
+
+    def test_only_one_of_two_replicas_claims_a_call(self) -> None:
+        due = STATES["charging"].model_copy(update={"next_attempt_at": NOW})
+        claimed = after(CLAIM(due, NOW))
+        assert CLAIM(claimed, NOW) == Reaction(claimed)
+        assert CLAIM(None, NOW) == Reaction(None)
+
+    def test_an_answer_after_its_message_goes_through_the_relay(self) -> None:
+        answered = charge_answered(STATES["charging"], APPROVED)
+        assert (len(answered.emits), answered.relay) == (1, False)
+        unanswered = after(UNANSWERED(STATES["charging"], NOW))
+        assert charge_answered(unanswered, APPROVED).relay
+        assert UNANSWERED(STATES["charged"], NOW) == Reaction(STATES["charged"])
 
     @pytest.mark.parametrize("before", [DECLINED, VOID], ids=["declined", "void"])
     def test_approved_late_is_refunded_by_itself(self, before: Payment) -> None:

@@ -8,12 +8,12 @@ from events.catalogue import Event, PaymentRefunded, PaymentRefundFailed, Paymen
 from payment_service.payment import Payment
 from payment_service.providers.base import Pending, RefundAnswer
 from payment_service.reactions import (
+    CLAIM,
     FIRST_RETRY_AFTER,
     LONGEST_REFUND_PAUSE,
     LONGEST_RETRY_PAUSE,
     REFUND_ANSWERED,
     REFUND_DIRECTLY,
-    UNANSWERED,
 )
 from saga.errors import OutOfOrder
 from saga.reactions.reaction import Reaction
@@ -119,7 +119,10 @@ class TestRefundAnswered:
         )
 
     def test_a_pending_refund_is_asked_about_later(self) -> None:
-        assert refund_answered(REFUNDING, Pending("rfd-1")) == Reaction(REFUND_PENDING)
+        due = REFUNDING.model_copy(update={"next_attempt_at": NOW})
+        assert refund_answered(due, Pending("rfd-1")) == Reaction(REFUND_PENDING)
+        claimed = after(CLAIM(due, NOW))
+        assert refund_answered(claimed, Pending("rfd-1")) == Reaction(REFUND_PENDING)
 
     @pytest.mark.parametrize("answer", [REFUND_MADE, REFUSED], ids=["refunded", "refused"])
     def test_a_late_decision_equals_an_immediate_one(self, answer: RefundAnswer) -> None:
@@ -133,7 +136,7 @@ class TestRefundAnswered:
         assert after(reaction).refund_key == "refund-o-1-2"
 
     def test_an_unanswered_refund_is_retried_with_the_same_key(self) -> None:
-        silent = after(UNANSWERED(REFUND_RETRIED, NOW))
+        silent = after(CLAIM(REFUND_RETRIED.model_copy(update={"next_attempt_at": NOW}), NOW))
         assert (silent.status, silent.refund_key) == ("refunding", "refund-o-1-2")
 
     def test_repeated_refusals_publish_one_failure_and_slow_down(self) -> None:

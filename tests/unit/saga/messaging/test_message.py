@@ -6,7 +6,9 @@ import pytest
 from pamqp import frame, header
 from pamqp.commands import Basic
 
-from events.catalogue import INVENTORY, InventoryConfirmed
+from events.catalogue import INVENTORY, Event, InventoryConfirmed
+from events.codec import encode
+from events.encoded import EncodedEvent
 from operations.registry import TOPOLOGIES
 from saga.messaging.message import (
     MAX_HEADER,
@@ -20,7 +22,8 @@ from saga.messaging.message import (
     republished,
     to_message,
 )
-from tests.support.builders import NOW, event
+from saga.messaging.topology import home_exchange
+from tests.support.builders import NOW, event, every_event
 
 FRAME = 131_072
 """Bytes that all properties of a message have room in."""
@@ -66,7 +69,17 @@ def test_a_copy_of_a_message_with_full_headers_fits_a_frame() -> None:
 
 def test_a_time_that_amqp_does_not_know_stays_in_the_body() -> None:
     before = datetime(1969, 12, 31, 23, tzinfo=UTC)
-    message = to_message(event(InventoryConfirmed).model_copy(update={"occurred_at": before}))
+    message = to_message(
+        EncodedEvent.of(event(InventoryConfirmed).model_copy(update={"occurred_at": before}))
+    )
     assert message.timestamp is None
     assert b"1969-12-31" in message.body
-    assert to_message(event(InventoryConfirmed)).timestamp is not None
+    assert to_message(EncodedEvent.of(event(InventoryConfirmed))).timestamp is not None
+
+
+@pytest.mark.parametrize("one", every_event(), ids=lambda one: one.type)
+def test_a_routing_key_is_the_type_and_the_correlation_id(one: Event) -> None:
+    message = to_message(EncodedEvent.of(one))
+    assert message.routing_key == f"{one.type}.c-1"
+    assert message.exchange == home_exchange(one.type)
+    assert message.body == encode(one)

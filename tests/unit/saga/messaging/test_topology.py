@@ -15,8 +15,7 @@ from events.catalogue import (
 )
 from operations.registry import SPECS
 from order_service import reactions as order
-from saga.messaging.topology import DELIVERY_LIMIT, Topology, exchange_of, home_exchange, routing_key
-from tests.support.builders import every_event
+from saga.messaging.topology import DELIVERY_LIMIT, Topology, exchange_of, home_exchange
 
 TOPOLOGIES = {name: spec.topology(delays=(0.25, 1.0, 30.0)) for name, spec in SPECS.items()}
 INVENTORYS = TOPOLOGIES[INVENTORY]
@@ -65,10 +64,6 @@ class TestNames:
     @pytest.mark.parametrize("kind", KINDS)
     def test_an_event_is_at_home_in_the_exchange_of_its_publisher(self, kind: type[Event]) -> None:
         assert home_exchange(kind.__name__) == TOPOLOGIES[kind.published_by].exchange
-
-    @pytest.mark.parametrize("event", every_event(), ids=lambda event: event.type)
-    def test_a_routing_key_is_the_type_and_the_correlation_id(self, event: Event) -> None:
-        assert routing_key(event) == f"{event.type}.c-1"
 
     def test_the_exchanges_of_a_service(self) -> None:
         assert INVENTORYS.exchanges == {

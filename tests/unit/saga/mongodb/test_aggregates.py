@@ -27,8 +27,8 @@ class Answering:
 def changed(key: str) -> LoadedAggregate[Order]:
     entry: LoadedAggregate[Order] = LoadedAggregate(key)
     entry.state = order(order_id=key)
-    entry.journal["e-1"] = JournalEntry("placed", NOW)
-    entry.changed.append("e-1")
+    entry.journal["e-1"] = JournalEntry("placed", NOW, "pending")
+    entry.changed = True
     return entry
 
 
@@ -59,3 +59,28 @@ async def test_a_server_that_steps_down_is_unavailable() -> None:
 async def test_other_errors_pass_unchanged() -> None:
     with pytest.raises(BulkWriteError):
         await written(writeErrors=[STALE, {"index": 1, "code": 121}])
+
+
+class TestDocuments:
+    store = PlainStore(cast(DocumentCollection, None), Order, lambda: NOW)
+
+    def test_what_another_version_has_written_survives(self) -> None:
+        document = self.store.document(changed("a"))
+        document["state"]["giftWrap"] = {"paper": "red"}
+        document["journal"][0]["words"] = "hello"
+        entry = self.store.entry(document)
+        entry.state = order(order_id="a", status="paid")
+        written = self.store.document(entry)
+        assert written["state"]["giftWrap"] == {"paper": "red"}
+        assert written["state"]["status"] == "paid"
+        assert written["journal"][0]["words"] == "hello"
+        assert written["version"] == document["version"] + 1
+
+    def test_only_what_has_to_be_woken_is_in_the_index(self) -> None:
+        entry = changed("a")
+        assert "wakeAt" not in self.store.document(entry)
+        entry.wake_at = NOW
+        assert self.store.document(entry)["wakeAt"] == NOW
+
+    def test_absent_values_are_not_stored(self) -> None:
+        assert None not in self.store.document(changed("a"))["state"].values()

@@ -12,6 +12,7 @@ from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
 from events.catalogue import InventoryConfirmed
+from events.encoded import EncodedEvent
 from saga.errors import Unavailable
 from saga.messaging.message import Message, to_message
 from saga.rabbitmq.errors import Unconfirmed, Unroutable
@@ -45,7 +46,7 @@ async def sending(line: Line, batch: Sequence[Message], publisher: ConfirmingPub
 )
 async def test_a_lost_connection_means_an_unavailable_broker(error: Exception | None) -> None:
     line = Line()
-    task = await sending(line, [to_message(event(InventoryConfirmed))], publisher_on(line))
+    task = await sending(line, [to_message(EncodedEvent.of(event(InventoryConfirmed)))], publisher_on(line))
     if error:
         line.rpc.closing.set_exception(error)
     else:

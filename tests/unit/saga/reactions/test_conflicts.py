@@ -8,7 +8,7 @@ from saga.reactions.application import result_of
 from saga.reactions.engine import MAX_CONFLICT_ROUNDS, Engine
 from saga.reactions.step import Outcome
 from saga.reactions.unit_of_work import UnitOfWork
-from tests.support.accounts import FAILED, Account, Context, MemoryStore, add, step, texts
+from tests.support.accounts import FAILED, Account, Context, MemoryStore, account, add, step, texts
 from tests.support.builders import NOW
 from tests.support.clock import Clock
 
@@ -20,7 +20,7 @@ class TestConflicts:
         await engine.run([step(add(10), "e-0")])
         store.rivals = [{"o-1"}]
         (outcome,) = await engine.run([step(add(1, FAILED), "e-1")])
-        assert (outcome.name, outcome.state) == ("handled", Account(11))
+        assert (outcome.name, outcome.state) == ("handled", account(11))
         assert len(outcome.emitted) == 1
         assert store.saved["o-1"].version == 3
 
@@ -43,7 +43,7 @@ class TestConflicts:
         ]
         outcomes = await engine.run(steps)
         assert [outcome.name for outcome in outcomes] == ["handled"] * 4
-        assert [outcome.state for outcome in outcomes] == [Account(1), Account(1), Account(1), Account(2)]
+        assert [outcome.state for outcome in outcomes] == [account(1), account(1), account(1), account(2)]
         assert store.loads[0] == ["e-1", "e-2", "e-3", "e-4"]
         assert [name for names in store.loads[1:] for name in names] == ["e-2", "e-4"]
         assert [store.total(f"o-{number}") for number in (1, 2, 3)] == [1, 2, 1]

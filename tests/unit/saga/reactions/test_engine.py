@@ -4,12 +4,13 @@ import asyncio
 
 import pytest
 
-from events.catalogue import PaymentCompleted, PaymentFailed
-from events.codec import encode
+from events.catalogue import Event, PaymentCompleted, PaymentFailed
+from events.codec import decode
 from events.identity import derived_id
 from saga.errors import OutOfOrder, Refused, Unavailable
 from saga.reactions.engine import YIELD_EVERY, Engine
 from saga.reactions.reaction import Reaction, Rule
+from saga.reactions.step import Step
 from tests.support.accounts import (
     COMPLETED,
     FAILED,
@@ -18,12 +19,15 @@ from tests.support.accounts import (
     Account,
     Context,
     MemoryStore,
+    account,
     add,
     again,
     fail,
+    ids,
     recorded,
     step,
     texts,
+    unpublished,
 )
 
 
@@ -32,15 +36,15 @@ class TestHandling:
         self, engine: Engine[Account, Context], store: MemoryStore
     ) -> None:
         (outcome,) = await engine.run([step(add(2, FAILED))])
-        assert (outcome.name, outcome.state, outcome.error) == ("handled", Account(2), None)
+        assert (outcome.name, outcome.state, outcome.error) == ("handled", account(2), None)
         (emitted,) = outcome.emitted
         assert not outcome.relayed
         assert emitted.event_id == derived_id("e-1", "PaymentFailed")
-        assert (emitted.causation_id, emitted.correlation_id) == ("e-1", "c-1")
+        assert (decode(emitted.body).causation_id, emitted.correlation_id) == ("e-1", "c-1")
         assert store.total("o-1") == 2
         assert store.saved["o-1"].journal["e-1"].name == "e-1"
         assert recorded(store, "e-1") == [emitted.event_id]
-        assert not store.saved["o-1"].queued
+        assert not unpublished(store)
 
     @pytest.mark.parametrize(
         ("steps", "turns"), [(YIELD_EVERY - 1, 0), (YIELD_EVERY, 1), (3 * YIELD_EVERY, 3)]
@@ -88,19 +92,19 @@ class TestHandling:
         self, engine: Engine[Account, Context], store: MemoryStore
     ) -> None:
         (outcome,) = await engine.run([step(add(1, FAILED, COMPLETED, FAILED_TOO))])
-        ids = [
+        expected = [
             derived_id("e-1", "PaymentFailed"),
             derived_id("e-1", "PaymentCompleted"),
             derived_id("e-1", "PaymentFailed", 1),
         ]
-        assert [one.event_id for one in outcome.emitted] == ids
-        assert recorded(store, "e-1") == ids
+        assert ids(outcome.emitted) == expected
+        assert recorded(store, "e-1") == expected
 
     async def test_steps_on_one_aggregate_in_one_batch_see_each_other(
         self, engine: Engine[Account, Context], store: MemoryStore
     ) -> None:
         outcomes = await engine.run([step(add(2, FAILED), "e-1"), step(add(3, FAILED), "e-2")])
-        assert [outcome.state for outcome in outcomes] == [Account(2), Account(5)]
+        assert [outcome.state for outcome in outcomes] == [account(2), account(5)]
         assert store.total("o-1") == 5
         assert set(store.saved["o-1"].journal) == {"e-1", "e-2"}
         assert store.saved["o-1"].version == 1
@@ -115,7 +119,7 @@ class TestHandling:
             return Reaction(state)
 
         await engine.run([step(look, "e-0"), step(add(2), key="o-2"), step(look, "e-2")])
-        assert seen == [[], [str(Account(2))]]
+        assert seen == [[], [str(account(2))]]
 
     async def test_a_batch_is_loaded_and_saved_once(
         self, engine: Engine[Account, Context], store: MemoryStore
@@ -143,7 +147,7 @@ class TestRepetition:
         (first,) = await engine.run([step(add(2, FAILED, COMPLETED, FAILED_TOO))])
         (second,) = await engine.run([step(add(2, REFUNDED))])
         assert texts(second) == texts(first)
-        assert (second.name, second.state, store.total("o-1")) == ("repeated", Account(2), 2)
+        assert (second.name, second.state, store.total("o-1")) == ("repeated", account(2), 2)
 
     async def test_a_step_may_be_repeated_within_one_batch(
         self, engine: Engine[Account, Context], store: MemoryStore
@@ -179,28 +183,58 @@ class TestLateAnswers:
         self, engine: Engine[Account, Context], store: MemoryStore
     ) -> None:
         await engine.run([step(add(1), "e-1")])
-        (answer,) = await engine.run([step(add(1, COMPLETED, append_to="e-1"), "answered", continues=True)])
+        (answer,) = await engine.run([answered(COMPLETED)])
         assert answer.name == "handled"
         (late,) = answer.relayed
         assert late.event_id == derived_id("e-1", "PaymentCompleted")
-        assert late.causation_id == "e-1"
+        assert decode(late.body).causation_id == "e-1"
         assert recorded(store, "e-1") == [late.event_id]
-        assert set(store.saved["o-1"].journal) == {"e-1"}
-        assert store.saved["o-1"].journal["e-1"].name == "e-1"
+        journal = store.saved["o-1"].journal
+        assert [(key, record.name) for key, record in journal.items()] == [
+            ("e-1", "e-1"),
+            ("answered", "answered"),
+        ]
 
     async def test_late_answers_wait_for_the_relay(
         self, engine: Engine[Account, Context], store: MemoryStore
     ) -> None:
         await engine.run([step(add(1, REFUNDED), "e-1")])
-        (answer,) = await engine.run([step(add(1, FAILED, append_to="e-1"), "answered", continues=True)])
+        (answer,) = await engine.run([answered(FAILED)])
         assert not answer.emitted
-        assert store.saved["o-1"].queued == [one.event_id for one in answer.relayed]
+        assert unpublished(store) == ids(answer.relayed)
+
+    async def test_the_waiting_message_publishes_its_answer(
+        self, engine: Engine[Account, Context], store: MemoryStore
+    ) -> None:
+        await engine.run([step(add(1), "e-1")])
+        (answer,) = await engine.run([answered(COMPLETED, message="e-1")])
+        assert ids(answer.emitted) == [derived_id("e-1", "PaymentCompleted")]
+        assert not answer.relayed
+        assert unpublished(store) == []
+
+    async def test_no_message_publishes_the_answer_to_another(
+        self, engine: Engine[Account, Context], store: MemoryStore
+    ) -> None:
+        await engine.run([step(add(1), "e-1"), step(add(1), "e-2")])
+        (answer,) = await engine.run([answered(COMPLETED, message="e-2")])
+        assert not answer.emitted
+        assert unpublished(store) == ids(answer.relayed)
+
+    async def test_a_reaction_may_ask_for_the_relay(
+        self, engine: Engine[Account, Context], store: MemoryStore
+    ) -> None:
+        await engine.run([step(add(1), "e-1")])
+        react = add(1, COMPLETED, append_to="e-1", relay=True)
+        (answer,) = await engine.run([step(react, "answered", continues=True, message="e-1")])
+        assert not answer.emitted
+        assert unpublished(store) == ids(answer.relayed)
 
     async def test_a_second_answer_publishes_the_first_one(self, engine: Engine[Account, Context]) -> None:
         """Who recorded it may have been cut off before it was published."""
         await engine.run([step(add(1), "e-1")])
-        (first,) = await engine.run([step(add(1, COMPLETED), "e-1", continues=True)])
-        (second,) = await engine.run([step(lambda state, _: Reaction(state), "e-1", continues=True)])
+        (first,) = await engine.run([answered(COMPLETED, message="e-1")])
+        unchanged = step(lambda state, _: Reaction(state), "answered", continues=True, message="e-1")
+        (second,) = await engine.run([unchanged])
         assert second.name == "repeated"
         assert texts(second) == texts(first) != []
 
@@ -208,11 +242,11 @@ class TestLateAnswers:
         self, engine: Engine[Account, Context]
     ) -> None:
         (first,) = await engine.run([step(add(1, REFUNDED), "e-1")])
-        (late,) = await engine.run([step(add(1, FAILED, append_to="e-1"), "answered-0", continues=True)])
-        (later,) = await engine.run([step(add(1, FAILED_TOO, append_to="e-1"), "answered-1", continues=True)])
+        (late,) = await engine.run([answered(FAILED)])
+        (later,) = await engine.run([answered(FAILED_TOO, name="answered-1")])
         (repeated,) = await engine.run([step(add(1), "e-1")])
-        assert texts(repeated) == [encode(one) for one in (*first.emitted, *late.relayed, *later.relayed)]
-        assert [one.event_id for one in repeated.emitted] == [
+        assert texts(repeated) == [one.body for one in (*first.emitted, *late.relayed, *later.relayed)]
+        assert ids(repeated.emitted) == [
             derived_id("e-1", "PaymentRefunded"),
             derived_id("e-1", "PaymentFailed"),
             derived_id("e-1", "PaymentFailed", 1),
@@ -243,7 +277,7 @@ class TestFailure:
         )
         assert [outcome.name for outcome in outcomes] == ["handled", "failed", "failed", "handled"]
         assert outcomes[1].error is error
-        assert outcomes[1].state == Account(1)
+        assert outcomes[1].state == account(1)
         assert not outcomes[1].emitted
         assert store.total("o-1") == 2
         assert set(store.saved["o-1"].journal) == {"e-1", "e-4"}
@@ -268,29 +302,34 @@ class TestFailure:
 
     def test_a_declared_event_may_be_published(self) -> None:
         rule = Rule(add(1, FAILED), publishes=[PaymentFailed, PaymentCompleted])
-        assert rule(None, []) == Reaction(Account(1), (FAILED,))
+        assert rule(None, []) == Reaction(account(1), (FAILED,))
 
 
 class TestRelayed:
-    async def test_events_of_a_relayed_step_wait_for_the_relay(
+    async def test_events_that_no_message_causes_wait_for_the_relay(
         self, engine: Engine[Account, Context], store: MemoryStore
     ) -> None:
-        (outcome,) = await engine.run([step(add(1, FAILED, COMPLETED), relayed=True)])
-        assert store.saved["o-1"].queued == [one.event_id for one in outcome.relayed]
+        (outcome,) = await engine.run([step(add(1, FAILED, COMPLETED), message=None)])
+        assert unpublished(store) == ids(outcome.relayed)
         assert [one.type for one in outcome.relayed] == ["PaymentFailed", "PaymentCompleted"]
         assert not outcome.emitted
 
     async def test_a_later_step_keeps_the_waiting_events(
         self, engine: Engine[Account, Context], store: MemoryStore
     ) -> None:
-        await engine.run([step(add(1, FAILED), "t-1", relayed=True), step(add(1, COMPLETED), "e-2")])
+        await engine.run([step(add(1, FAILED), "t-1", message=None), step(add(1, COMPLETED), "e-2")])
         await engine.run([step(add(1, REFUNDED), "e-3")])
-        assert store.saved["o-1"].queued == [derived_id("t-1", "PaymentFailed")]
+        assert unpublished(store) == [derived_id("t-1", "PaymentFailed")]
 
     async def test_a_repeated_relayed_step_does_not_wait_again(
         self, engine: Engine[Account, Context], store: MemoryStore
     ) -> None:
-        (first,) = await engine.run([step(add(1, FAILED), relayed=True)])
-        (second,) = await engine.run([step(add(1, FAILED), relayed=True)])
-        assert texts(second) == [encode(one) for one in first.relayed]
-        assert len(store.saved["o-1"].queued) == 1
+        (first,) = await engine.run([step(add(1, FAILED), message=None)])
+        (second,) = await engine.run([step(add(1, FAILED), message=None)])
+        assert texts(second) == [one.body for one in first.relayed]
+        assert len(unpublished(store)) == 1
+
+
+def answered(event: Event, name: str = "answered", message: str | None = None) -> Step[Account, Context]:
+    """Return a step that answers the request e-1."""
+    return step(add(1, event, append_to="e-1"), name, continues=True, message=message)

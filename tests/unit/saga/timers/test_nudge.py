@@ -1,7 +1,8 @@
 """The requests that an aggregate waits for, and what a nudge publishes again."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,14 +16,15 @@ from events.catalogue import (
     PaymentRefundRequested,
     PaymentRequested,
 )
-from events.codec import to_json
+from events.encoded import EncodedEvent
 from inventory_service.reservation import Reservation
 from order_service.order import Order
 from saga.errors import Unavailable
 from saga.messaging.message import Message
-from saga.reactions.unit_of_work import JournalEntry, LoadedAggregate
-from saga.timers.nudge import BACKLOG_LIMIT, LONGEST_PAUSE, Nudge, pause, unanswered
+from saga.reactions.unit_of_work import JournalEntry, LoadedAggregate, Patience
+from saga.timers.nudge import BACKLOG_LIMIT, LONGEST_PAUSE, Nudge, unanswered
 from tests.support.builders import NOW, event, order, reservation
+from tests.support.clock import Clock
 
 
 @pytest.mark.parametrize(
@@ -68,20 +70,29 @@ def test_a_hold_of_a_saga_waits_for_a_decision(
 
 def entry_of(state: Order | Reservation, *published: Event) -> LoadedAggregate[Any]:
     records = {
-        f"cause-{number}": JournalEntry("r", NOW, [to_json(one)]) for number, one in enumerate(published)
+        f"cause-{number}": JournalEntry("r", NOW, state.status, (EncodedEvent.of(one).body,))
+        for number, one in enumerate(published)
     }
-    return LoadedAggregate(state.order_id, 3, state, records)
+    return LoadedAggregate(state.order_id, 3, state, records, updated_at=NOW, nudge_at=NOW)
+
+
+def bodies(*events: Event) -> list[str]:
+    return [EncodedEvent.of(one).body for one in events]
 
 
 def test_every_unanswered_request_is_published_again() -> None:
     state = order(status="compensating", release="awaited", refund="awaited", payment="failed")
     asked = [event(InventoryReleaseRequested, "e-1"), event(PaymentRefundRequested, "e-2")]
-    assert unanswered(entry_of(state, event(PaymentRequested, "e-3"), *asked)) == asked
+    assert [
+        one.body for one in unanswered(entry_of(state, event(PaymentRequested, "e-3"), *asked))
+    ] == bodies(*asked)
 
 
 def test_an_adopted_request_is_published_again() -> None:
     request = event(InventoryReservationRequested, "e-1")
-    assert unanswered(entry_of(order(status="pending", request=request))) == [request]
+    assert [one.body for one in unanswered(entry_of(order(status="pending", request=request)))] == bodies(
+        request
+    )
     assert unanswered(entry_of(order(status="confirmed", request=request))) == []
 
 
@@ -89,94 +100,109 @@ def test_an_unknown_aggregate_has_no_unanswered_requests() -> None:
     assert unanswered(LoadedAggregate("unknown")) == []
 
 
-def test_pauses_between_nudges_grow_up_to_a_limit() -> None:
-    minute = timedelta(minutes=1)
-    assert [pause(minute, nudges) for nudges in (0, 1, 2, 5)] == [minute, 2 * minute, 4 * minute, 32 * minute]
-    assert pause(minute, 10_000) == LONGEST_PAUSE
-    assert pause(3 * LONGEST_PAUSE, 0) == 3 * LONGEST_PAUSE
-
-
 class Book:
     """A store of those who wait, and a broker."""
 
-    def __init__(self, *entries: LoadedAggregate[Any]) -> None:
-        self.entries = list(entries)
-        self.happened: list[str] = []
-        self.away = False
-        self.behind = 0
-
-    async def backlog(self) -> int:
-        return self.behind
-
-    async def waiting(
-        self, before: datetime, limit: int, after: str | None = None
-    ) -> list[LoadedAggregate[Any]]:
-        return [entry for entry in self.entries if entry.key > (after or "")][: min(limit, 2)]
-
-    async def mark_nudged(self, entries: Collection[LoadedAggregate[Any]]) -> None:
-        self.happened += [f"nudged {entry.key}" for entry in entries]
-
-    async def send(self, messages: Sequence[Message]) -> None:
-        if self.away:
-            raise Unavailable("away")
-        self.happened += [f"{message.type} {message.message_id}" for message in messages]
-
-    async def check(self) -> None:
-        raise AssertionError
-
-
-def book(*keys: str) -> Book:
-    return Book(
-        *(
-            entry_of(
+    def __init__(self, *keys: str) -> None:
+        self.entries = {
+            key: entry_of(
                 order(order_id=key, status="paid"),
                 event(InventoryConfirmationRequested, f"e-{key}", order_id=key),
             )
             for key in keys
-        )
-    )
+        }
+        self.published: list[str | None] = []
+        self.unavailable = False
+        self.behind = 0
+        self.clock = Clock(NOW)
+        self.nudge = Nudge("order_service", self, self, self.clock, Patience(nudge=MINUTE))
+
+    async def backlog(self) -> int:
+        return self.behind
+
+    async def waking(self) -> list[str]:
+        return list(self.entries)
+
+    async def readable(self, keys: Collection[str]) -> list[LoadedAggregate[Any]]:
+        return [self.entries[key] for key in keys]
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        if self.unavailable:
+            raise Unavailable("gone")
+        self.published += [message.message_id for message in messages]
+
+    async def check(self) -> None:
+        raise AssertionError
+
+    async def nudge_due(self) -> None:
+        await self.nudge.nudge_due(list(self.entries.values()))
 
 
-async def test_all_are_nudged_once_in_pages() -> None:
-    waiting = book("a", "b", "c")
-    published = await Nudge("order_service", waiting, waiting, lambda: NOW).nudge_all()
+MINUTE = timedelta(minutes=1)
+
+
+async def test_all_are_nudged_once_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("saga.timers.nudge.BATCH", 2)
+    book = Book("c", "a", "b")
+    published = await book.nudge.nudge_all()
     assert [one.order_id for one in published] == ["a", "b", "c"]
-    assert [what for what in waiting.happened if what.startswith("nudged")] == [
-        "nudged a",
-        "nudged b",
-        "nudged c",
-    ]
+    assert book.published == ["e-a", "e-b", "e-c"]
+
+
+async def test_pauses_between_nudges_grow_up_to_a_limit() -> None:
+    book = Book("a")
+    entry = book.entries["a"]
+    pauses = []
+    for _ in range(8):
+        await book.nudge_due()
+        assert entry.nudge_at is not None
+        pauses.append(entry.nudge_at - book.clock())
+        book.clock.advance(pauses[-1].total_seconds())
+    assert pauses == [*(2**doublings * MINUTE for doublings in range(1, 6)), *[LONGEST_PAUSE] * 3]
+    assert (entry.nudges, len(book.published)) == (8, 8)
+
+
+async def test_only_those_that_have_waited_are_nudged() -> None:
+    book = Book("a", "b")
+    book.entries["a"].nudge_at = NOW + timedelta(seconds=1)
+    await book.nudge_due()
+    assert book.published == ["e-b"]
+    assert (book.entries["a"].nudges, book.entries["b"].nudges) == (0, 1)
 
 
 async def test_an_unpublished_request_does_not_count_as_a_nudge() -> None:
-    waiting = book("a")
-    waiting.away = True
+    book = Book("a")
+    book.unavailable = True
     with pytest.raises(Unavailable):
-        await Nudge("order_service", waiting, waiting, lambda: NOW).sweep()
-    assert waiting.happened == []
+        await book.nudge_due()
+    assert (book.entries["a"].nudges, book.entries["a"].nudge_at) == (0, NOW)
 
 
 async def test_an_unreadable_aggregate_does_not_stop_the_others() -> None:
-    waiting = book("a", "b")
-    for record in waiting.entries[0].journal.values():
-        record.emitted[0]["orderId"] = "no id at all"
-    await Nudge("order_service", waiting, waiting, lambda: NOW).sweep()
-    assert waiting.happened == ["InventoryConfirmationRequested e-b", "nudged a", "nudged b"]
+    book = Book("a", "b")
+    journal = book.entries["a"].journal
+    journal["cause-0"] = replace(journal["cause-0"], emitted=("{",))
+    await book.nudge_due()
+    assert book.published == ["e-b"]
 
 
 async def test_nothing_is_nudged_while_a_reader_is_behind() -> None:
-    waiting = book("a")
-    nudge = Nudge("order_service", waiting, waiting, lambda: NOW)
-    waiting.behind = BACKLOG_LIMIT + 1
-    await nudge.sweep()
-    assert waiting.happened == []
-    waiting.behind = BACKLOG_LIMIT
-    await nudge.sweep()
-    assert waiting.happened == ["InventoryConfirmationRequested e-a", "nudged a"]
+    book = Book("a")
+    entry = book.entries["a"]
+    book.behind = BACKLOG_LIMIT + 1
+    await book.nudge_due()
+    assert (book.published, entry.nudges, entry.nudge_at) == ([], 0, NOW + MINUTE)
+    book.clock.advance(600)
+    await book.nudge_due()
+    assert (book.published, entry.nudge_at) == ([], NOW + 20 * MINUTE)
+    book.behind = BACKLOG_LIMIT
+    book.clock.advance(600)
+    await book.nudge_due()
+    assert (book.published, entry.nudges) == (["e-a"], 1)
 
 
 async def test_an_operator_may_nudge_at_any_time() -> None:
-    waiting = book("a")
-    waiting.behind = BACKLOG_LIMIT + 1
-    await Nudge("order_service", waiting, waiting, lambda: NOW).nudge_all()
-    assert "nudged a" in waiting.happened
+    book = Book("a")
+    book.behind = BACKLOG_LIMIT + 1
+    await book.nudge.nudge_all()
+    assert book.published == ["e-a"]
