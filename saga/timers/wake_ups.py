@@ -78,18 +78,27 @@ class WakeUps(Generic[A]):
         Raises:
             Unavailable: the broker, the database or what the clock needs cannot be used; all else is done.
         """
+        failure: Unavailable | None = None
         keys = await self._sleeping.due()
-        if keys:
-            await self._publisher.check()
         for first in range(0, len(keys), BATCH):
-            await self._wake(await self._sleeping.readable(keys[first : first + BATCH]))
+            await self._publisher.check()
+            entries = await self._sleeping.readable(keys[first : first + BATCH])
+            try:
+                await self._wake(entries)
+            except Unavailable as why:
+                failure = why
+        if failure:
+            raise failure
 
     async def _wake(self, entries: Collection[LoadedAggregate[A]]) -> None:
         now = self._clock()
         due = [entry for entry in entries if entry.wake_at and entry.wake_at <= now]
         failure: Unavailable | None = None
         try:
-            await self._publish([entry for entry in due if not _is_due(entry, now)])
+            await self._publish(due)
+            others = [entry for entry in due if not _is_due(entry, now)]
+            await self._nudge.nudge_due(others)
+            await self._sleeping.reschedule(others)
         except Unavailable as why:
             failure = why
         if by_clock := [entry.state for entry in due if entry.state and _is_due(entry, now)]:
@@ -98,12 +107,8 @@ class WakeUps(Generic[A]):
             raise failure
 
     async def _publish(self, entries: Sequence[LoadedAggregate[A]]) -> None:
-        if not entries:
-            return
         events = [event for entry in entries for event in _unpublished(entry)]
         await self._relay.publish([event for event in events if not self._relay.is_published(event)], "sweep")
-        await self._nudge.nudge_due(entries)
-        await self._sleeping.reschedule(entries)
 
 
 def _is_due(entry: LoadedAggregate[Any], now: datetime) -> bool:

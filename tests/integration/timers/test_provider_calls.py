@@ -2,9 +2,21 @@
 
 import asyncio
 
+import pytest
+
 from events.catalogue import ORDER, Event, PaymentRefundRequested, PaymentRequested
-from payment_service.providers.base import Answer, Approved, Charge, NoAnswer, Refund, Refunded, RefundRefused
+from payment_service.providers.base import (
+    Answer,
+    Approved,
+    Charge,
+    NoAnswer,
+    ProviderDown,
+    Refund,
+    Refunded,
+    RefundRefused,
+)
 from payment_service.reactions import FIRST_RETRY_AFTER
+from saga.errors import Unavailable
 from saga.messaging.results import Deferred, Handled
 from saga.rabbitmq.client import BrokerClient
 from tests.integration.timers.driver import RELAY_AFTER, Neighbours, PaymentReplica, Stores
@@ -18,6 +30,7 @@ class ScriptedProvider:
     """Gives the answers that the test has set; None is no answer. Counts the calls."""
 
     def __init__(self) -> None:
+        self.down = False
         self.charged: Approved | None = Approved("ch-1")
         self.refunded: Refunded | RefundRefused = Refunded("re-1")
         self.calls = 0
@@ -39,12 +52,13 @@ class ScriptedProvider:
         raise AssertionError(reference)
 
     async def check(self) -> None:
-        return None
+        if self.down:
+            raise ProviderDown("closed")
 
 
-async def request(replica: PaymentReplica, kind: type[Event]) -> list[str]:
+async def request(replica: PaymentReplica, kind: type[Event], order_id: str = "o-1") -> list[str]:
     """Have a message handled to its end; return the types of the events that it publishes."""
-    [result] = await replica.application.handle([event(kind)])
+    [result] = await replica.application.handle([event(kind, order_id=order_id)])
     settled = await result.result if isinstance(result, Deferred) else result
     assert isinstance(settled, Handled)
     return [one.type for one in settled.publish]
@@ -136,3 +150,28 @@ async def test_what_is_appended_to_a_published_record_is_published(
     clock.advance(RELAY_AFTER)
     await PaymentReplica(stores, paying, clock, provider).wake_ups.sweep()
     assert await payers.received(ORDER) == [("PaymentRefunded", "o-1")]
+
+
+async def test_a_provider_that_is_down_delays_no_event(
+    stores: Stores,
+    paying: BrokerClient,
+    clock: Clock,
+    payers: Neighbours,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("saga.timers.wake_ups.BATCH", 1)
+    provider = ScriptedProvider()
+    provider.charged = None
+    dead = PaymentReplica(stores, paying, clock, provider)
+    await request(dead, PaymentRequested, "undecided")
+    clock.advance(1)
+    await request(dead, PaymentRequested, "answered")
+    clock.advance(ASK_AGAIN_AFTER)
+    provider.charged = Approved("ch-1")
+    await dead.application.act_on_time([await dead.state("answered")])
+    clock.advance(RELAY_AFTER)
+    provider.down = True
+    with pytest.raises(Unavailable):
+        await PaymentReplica(stores, paying, clock, provider).wake_ups.sweep()
+    assert await payers.received(ORDER) == [("PaymentCompleted", "answered")]
+    assert (await dead.state("undecided")).status == "charging"
