@@ -60,8 +60,9 @@ class MongoConnection:
     command, such as `find orders by _id`. Searches for what is due come with the clock and not with an order,
     and count as `sweeps` only.
 
-    Index entries are what a server has to write at most: for a new document one in each index that it is in,
-    for a changed one, one in each secondary index of whose fields the write sets or removes one.
+    Index entries are what a server has to write at most: for a new document one in each index that it is in;
+    for one that is replaced, one in each secondary index; for other changes, one in each secondary index of
+    whose fields the write sets or removes one.
     """
 
     def __init__(self, seen: Seen) -> None:
@@ -145,11 +146,11 @@ class MongoConnection:
 
 
 def _writes(change: Document | Sequence[Document], key: str) -> bool:
-    """Tell whether an update sets or removes a field of an index; a replacement sets all that it has."""
+    """Tell whether an update may set or remove a field of an index; a replacement may do so with all."""
     if not isinstance(change, Mapping):
         return any(_writes(stage, key) for stage in change)
     if not any(name.startswith("$") for name in change):
-        return _has(change, key)
+        return True
     return any(
         path == key or path.startswith(f"{key}.") or key.startswith(f"{path}.")
         for paths in change.values()
