@@ -103,6 +103,7 @@ class MemoryAggregates(Generic[M]):
         row = entry.copy()
         row.state = self._stored(entry.state)
         row.version, row.updated_at, row.changed, row.assumed = entry.version + 1, self._clock(), False, False
+        row.nudges = entry.nudges if entry.nudge_at else 0
         self._table[entry.key] = row
         self._process.note(f"saves {entry.key} {entry.state.status} v{row.version}")
 
