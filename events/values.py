@@ -60,7 +60,7 @@ class Shortage(Model):
 
 
 def _one_line_a_product_and_warehouse(items: tuple[Item, ...]) -> tuple[Item, ...]:
-    if len(items) == 1:
+    if len({item.product_id for item in items}) == len(items):
         return items
     units: Counter[str] = Counter()
     seen: set[tuple[str, str | None]] = set()

@@ -20,7 +20,7 @@ from saga.messaging.message import Delivery, Message, for_quarantine, read_event
 from saga.messaging.poison import CrashCounter
 from saga.messaging.publisher import Publisher
 from saga.messaging.results import Deferred, Handled, Handler, Result, Retry
-from saga.messaging.settlement import Settlement
+from saga.messaging.settlement import Settled, Settlement
 from saga.messaging.subscription import Subscription
 from saga.messaging.topology import Topology
 
@@ -58,6 +58,8 @@ class BatchConsumer:
         self._check_publisher = check_publisher
         self._clock = clock
         self._deferred: set[asyncio.Task[None]] = set()
+        self._ready: list[Settled] = []
+        """Deferred results that are to be published and acknowledged together."""
         self._crashes = CrashCounter()
         self._settlement = Settlement(topology, self.queue, clock)
 
@@ -67,7 +69,7 @@ class BatchConsumer:
             await self._read(subscription, publisher)
         finally:
             self._crashes.record_harmless(subscription.unacknowledged)
-        if self._deferred:
+        while self._deferred:
             await asyncio.wait(self._deferred)
 
     async def abandon(self) -> None:
@@ -75,6 +77,7 @@ class BatchConsumer:
         for task in self._deferred:
             task.cancel()
         await asyncio.gather(*self._deferred, return_exceptions=True)
+        self._ready.clear()
 
     async def _read(self, subscription: Subscription, publisher: Publisher) -> None:
         await subscription.resume()
@@ -242,17 +245,32 @@ class BatchConsumer:
             return
         except Exception as error:
             result = self._failed(event, error)
+        self._ready.append((delivery, event, result))
+        if len(self._ready) == 1:
+            self._start(self._settle_ready(subscription, publisher))
+
+    async def _settle_ready(self, subscription: Subscription, publisher: Publisher) -> None:
+        """Settle what is ready at this moment; a message in trouble then waits without the others."""
+        ready, self._ready = self._ready, []
+        if not await self._settled(ready, subscription, publisher):
+            for one in ready:
+                self._start(self._settle_later(one, subscription, publisher))
+
+    async def _settle_later(self, settled: Settled, subscription: Subscription, publisher: Publisher) -> None:
         attempts = 0
-        while True:
-            try:
-                await self._settlement.publish([(delivery, event, result)], [], publisher)
-                await subscription.ack([delivery])
-                return
-            except Unavailable as error:
-                if subscription.closed:
-                    return
-                log.warning("publishing_delayed", queue=self.queue, reason=str(error))
-                attempts = await self._wait_until_available(attempts, subscription, publisher)
+        while not await self._settled([settled], subscription, publisher) and not subscription.closed:
+            attempts = await self._wait_until_available(attempts, subscription, publisher)
+
+    async def _settled(
+        self, ready: Sequence[Settled], subscription: Subscription, publisher: Publisher
+    ) -> bool:
+        try:
+            await self._settlement.publish(ready, [], publisher)
+        except Unavailable as error:
+            log.warning("publishing_delayed", queue=self.queue, reason=str(error))
+            return False
+        await subscription.ack([delivery for delivery, _, _ in ready])
+        return True
 
     def _start(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)

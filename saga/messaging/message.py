@@ -155,7 +155,11 @@ def _route(delivery: Delivery, topology: Topology) -> tuple[str, str]:
 
 
 def _is_own(exchange: str, topology: Topology) -> bool:
-    return exchange in (topology.retry_exchange, topology.return_exchange, topology.dead_letter_exchange)
+    return exchange.startswith(topology.service) and exchange in (
+        topology.retry_exchange,
+        topology.return_exchange,
+        topology.dead_letter_exchange,
+    )
 
 
 def broker_dead_lettering(delivery: Delivery) -> Mapping[str, Any] | None:
