@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from events.catalogue import ORDER, Event, InventoryReleased, PaymentCompleted
+from events.encoded import EncodedEvent
 from operations.registry import TOPOLOGIES
 from saga.errors import Unavailable
 from saga.messaging.consumer import BatchConsumer
@@ -73,12 +74,12 @@ class Publishing:
 
 
 def _delivery(number: int) -> Delivery:
-    message = to_message(event(InventoryReleased, f"e-{number}", order_id=f"o-{number}"))
+    message = to_message(EncodedEvent.of(event(InventoryReleased, f"e-{number}", order_id=f"o-{number}")))
     return Delivery(number, message.exchange, message.routing_key, message.body)
 
 
 def answer(number: int) -> Handled:
-    return Handled([event(PaymentCompleted, f"answer-{number}", order_id=f"o-{number}")])
+    return Handled([EncodedEvent.of(event(PaymentCompleted, f"answer-{number}", order_id=f"o-{number}"))])
 
 
 class Reading:
