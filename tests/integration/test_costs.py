@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -24,6 +25,9 @@ ONE_BY_ONE = 20
 BATCH = 100
 TRAILING = 0.3
 """Seconds after the last event in which acks are still under way."""
+REST = 2.0
+SWEEPS_A_SECOND = 2
+"""How often a service looks for what is due, as its settings say."""
 
 EXACTLY: Mapping[str, Mapping[str, int]] = {
     ORDER: {"delivered": 4, "published": 3, "insert orders": 1, "update orders": 3},
@@ -79,6 +83,9 @@ class Costs:
     confirmed: Counts
     declined: Counts
     batched: Counts
+    resting: Counts
+    """During `rested` seconds without an order."""
+    rested: float
     plans: Mapping[str, Plan]
 
 
@@ -128,12 +135,16 @@ async def costs(broker_node: BrokerAddress, tmp_path_factory: pytest.TempPathFac
             await burst(saga.submit, stamps, range(following, following + BATCH), _ignore)
             batched = await counted()
             urls = {service: node.url for service, node in stored.nodes.items()}
+            started = monotonic()
+            await asyncio.sleep(REST)
+            resting = await counted()
+            rested = monotonic() - started
             plans = {
                 f"{service}: {what}": _plan(urls[service], query)
                 for service in SERVICES
                 for what, query in wires.seen[service].queries.items()
             }
-            yield Costs(confirmed, declined, batched, plans)
+            yield Costs(confirmed, declined, batched, resting, rested, plans)
     stamps.close()
 
 
@@ -159,6 +170,15 @@ def test_sagas_of_a_burst_share_round_trips_and_acks(costs: Costs, service: str)
     alone, together = costs.confirmed[service], costs.batched[service]
     shared = {name: together[name] / BATCH for name in SHARED - NOT_SHARED[service]}
     assert {name: value for name, value in shared.items() if value > alone[name] / ONE_BY_ONE / 2} == {}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_at_rest_a_service_only_looks_for_what_is_due(costs: Costs, service: str) -> None:
+    counts = costs.resting[service]
+    assert {*counts} <= {"sweeps", "broker bytes"}
+    assert counts["sweeps"] <= costs.rested * SWEEPS_A_SECOND + 1
+    # Heartbeats, on two connections.
+    assert counts["broker bytes"] <= 100 * costs.rested
 
 
 def test_every_query_of_a_saga_uses_an_index(costs: Costs) -> None:
