@@ -14,6 +14,7 @@ T = TypeVar("T")
 KINDS = (
     "kill",
     "cut",
+    "half open",
     "slow",
     "store unreachable",
     "store in doubt",
@@ -35,6 +36,7 @@ KINDS = (
     "pending refund",
 )
 RARE = (
+    "half open",
     "split",
     "late",
     "duplicate",

@@ -12,6 +12,8 @@ from saga.messaging.topology import Arguments, Topology
 from verification.simulation.adversary import Adversary, Process
 
 PREFETCH = 200
+LONGEST_UNNOTICED = 20.0
+"""Seconds until a process notices at the latest that it is cut off: what heartbeats are for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,10 @@ class Connection:
     def __init__(self, broker: MemoryBroker, process: Process) -> None:
         self.broker = broker
         self.process = process
-        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self.lost: asyncio.Future[None] = self._loop.create_future()
+        self.gone = False
+        """Whether the broker has taken everything back; the process may not have noticed."""
         self._subscriptions: list[MemorySubscription] = []
         broker.connections.append(self)
 
@@ -167,14 +172,23 @@ class Connection:
         return subscription
 
     def cut(self, why: str) -> None:
-        """Lose the connection: unacknowledged messages are redelivered."""
-        if self.closed:
+        """Lose the connection: unacknowledged messages are redelivered. The process may notice that later."""
+        if self.gone:
             return
-        self.process.note(f"connection lost: {why}")
+        self.gone = True
         self.broker.connections.remove(self)
-        self.lost.set_result(None)
         for subscription in self._subscriptions:
             subscription.lose()
+        if not self.process.dead and self.broker.adversary.strikes("half open"):
+            self.process.note(f"connection lost, unnoticed: {why}")
+            self._loop.call_later(self.broker.adversary.dice.uniform(0, LONGEST_UNNOTICED), self._notice)
+        else:
+            self.process.note(f"connection lost: {why}")
+            self._notice()
+
+    def _notice(self) -> None:
+        if not self.closed:
+            self.lost.set_result(None)
 
     async def stop_reading(self) -> None:
         """Stop all deliveries for good."""
@@ -215,7 +229,7 @@ class Connection:
         return self.broker.publish(message)
 
     def _check(self) -> None:
-        if self.closed:
+        if self.gone:
             raise Unavailable("not connected to the broker")
 
 
@@ -286,7 +300,7 @@ class MemorySubscription:
 
     async def resume(self) -> None:
         await self._process.reach("resuming")
-        if not self.closed and self not in self._queue.readers:
+        if not self._closing and not self._connection.gone and self not in self._queue.readers:
             self._queue.readers.append(self)
             self._broker.dispatch(self._queue)
 

@@ -5,7 +5,6 @@ from itertools import count
 
 import payment_service.reactions as payments
 from events.catalogue import (
-    Event,
     PaymentRefunded,
     PaymentRefundRequested,
     PaymentRequested,
@@ -40,15 +39,6 @@ def treat_silence_as_declined(patch: Patch) -> None:
         return payments.claim(payment, now)
 
     put(patch, payments.CLAIM, claim)
-
-
-def answer_for_a_message_that_is_gone(patch: Patch) -> None:
-    """Leave an answer to its message, although it may have been acknowledged without."""
-
-    def answer(payment: Payment, record: str | None, event: Event) -> Reaction[Payment]:
-        return Reaction(payment, [event], append_to=record) if record else Reaction(payment)
-
-    patch.setattr(payments, "_answer", answer)
 
 
 def keep_a_late_approval(patch: Patch) -> None:
