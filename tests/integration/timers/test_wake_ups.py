@@ -248,7 +248,7 @@ async def test_a_nudge_waits_while_a_reader_is_behind(
     assert postponed.wake_at is not None
     assert (postponed.wake_at - clock()).total_seconds() == NUDGE_AFTER
     assert postponed.nudges == 0
-    await client.channel.queue_purge(INVENTORY)
+    await (await client.channel.get_queue(INVENTORY, ensure=False)).purge()
     clock.advance(NUDGE_AFTER)
     await replica.wake_ups.sweep()
     assert await client.depth(INVENTORY) == len(crowd)
