@@ -130,7 +130,7 @@ class Application(ABC, Generic[A, C]):
     async def act_on_time(self, due: Sequence[A]) -> None:
         """Do what the clock has to do to aggregates whose `due_at` has come."""
 
-    async def reschedule(self, entries: Collection[LoadedAggregate[A]]) -> None:
+    async def reschedule(self, entries: Sequence[LoadedAggregate[A]]) -> None:
         """Save when these have to be woken next."""
         await self._engine.reschedule(entries)
 

@@ -102,7 +102,7 @@ class Engine(Generic[A, C]):
             await asyncio.sleep(jittered(backoff(FIRST_PAUSE, conflicts, LONGEST_PAUSE), least=0))
         return [outcomes[index] for index in range(len(steps))]
 
-    async def reschedule(self, entries: Collection[LoadedAggregate[A]]) -> None:
+    async def reschedule(self, entries: Sequence[LoadedAggregate[A]]) -> None:
         """Save when these, freshly loaded, have to be woken next, and forget what of them is published.
 
         One that was changed since stays as it is: it has its own time.
@@ -112,7 +112,12 @@ class Engine(Generic[A, C]):
         """
         for entry in entries:
             entry.changed = True
-        await self._save(entries, partial(self._store.write, entries))
+        stale = await self._save(entries, partial(self._store.write, entries))
+        if len(stale) == len(entries) > 1:
+            # A store that writes all or none may have failed for one of them alone.
+            half = len(entries) // 2
+            await self.reschedule(entries[:half])
+            await self.reschedule(entries[half:])
 
     async def _load(self, steps: Sequence[Step[A, C]], to_read: Collection[str]) -> UnitOfWork[A, C]:
         assumed: dict[str, LoadedAggregate[A]] = {}
