@@ -14,7 +14,7 @@ from order_service.application import OrderApplication
 async def cancelled(self):
     raise asyncio.CancelledError
 
-OrderApplication.give_up_overdue = cancelled
+OrderApplication.due = cancelled
 runpy.run_module("order_service", run_name="__main__", alter_sys=True)
 """
 
