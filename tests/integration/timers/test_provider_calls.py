@@ -175,3 +175,26 @@ async def test_a_provider_that_is_down_delays_no_event(
         await PaymentReplica(stores, paying, clock, provider).wake_ups.sweep()
     assert await payers.received(ORDER) == [("PaymentCompleted", "answered")]
     assert (await dead.state("undecided")).status == "charging"
+
+
+async def test_an_answer_to_a_lost_message_is_relayed(
+    stores: Stores, paying: BrokerClient, clock: Clock, payers: Neighbours
+) -> None:
+    decided = asyncio.Event()
+
+    class SlowProvider(ScriptedProvider):
+        async def charge(self, charge: Charge) -> Approved:
+            await decided.wait()
+            return Approved("ch-1")
+
+    undecided = ScriptedProvider()
+    undecided.charged = None
+    one = PaymentReplica(stores, paying, clock, SlowProvider())
+    [waiting] = await one.application.handle([event(PaymentRequested)])
+    assert isinstance(waiting, Deferred)
+    # Its connection is lost, and the message is delivered to another replica, which acknowledges it.
+    assert await request(PaymentReplica(stores, paying, clock, undecided), PaymentRequested) == []
+    decided.set()
+    assert await waiting.result == Handled([])
+    await one.relay.publish_handed_over()
+    assert await payers.received(ORDER) == [("PaymentCompleted", "o-1")]
