@@ -47,8 +47,9 @@ class InventoryStore(Aggregates[Reservation]):
         default_hold: timedelta,
         replica: str | None = None,
         band_km: float = BAND_KM,
+        archive_after: timedelta | None = None,
     ) -> None:
-        super().__init__(database["reservations"], Reservation, clock)
+        super().__init__(database["reservations"], Reservation, clock, archive_after)
         self._client = client
         self._levels = database["stock"]
         self._warehouses = database["warehouses"]

@@ -61,6 +61,11 @@ class Reservation(Aggregate):
         return self.order_id
 
     @property
+    def at_rest(self) -> bool:
+        """Whether no stock is on hold for it."""
+        return self.status != "held"
+
+    @property
     def due_at(self) -> datetime | None:
         """When the hold expires."""
         return self.expires_at if self.status == "held" else None

@@ -19,6 +19,7 @@ def _open_store(database: Database, settings: InventorySettings) -> InventorySto
         timedelta(seconds=settings.hold_seconds),
         settings.replica_name(),
         settings.band_km,
+        settings.archived_after(),
     )
 
 

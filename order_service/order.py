@@ -1,6 +1,6 @@
 """The order aggregate: what the order service knows about one order."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal, Self
@@ -17,7 +17,7 @@ from events.catalogue import (
 )
 from events.types import Id, Money, PaymentMethod, Reason, Timestamp
 from events.values import DEFAULT_HOLD, Item, Items, Location
-from saga.reactions.aggregate import Aggregate
+from saga.reactions.aggregate import Aggregate, Listing
 
 OrderStatus = Literal[
     "pending", "reserved", "paid", "confirmed", "compensating", "refundPending", "failed", "cancelled"
@@ -100,6 +100,23 @@ class Order(Aggregate):
     def due_at(self) -> datetime | None:
         """Its deadline, while the order is undecided."""
         return self.deadline if self.status in ("pending", "reserved") else None
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the order has ended."""
+        return self.terminal
+
+    @property
+    def listing(self) -> Listing | None:
+        """By status and by age, once the order has ended."""
+        return Listing(self.status, self.created_at) if self.terminal else None
+
+    @property
+    def totals(self) -> Mapping[str, Decimal]:
+        """The sum and the number of the confirmed orders, by currency."""
+        if self.status != "confirmed":
+            return {}
+        return {f"{self.currency} confirmed": self.total_amount, f"{self.currency} orders": Decimal(1)}
 
     @property
     def awaiting(self) -> list[str]:

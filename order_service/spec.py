@@ -2,7 +2,6 @@
 
 from events.catalogue import ORDER
 from order_service.mongo_store import OrderStore
-from order_service.order import Order
 from order_service.reactions import REACTIONS, TRANSITIONS
 from order_service.settings import OrderSettings
 from saga.clock import utc_now
@@ -11,7 +10,7 @@ from saga.spec import ServiceSpec
 
 
 def _open_store(database: Database, settings: OrderSettings) -> OrderStore:
-    return OrderStore(database["orders"], Order, utc_now)
+    return OrderStore(database["orders"], utc_now, settings.archived_after())
 
 
 SPEC = ServiceSpec(ORDER, OrderSettings, REACTIONS, TRANSITIONS, _open_store)

@@ -1,28 +1,32 @@
 """The payments in MongoDB."""
 
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from payment_service.payment import Payment
 from saga.mongodb.aggregates import PlainStore
-from saga.mongodb.errors import translate_driver_errors
+from saga.mongodb.client import DocumentCollection
+from saga.mongodb.ledger import Ledger
 
 
 class PaymentStore(PlainStore[Payment]):
     """One document a payment."""
 
+    def __init__(
+        self,
+        collection: DocumentCollection,
+        clock: Callable[[], datetime],
+        archive_after: timedelta | None = None,
+    ) -> None:
+        self._ledger = Ledger(collection)
+        super().__init__(collection, Payment, clock, archive_after, self._ledger)
+
     async def books(self) -> list[tuple[str, Decimal, Decimal]]:
         """Return currency, sum charged and sum refunded."""
-        with translate_driver_errors():
-            rows = self.collection.aggregate(
-                [
-                    {"$match": {"state.chargeId": {"$ne": None}}},
-                    {
-                        "$group": {
-                            "_id": "$state.currency",
-                            "charged": {"$sum": "$state.amount"},
-                            "refunded": {"$sum": "$state.refundedAmount"},
-                        }
-                    },
-                ]
-            )
-            return sorted([(row["_id"], row["charged"], row["refunded"]) async for row in rows])
+        totals = await self._ledger.totals()
+        currencies = sorted({name.split()[0] for name in totals})
+        return [
+            (currency, totals[f"{currency} charged"], totals[f"{currency} refunded"])
+            for currency in currencies
+        ]

@@ -1,7 +1,9 @@
 """The payment aggregate: what the payment service knows about the money of one order."""
 
 import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Literal, NamedTuple
 
 from events.types import Count, Id, Money, PaymentMethod, Timestamp
@@ -60,6 +62,18 @@ class Payment(Aggregate):
     def payment_id(self) -> str:
         """The id of the payment, which is the order's."""
         return self.order_id
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether no decision about it is expected any more."""
+        return self.status in ("charged", "declined", "void", "refunded")
+
+    @property
+    def totals(self) -> Mapping[str, Decimal]:
+        """What was charged and refunded, by currency."""
+        if self.charge_id is None:
+            return {}
+        return {f"{self.currency} charged": self.amount, f"{self.currency} refunded": self.refunded_amount}
 
     @property
     def in_progress(self) -> bool:

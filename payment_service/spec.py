@@ -2,7 +2,6 @@
 
 from events.catalogue import PAYMENT
 from payment_service.mongo_store import PaymentStore
-from payment_service.payment import Payment
 from payment_service.reactions import REACTIONS, TRANSITIONS
 from payment_service.settings import PaymentSettings
 from saga.clock import utc_now
@@ -11,7 +10,7 @@ from saga.spec import ServiceSpec
 
 
 def _open_store(database: Database, settings: PaymentSettings) -> PaymentStore:
-    return PaymentStore(database["payments"], Payment, utc_now)
+    return PaymentStore(database["payments"], utc_now, settings.archived_after())
 
 
 SPEC = ServiceSpec(PAYMENT, PaymentSettings, REACTIONS, TRANSITIONS, _open_store)

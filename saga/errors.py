@@ -16,6 +16,7 @@ kernel raises those of this module; the others stand where they are raised:
     ├── Conflict            other writers were faster in every round
     ├── Problem             an HTTP request is answered by an error (`saga.http.problems`)
     ├── LostRace            a transaction met a write conflict (`inventory_service.mongo_store`)
+    ├── Overtaken           another process has folded these changes (`saga.mongodb.ledger`)
     ├── NoAnswer            the payment provider has not decided (`payment_service.providers.base`)
     │   └── ProviderDown    it cannot be reached at all
     ├── CommandFailed       a command ends with this line (`operations.errors`)

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -44,6 +44,8 @@ class Parts(Generic[ST]):
     store: ST
     around: Surroundings
     nudge: Nudge
+    backlog: Callable[[], Awaitable[int]]
+    """Returns how many messages wait to be handled; raises `Unavailable` if the broker cannot be asked."""
 
 
 Served = tuple[Application[Any, Any], FastAPI]
@@ -88,7 +90,7 @@ async def _serve(spec: ServiceSpec[CF, ST], assemble: Assemble[CF, ST], settings
         relay = Relay(spec.name, broker, published)
         nudge = Nudge(spec.name, broker, store, utc_now, patience)
         around = Surroundings(utc_now, relay.hand_over, published, patience)
-        async with assemble(settings, Parts(store, around, nudge)) as (application, app):
+        async with assemble(settings, Parts(store, around, nudge, broker.backlog)) as (application, app):
             wake_ups = WakeUps(application, broker, relay, nudge, utc_now)
             await _run(_Service(settings, broker, store, relay, wake_ups, application, app))
 
@@ -118,6 +120,7 @@ async def _run(service: _Service) -> None:
     clocks = [
         asyncio.create_task(service.relay.run()),
         asyncio.create_task(service.wake_ups.run(service.settings.sweep_every)),
+        *(asyncio.create_task(chore()) for chore in service.store.chores),
     ]
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([serving, reading, *clocks, stopping], return_when=asyncio.FIRST_COMPLETED)

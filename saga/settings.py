@@ -102,6 +102,13 @@ class ServiceSettings(BaseSettings):
     sweep_every: Seconds = 0.5
     """Seconds between two searches for what is due."""
 
+    archive_after: Annotated[float, Field(ge=0)] = Field(0.0, validation_alias="ARCHIVE_AFTER")
+    """Seconds after which what is finished is moved to the archive, a collection of its own; 0: never."""
+
+    def archived_after(self) -> timedelta | None:
+        """Return the time at rest after which what is finished is archived; None: never."""
+        return timedelta(seconds=self.archive_after) if self.archive_after else None
+
     def patience(self) -> Patience:
         """Return how long saved aggregates are left alone."""
         return Patience(timedelta(seconds=self.relay_after), timedelta(seconds=self.nudge_after))

@@ -1,6 +1,6 @@
 """What a service consists of, in one object; everything that runs or simulates a service reads it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -18,6 +18,10 @@ class ServiceStore(AggregateStore[Any, Any], Protocol):
 
     async def prepare(self) -> None:
         """Make the database ready, before anything else is asked of the store."""
+
+    @property
+    def chores(self) -> Sequence[Callable[[], Coroutine[Any, Any, None]]]:
+        """What runs as long as the process."""
 
 
 ST = TypeVar("ST", bound=ServiceStore)

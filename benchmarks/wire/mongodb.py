@@ -51,14 +51,16 @@ class Seen:
         default_factory=lambda: defaultdict(dict)
     )
     """The secondary indexes of each collection, by database and collection, and by name."""
+    folds: set[tuple[str, object]] = field(default_factory=set)
+    """The transactions that fold the ledger: their sessions and numbers."""
 
 
 class MongoConnection:
     """Takes both directions of a connection, in chunks as they come, and counts.
 
     Counted are round trips, bytes, documents inserted, changed and returned, index entries, and each kind of
-    command, such as `find orders by _id`. Searches for what is due come with the clock and not with an order,
-    and count as `sweeps` only.
+    command, such as `find orders by _id`. Searches for what is due, and the folds of the ledger, come with
+    the clock and not with an order, and count as `sweeps` only.
 
     Index entries are what a server has to write at most: for a new document one in each index that it is in;
     for one that is replaced, one in each secondary index; for other changes, one in each secondary index of
@@ -69,6 +71,7 @@ class MongoConnection:
         self._counts = seen.counts
         self._queries = seen.queries
         self._indexes = seen.indexes
+        self._folds = seen.folds
         self._buffers = {True: bytearray(), False: bytearray()}
         self._sweeps: set[int] = set()
 
@@ -92,13 +95,13 @@ class MongoConnection:
         name = next(iter(command))
         if name in HOUSEKEEPING:
             return
-        if name == "find" and _is_sweep(command["filter"]):
+        target = str(command[name]) if isinstance(command[name], str) else ""
+        if self._is_fold(name, target, command) or (name == "find" and _is_sweep(command["filter"])):
             self._sweeps.add(number)
             self._counts["sweeps"] += 1
             return
         self._counts["round trips"] += 1
         self._counts["database bytes"] += length
-        target = str(command[name]) if isinstance(command[name], str) else ""
         where = str(command.get("$db")), target
         if name == "insert":
             self._insert(where, command["documents"])
@@ -113,6 +116,15 @@ class MongoConnection:
             self._counts[f"{name} {target}".strip()] += 1
         if name == "createIndexes":
             self._indexes[where] |= {one["name"]: one for one in command["indexes"]}
+
+    def _is_fold(self, name: str, target: str, command: Document) -> bool:
+        """Return whether a command belongs to a fold of the ledger, or ends its transaction."""
+        transaction = str(command.get("lsid")), command.get("txnNumber")
+        if target.endswith("_ledger") or (target.endswith("_announced") and name != "insert"):
+            if command.get("startTransaction"):
+                self._folds.add(transaction)
+            return True
+        return name in ("commitTransaction", "abortTransaction") and transaction in self._folds
 
     def _insert(self, where: tuple[str, str], documents: Sequence[Document]) -> None:
         self._counts["inserted"] += len(documents)

@@ -5,23 +5,29 @@ events that this caused, as the text that was published. `wakeAt`, in a sparse i
 earliest time at which something has to be done that no message will do (`saga.timers.wake_ups`).
 
     {_id, version, updatedAt, wakeAt?, nudgeAt?, nudges?, state: {...},
-     journal: [{id, name, at, status, emitted?: [text], unpublished?: [event id]}]}
+     journal: [{id, name, at, status, emitted?: [text], unpublished?: [event id]}],
+     posted?: [{id, listedAs?, totals?}]}
+
+`posted` belongs to the ledger (`saga.mongodb.ledger`), stubs and a `wakeAt` that is a number to the archive
+(`saga.mongodb.archive`).
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import Generic, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import Any, Generic, TypeVar
 
 import structlog
 from pymongo import InsertOne, ReplaceOne
 from pymongo.errors import BulkWriteError
 
+from saga.mongodb.archive import Archivist, resolve
 from saga.mongodb.client import Document, DocumentCollection, Session
 from saga.mongodb.errors import stale_writes, translate_driver_errors
+from saga.mongodb.ledger import Ledger
 from saga.reactions.aggregate import Aggregate
 from saga.reactions.step import Step
-from saga.reactions.unit_of_work import JournalEntry, LoadedAggregate, UnitOfWork
+from saga.reactions.unit_of_work import JournalEntry, LoadedAggregate, Posting, UnitOfWork
 
 log = structlog.get_logger()
 
@@ -40,8 +46,18 @@ class Aggregates(Generic[M]):
     Every method that reads or writes raises `saga.errors.Unavailable` while the database cannot serve.
     """
 
-    def __init__(self, collection: DocumentCollection, model: type[M], clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        collection: DocumentCollection,
+        model: type[M],
+        clock: Callable[[], datetime],
+        archive_after: timedelta | None = None,
+        ledger: Ledger | None = None,
+    ) -> None:
+        """`archive_after` is the time at rest after which an aggregate is archived; None: never."""
         self.collection = collection
+        self.ledger = ledger
+        self.archivist = Archivist(collection, archive_after, clock) if archive_after else None
         self._model = model
         self._clock = clock
         self._fields = frozenset(field.alias or name for name, field in model.model_fields.items())
@@ -50,6 +66,13 @@ class Aggregates(Generic[M]):
         """Create the index of what has to be woken, in which no finished aggregate is."""
         with translate_driver_errors():
             await self.collection.create_index("wakeAt", sparse=True)
+        if self.ledger:
+            await self.ledger.prepare()
+
+    @property
+    def chores(self) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+        """See `saga.spec.ServiceStore`."""
+        return [part.run for part in (self.ledger, self.archivist) if part]
 
     async def fetch(
         self, keys: Collection[str], session: Session | None = None
@@ -59,7 +82,10 @@ class Aggregates(Generic[M]):
         if not entries:
             return entries
         with translate_driver_errors():
-            async for document in self.collection.find({"_id": {"$in": list(entries)}}, session=session):
+            found = [
+                one async for one in self.collection.find({"_id": {"$in": list(entries)}}, session=session)
+            ]
+            for document in await resolve(self.collection, found):
                 entries[document["_id"]] = self.entry(document)
         return entries
 
@@ -67,7 +93,8 @@ class Aggregates(Generic[M]):
         """Return those of these aggregates that exist and can be read; the others are logged."""
         entries: list[LoadedAggregate[M]] = []
         with translate_driver_errors():
-            async for document in self.collection.find({"_id": {"$in": list(keys)}}):
+            found = [one async for one in self.collection.find({"_id": {"$in": list(keys)}})]
+            for document in await resolve(self.collection, found):
                 with _skip_unreadable(document):
                     entries.append(self.entry(document))
         return entries
@@ -79,29 +106,21 @@ class Aggregates(Generic[M]):
         changed = [entry for entry in entries if entry.changed]
         if not changed:
             return set()
+        announcement = await self.ledger.announce(changed) if self.ledger else None
         writes = [self._write(entry) for entry in changed]
+        stale: set[str] = set()
         try:
             with translate_driver_errors():
                 await self.collection.bulk_write(writes, ordered=False, session=session)
         except BulkWriteError as error:
-            return {changed[position].key for position in stale_writes(error)}
-        return set()
+            stale = {changed[position].key for position in stale_writes(error)}
+        if self.ledger and announcement:
+            self.ledger.written(announcement, {entry.key for entry in changed} - stale)
+        return stale
 
     async def get(self, key: str) -> M | None:
         """Return the state of one aggregate."""
         return (await self.fetch([key]))[key].state
-
-    async def select(self, query: Document, limit: int, newest_first_by: str | None = None) -> list[M]:
-        """Return the states of the documents that match a query."""
-        cursor = self.collection.find(query).limit(limit)
-        if newest_first_by:
-            cursor = cursor.sort(newest_first_by, -1)
-        states: list[M] = []
-        with translate_driver_errors():
-            async for document in cursor:
-                with _skip_unreadable(document):
-                    states.append(self._model.model_validate(document["state"]))
-        return states
 
     async def due(self) -> list[str]:
         """Return the keys of the aggregates that have to be woken by now, the longest overdue first."""
@@ -124,15 +143,17 @@ class Aggregates(Generic[M]):
     def entry(self, document: Document) -> LoadedAggregate[M]:
         """Return the entry that a document holds."""
         state = document["state"]
+        wake_at = document.get("wakeAt")
         return LoadedAggregate(
             key=document["_id"],
             version=document["version"],
             state=self._model.model_validate(state),
             journal={record["id"]: _read_record(record) for record in document["journal"]},
             updated_at=document["updatedAt"],
-            wake_at=document.get("wakeAt"),
+            wake_at=wake_at if isinstance(wake_at, datetime) else None,
             nudge_at=document.get("nudgeAt"),
             nudges=document.get("nudges", 0),
+            posted=tuple(_read_posting(posting) for posting in document.get("posted", ())),
             unknown={name: state[name] for name in state.keys() - self._fields},
         )
 
@@ -160,8 +181,12 @@ class Aggregates(Generic[M]):
         }
         if entry.wake_at:
             document["wakeAt"] = entry.wake_at
+        elif self.archivist and entry.state.at_rest:
+            document["wakeAt"] = self.archivist.timer()
         if entry.nudge_at:
             document |= {"nudgeAt": entry.nudge_at, "nudges": entry.nudges}
+        if entry.posted:
+            document["posted"] = [_posting_document(posting) for posting in entry.posted]
         return document
 
 
@@ -206,4 +231,17 @@ def _record_document(key: str, record: JournalEntry) -> Document:
         document["emitted"] = record.emitted
     if record.unpublished:
         document["unpublished"] = record.unpublished
+    return document
+
+
+def _read_posting(posting: Document) -> Posting:
+    return Posting(posting["id"], posting.get("listedAs"), posting.get("totals", {}))
+
+
+def _posting_document(posting: Posting) -> Document:
+    document: Document = {"id": posting.id}
+    if posting.listed_as:
+        document["listedAs"] = posting.listed_as
+    if posting.totals:
+        document["totals"] = posting.totals
     return document

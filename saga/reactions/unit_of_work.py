@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Generic, Self, TypeVar
 
 from events.encoded import EncodedEvent
@@ -39,6 +40,15 @@ class JournalEntry:
     unknown: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """What an aggregate was announced with to the ledger: `id` is that of the announcement."""
+
+    id: str
+    listed_as: str | None
+    totals: Mapping[str, Decimal]
+
+
 @dataclass(slots=True)
 class LoadedAggregate(Generic[A]):
     """An aggregate as it was loaded, or is assumed to be, and as a batch changes it.
@@ -46,8 +56,8 @@ class LoadedAggregate(Generic[A]):
     `version` is the one that was loaded, 0 for a new aggregate. `assumed`: it was not read, but is what this
     process last wrote, or is taken for new; only a guarded write may conclude anything from it. `wake_at` is
     the earliest time at which something has to be done that no message will do; `nudge_at` is the part of it
-    that concerns nudges, and `nudges` counts them since the last change. `unknown` are stored fields of the
-    state that another version of the service has written.
+    that concerns nudges, and `nudges` counts them since the last change. `posted` is what the ledger
+    was announced. `unknown` are stored fields of the state that another version of the service has written.
     """
 
     key: str
@@ -58,6 +68,7 @@ class LoadedAggregate(Generic[A]):
     wake_at: datetime | None = None
     nudge_at: datetime | None = None
     nudges: int = 0
+    posted: tuple[Posting, ...] = ()
     unknown: Mapping[str, Any] = field(default_factory=dict)
     assumed: bool = False
     changed: bool = False

@@ -16,7 +16,7 @@ from pymongo.errors import CursorNotFound
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 from typer.testing import CliRunner
 
-from benchmarks.audit import COURSES, STOCK_KEY, InProcessServices, fill
+from benchmarks.filling import COURSES, STOCK_KEY, InProcessServices, fill
 from cli import audit as command
 from cli import main
 from tests.support.broker import until
@@ -90,9 +90,10 @@ async def test_orders_that_still_change_are_counted(filled: Databases) -> None:
         assert reader.unfinished() == {}
         assert reader.orders() == ORDERS
         orders, payments = client[filled.order.name]["orders"], client[filled.payment.name]["payments"]
-        orders.update_one({"state.status": "failed"}, {"$set": {"state.status": "paid"}})
-        orders.update_one({"state.status": "failed"}, {"$set": {"state.status": "refundPending"}})
         now = datetime.now(UTC)
+        for status in ("paid", "refundPending"):
+            change = {"wakeAt": now, "state.status": status}
+            orders.update_one({"state.status": "failed"}, {"$set": change})
         payments.update_one({}, {"$set": {"wakeAt": now, "state.nextAttemptAt": now}})
         payments.update_one({}, {"$set": {"wakeAt": now, "journal.0.unpublished": ["e-1"]}})
         assert reader.unfinished() == {
@@ -147,23 +148,29 @@ DAMAGES: dict[str, tuple[Damage, set[str]]] = {
     ),
     "a payment is lost": (
         lambda orders, stock, payments: payments["payments"].delete_one({"state.status": "charged"}),
-        {"money matches the order", "money adds up"},
+        {"money matches the order", "money adds up", "books agree"},
     ),
     "an order is lost": (
         lambda orders, stock, payments: orders["orders"].delete_one({"state.status": "confirmed"}),
-        {"belongs to an order", "money adds up"},
+        {"belongs to an order", "money adds up", "books agree"},
     ),
     "an order does not end": (
         lambda orders, stock, payments: orders["orders"].update_one(
             {"state.status": "failed"}, {"$set": {"state.status": "reserved"}}
         ),
-        {"order ends", "one last event"},
+        {"order ends", "one last event", "books agree"},
     ),
     "an order cannot be read": (
         lambda orders, stock, payments: orders["orders"].update_one(
             {"state.status": "failed"}, {"$set": {"state.totalAmount": "much"}}
         ),
-        {"document is readable"},
+        {"document is readable", "books agree"},
+    ),
+    "the books are off": (
+        lambda orders, stock, payments: payments["payments_ledger"].update_one(
+            {"_id": "head"}, {"$set": {"totals.USD charged": 1}}
+        ),
+        {"books agree"},
     ),
     "a document has an id of another kind": (
         lambda orders, stock, payments: orders["orders"].insert_one({"_id": 5, "state": {}}),
@@ -231,7 +238,7 @@ async def test_stock_that_keeps_changing_raises_no_alarm(databases: Databases) -
             await trading
     report = await asyncio.to_thread(audit_at_rest, databases)
     assert (report.broken, report.changing, report.judged) == ({}, 0, played)
-    services.client.close()
+    services.close()
 
 
 class TestCommand:
@@ -258,8 +265,16 @@ class TestCommand:
         found = runner.invoke(main.app, ["audit", "--all", "--json"])
         assert found.exit_code == 1
         report = json.loads(found.stdout)
-        assert report["broken"] == {"money matches the order": 1, "money adds up": 1}
-        assert [one["subject"] for one in report["violations"]] == [f"confirmed-{0:012d}", "USD"]
+        assert report["broken"] == {
+            "money matches the order": 1,
+            "money adds up": 1,
+            "books agree": 1,
+        }
+        assert [one["subject"] for one in report["violations"]] == [
+            f"confirmed-{0:012d}",
+            "payment_service",
+            "USD",
+        ]
         assert len(report["violations"][0]["timeline"]) == 6
 
     @pytest.mark.usefixtures("filled")

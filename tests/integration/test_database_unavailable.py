@@ -15,9 +15,7 @@ from inventory_service.reservation import Reservation
 from inventory_service.stock import Stock, StockMove, Warehouse
 from inventory_service.unit_of_work import ReservationUnitOfWork
 from order_service.mongo_store import OrderStore
-from order_service.order import Order
 from payment_service.mongo_store import PaymentStore
-from payment_service.payment import Payment
 from saga.clock import utc_now
 from saga.errors import Unavailable
 from saga.mongodb.aggregates import PlainStore
@@ -65,8 +63,8 @@ def calls(client: Client) -> dict[str, Call]:
     db = database(client, f"test_{uuid4().hex[:12]}")
     samples = PlainStore(db["samples"], SampleAggregate, utc_now)
     inventory = replica(client, db)
-    orders = OrderStore(db["orders"], Order, utc_now)
-    payments = PaymentStore(db["payments"], Payment, utc_now)
+    orders = OrderStore(db["orders"], utc_now)
+    payments = PaymentStore(db["payments"], utc_now)
     entry = LoadedAggregate("a", state=sample("a"), changed=True)
     asked = request("tea")
 
@@ -81,7 +79,6 @@ def calls(client: Client) -> dict[str, Call]:
         "fetch": lambda: samples.fetch(["a"]),
         "get": lambda: samples.get("a"),
         "write": lambda: samples.write([entry]),
-        "select": lambda: samples.select({}, 1),
         "due": samples.due,
         "waking": samples.waking,
         "ping": samples.ping,

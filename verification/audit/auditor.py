@@ -15,9 +15,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from time import monotonic, sleep
 
+from events.catalogue import ORDER, PAYMENT
 from inventory_service.stock import StockKey
 from verification.audit.reader import Databases, DocumentRow, Reader, Scope, reading
 from verification.audit.report import AuditReport
+from verification.invariants.books import Book
 from verification.invariants.money import MoneyBook
 from verification.invariants.names import Finding, Invariant, Timing
 from verification.invariants.order import (
@@ -62,8 +64,12 @@ def audit(
         before = reader.levels(products)
         rows = reader.some(scope.order_ids) if scope else reader.everything()
         total = 3 * len(scope.order_ids) if scope else reader.count()
-        stock, money = _judge_rows(rows, timing, report, missing, lambda done: progress(done, total))
+        books = Book(ORDER), Book(PAYMENT)
+        stock, money = _judge_rows(rows, timing, report, missing, books, lambda done: progress(done, total))
         found = list(_stock_findings(reader, stock, before, products, timing, report))
+        if at_rest and scope is None:
+            ledgers = reader.ledgers()
+            found += [finding for book in books for finding in book.findings(ledgers[book.service])]
     found += lost_orders(missing)
     for finding in (*found, *money.findings()):
         report.add(finding.subject, [finding], [])
@@ -96,12 +102,16 @@ def _judge_rows(
     timing: Timing,
     report: AuditReport,
     missing: set[str],
+    books: tuple[Book, Book],
     progress: Callable[[int], None],
 ) -> tuple[StockBook, MoneyBook]:
     """Judge each case; return the books of all, and remove the orders that exist from `missing`."""
     stock, money, read = StockBook(), MoneyBook(), 0
     for number, row in enumerate(rows):
         case = row.case
+        for book, part in zip(books, (case.order, case.payment), strict=True):
+            if part:
+                book.add(part.state)
         if case.reservation:
             stock.add(case.reservation.state)
         if case.order:

@@ -12,6 +12,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from itertools import islice
 from typing import Any, get_args
 
@@ -23,15 +24,20 @@ from operations.registry import SPECS
 from order_service.order import TERMINAL, Order, OrderStatus
 from payment_service.payment import Payment
 from saga.mongodb.aggregates import EPOCH
+from saga.mongodb.archive import archive_of
 from saga.mongodb.client import Client, Document, connect, database
+from saga.mongodb.ledger import POSTED, add, announcements_of, decide, keys_of, ledger_of
 from saga.settings import read
 from verification.audit.documents import Unreadable, snapshot
+from verification.invariants.books import listed
 from verification.invariants.case import Case, Snapshot
 from verification.invariants.names import Finding, Invariant
 from verification.invariants.stock import StockBook, StockLevel
 
 BATCH = 2000
 UNFINISHED = [status for status in get_args(OrderStatus) if status not in (*TERMINAL, "refundPending")]
+LEDGER_READS = 5
+"""How often a ledger is read until it stands still."""
 GARBAGE = 200_000
 """Objects that may be allocated before the garbage collector runs."""
 SOON = timedelta(days=1)
@@ -114,9 +120,9 @@ class Reader:
         """Return what has not come to rest, by name, from indexes alone."""
         found: Counter[str] = Counter()
         orders, _, payments = self._collections
-        for order in orders.find({"state.status": {"$in": UNFINISHED}}, {"state.status": 1}):
-            found[f"orders {order['state']['status']}"] += 1
         ever = {"wakeAt": {"$gt": EPOCH}}
+        for order in orders.find({**ever, "state.status": {"$in": UNFINISHED}}, {"state.status": 1}):
+            found[f"orders {order['state']['status']}"] += 1
         asked = payments.find({**ever, "state.nextAttemptAt": {"$lt": datetime.now(UTC) + SOON}}, {"_id": 1})
         found["payments in progress"] = _length(asked)
         for collection in self._collections:
@@ -138,10 +144,15 @@ class Reader:
         keys = iter(sorted(order_ids))
         while batch := list(islice(keys, BATCH)):
             found = [
-                {one["_id"]: one for one in collection.find({"_id": {"$in": batch}})}
+                {one["_id"]: one for one in _whole(collection, collection.find({"_id": {"$in": batch}}))}
                 for collection in self._collections
             ]
             yield from (_row(key, *(documents.get(key) for documents in found)) for key in batch)
+
+    def ledgers(self) -> dict[str, dict[str, Decimal]]:
+        """Return the sums in the ledgers, with what is announced and made, by service."""
+        orders, _, payments = self._collections
+        return {ORDER: _ledger(orders), PAYMENT: _ledger(payments)}
 
     def levels(self, products: Collection[str] | None = None) -> dict[StockKey, StockLevel]:
         """Return the stock levels, of these products or of all."""
@@ -160,18 +171,25 @@ class Reader:
             "state.status": {"$in": ["held", "allocated"]},
             "state.lines.productId": {"$in": list(products)},
         }
-        for document in self._inventory["reservations"].find(chosen):
+        reservations = self._inventory["reservations"]
+        for document in reservations.find(chosen):
             with suppress(Unreadable):  # reported by its case
                 book.add(snapshot(document, Reservation).state)
+        archive: Any = archive_of(reservations)
+        copies = {one["_id"]: one for one in archive.find(chosen)}
+        # A copy counts only as long as a stub refers to it.
+        for stub in reservations.find({"_id": {"$in": list(copies)}, "archived": True}):
+            with suppress(Unreadable):
+                book.add(snapshot(copies[stub["_id"]], Reservation).state)
         return book
 
     def _stream(self, collection: Any) -> Iterator[Document]:
         """Return every document by id; the next batch is fetched while this one is judged."""
         # MongoDB walks this index anyway. Without the hint the embedded server sorts the documents, slowly.
         with collection.find().sort("_id", 1).hint("_id_").batch_size(BATCH) as cursor:
-            batch = self._pool.submit(_take, cursor)
+            batch = self._pool.submit(_take, collection, cursor)
             while documents := batch.result():
-                batch = self._pool.submit(_take, cursor)
+                batch = self._pool.submit(_take, collection, cursor)
                 yield from documents
 
 
@@ -222,8 +240,33 @@ def _length(rows: Iterable[Document]) -> int:
     return sum(1 for _ in rows)
 
 
-def _take(cursor: Iterable[Document]) -> list[Document]:
-    return list(islice(cursor, BATCH))
+def _take(collection: Any, cursor: Iterable[Document]) -> list[Document]:
+    return _whole(collection, islice(cursor, BATCH))
+
+
+def _whole(collection: Any, documents: Iterable[Document]) -> list[Document]:
+    """Return documents with the archived ones in place of their stubs; a stub without one stays."""
+    found = list(documents)
+    if not (stubs := [one["_id"] for one in found if one.get("archived")]):
+        return found
+    archive: Any = archive_of(collection)
+    archived = {one["_id"]: one for one in archive.find({"_id": {"$in": stubs}})}
+    return [archived.get(one["_id"], one) if one.get("archived") else one for one in found]
+
+
+def _ledger(collection: Any) -> dict[str, Decimal]:
+    """Return the sums in the ledger of a collection."""
+    announced_in: Any = announcements_of(collection)
+    ledger: Any = ledger_of(collection)
+    for _ in range(LEDGER_READS):
+        head = ledger.find_one({"_id": "head"})
+        announced = list(announced_in.find())
+        stored = {one["_id"]: one for one in collection.find({"_id": {"$in": keys_of(announced)}}, POSTED)}
+        if head == ledger.find_one({"_id": "head"}):
+            break  # else something was moved from one to the other meanwhile
+    totals, lists = dict(head["totals"]) if head else {}, dict(head["listed"]) if head else {}
+    add(decide(announced, stored).made, totals, lists)
+    return {**totals, **{listed(name): Decimal(number) for name, number in lists.items()}}
 
 
 def _row(

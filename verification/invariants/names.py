@@ -28,6 +28,7 @@ class Invariant(StrEnum):
     STOCK_IS_CONSERVED = "stock is conserved"
     STOCK_IS_NOT_NEGATIVE = "stock is not negative"
     MONEY_ADDS_UP = "money adds up"
+    BOOKS_AGREE = "books agree"
 
     # The databases (`audit`)
     DOCUMENT_IS_READABLE = "document is readable"

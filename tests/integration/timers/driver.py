@@ -12,10 +12,8 @@ from events.catalogue import INVENTORY, ORDER, PAYMENT, Event, InventoryReservat
 from events.values import Item
 from order_service.application import OrderApplication
 from order_service.mongo_store import OrderStore
-from order_service.order import Order
 from payment_service.application import PaymentApplication
 from payment_service.mongo_store import PaymentStore
-from payment_service.payment import Payment
 from payment_service.providers.base import Provider
 from payment_service.reactions import Retries
 from saga.messaging.consumer import BatchConsumer
@@ -54,11 +52,11 @@ class Stores:
 
     def orders(self) -> OrderStore:
         """Return a store of orders."""
-        return OrderStore(database(self._client, self._name)["orders"], Order, self._clock)
+        return OrderStore(database(self._client, self._name)["orders"], self._clock)
 
     def payments(self) -> PaymentStore:
         """Return a store of payments."""
-        return PaymentStore(database(self._client, self._name)["payments"], Payment, self._clock)
+        return PaymentStore(database(self._client, self._name)["payments"], self._clock)
 
     def close(self) -> None:
         """Close all of them."""
