@@ -25,7 +25,9 @@ NUDGE_SECONDS = 120.0
 LONG_POLL_SECONDS = 10.0
 POLL_SECONDS = 0.1
 PLACE_SECONDS = 60.0
-"""Seconds for which an order is retried while the service answers that there are too many requests."""
+"""Seconds for which an order is retried while the service accepts none."""
+NOT_NOW = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
+"""The answers after which an order is placed again."""
 TOKEN_VARIABLE = "SAGA_TOKEN"  # noqa: S105 (a name)
 """The environment variable with the bearer token of the services."""
 
@@ -79,14 +81,14 @@ class SagaClient:
                 await asyncio.sleep(POLL_SECONDS)
 
     async def place(self, order: Json, idempotency_key: str | None = None) -> Json:
-        """Place an order, again after each answer 429; return the accepted order."""
+        """Place an order, again after each answer 429 or 503; return the accepted order."""
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         deadline = monotonic() + PLACE_SECONDS
         while True:
             try:
                 return await self._call("POST", self._at.order, "/orders", json=order, headers=headers)
             except RequestFailed as error:
-                if error.status != httpx.codes.TOO_MANY_REQUESTS or monotonic() > deadline:
+                if error.status not in NOT_NOW or monotonic() > deadline:
                     raise
                 await asyncio.sleep(error.retry_after)
 

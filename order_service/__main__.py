@@ -8,6 +8,7 @@ from order_service.application import OrderApplication
 from order_service.mongo_store import OrderStore
 from order_service.settings import OrderSettings
 from order_service.spec import SPEC
+from saga.http.back_pressure import BackPressure
 from saga.http.rate_limit import RateLimit
 from saga.process import Parts, Served, serve
 
@@ -16,10 +17,9 @@ from saga.process import Parts, Served, serve
 async def assemble(settings: OrderSettings, parts: Parts[OrderStore]) -> AsyncIterator[Served]:
     """Put the service together."""
     application = OrderApplication(parts.store, parts.around)
-    yield (
-        application,
-        order_api(application, parts.store, parts.nudge, RateLimit(settings.rate, settings.burst)),
-    )
+    rate_limit = RateLimit(settings.rate, settings.burst)
+    back_pressure = BackPressure(parts.backlog, settings.backlog_limit)
+    yield application, order_api(application, parts.store, parts.nudge, rate_limit, back_pressure)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from order_service.order import Order, OrderStatus
 from order_service.ports import OrderQueries
 from saga.errors import Refused
 from saga.http.app import create_app
+from saga.http.back_pressure import BackPressure
 from saga.http.problems import Problem
 from saga.http.rate_limit import RateLimit
 from saga.http.requests import IdempotencyKeyHeader, PathId, RequestBody
@@ -93,15 +94,19 @@ def view(order: Order) -> OrderView:
 
 
 def order_api(
-    application: OrderApplication, orders: OrderQueries, nudge: Nudge, rate_limit: RateLimit
+    application: OrderApplication,
+    orders: OrderQueries,
+    nudge: Nudge,
+    rate_limit: RateLimit,
+    back_pressure: BackPressure,
 ) -> FastAPI:
-    """Return the HTTP API of this application; `rate_limit` is for placing orders."""
+    """Return the HTTP API of this application; `rate_limit` and `back_pressure` are for placing orders."""
     app = create_app("Order service", "Places orders and reports how they end.")
 
     @app.post(
         "/orders",
         openapi_extra=needs("orders"),
-        dependencies=[Depends(rate_limit)],
+        dependencies=[Depends(rate_limit), Depends(back_pressure)],
         status_code=202,
         summary="Place an order",
     )

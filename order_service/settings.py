@@ -19,3 +19,5 @@ class OrderSettings(ServiceSettings):
     """Orders a second that each caller may place at this replica."""
     burst: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     """Orders that a caller may place at once after a pause."""
+    backlog_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 5000
+    """Messages waiting to be handled from which on no order is accepted; the answer is 503."""
