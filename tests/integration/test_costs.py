@@ -73,8 +73,6 @@ SHARED = {"round trips", "acks", "confirms"}
 """What the sagas of a burst share: at most half as many a saga as with one after the other."""
 WHOLE_COLLECTIONS = {"inventory_service: find warehouses by nothing"}
 """Queries that want every document there is."""
-NOT_SHARED: Mapping[str, set[str]] = {ORDER: set(), INVENTORY: set(), PAYMENT: {"acks"}}
-"""Payments are acknowledged as the provider answers, one by one."""
 
 Counts = Mapping[str, Counter[str]]
 
@@ -180,7 +178,7 @@ def test_a_saga_costs_no_more_than_its_limits(costs: Costs, service: str, ending
 @pytest.mark.parametrize("service", SERVICES)
 def test_sagas_of_a_burst_share_round_trips_and_acks(costs: Costs, service: str) -> None:
     alone, together = costs.confirmed[service], costs.batched[service]
-    shared = {name: together[name] / BATCH for name in SHARED - NOT_SHARED[service]}
+    shared = {name: together[name] / BATCH for name in SHARED}
     assert {name: value for name, value in shared.items() if value > alone[name] / ONE_BY_ONE / 2} == {}
 
 
