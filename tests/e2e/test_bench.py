@@ -38,7 +38,8 @@ async def test_a_quick_benchmark_counts_measures_and_verifies(tmp_path: Path) ->
         assert system["counted"]["oneByOne"]["client"]["published"] == 1.0
         assert system["counted"]["batched"]["inventory_service"]["inserted"] == 1.0
         assert system["latencies"][0]["p50"] > 0
-        assert all(milliseconds > 0 for milliseconds in system["cpuMilliseconds"][0].values())
+        # Linux counts in steps of 10 ms, which is more than a quick part uses.
+        assert sum(system["cpuMilliseconds"][0].values()) > 0
     assert await asyncio.to_thread(os.listdir, tmp_path) == [], "nothing is left behind"
 
 
