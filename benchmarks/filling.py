@@ -16,9 +16,10 @@ from bson.raw_bson import RawBSONDocument
 
 from events.catalogue import INVENTORY, ORDER, PAYMENT, InventoryReservationRequested
 from events.codec import decode
-from events.values import Item
+from events.values import Item, Location
 from inventory_service.application import InventoryApplication
 from inventory_service.mongo_store import InventoryStore
+from inventory_service.stock import Warehouse
 from order_service.application import OrderApplication
 from order_service.mongo_store import OrderStore
 from payment_service.application import PaymentApplication
@@ -107,6 +108,8 @@ class InProcessServices:
         """Create the indexes, and some stock."""
         for store in self.stores:
             await store.prepare()
+        place = Location(latitude=52.5, longitude=13.4)
+        await self.stock.set_warehouses([Warehouse(warehouse_id=STOCK_KEY[0], location=place)])
         await self.stock.set_level(*STOCK_KEY, 100, None)
 
     def close(self) -> None:

@@ -3,14 +3,14 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import structlog
 from pymongo import UpdateOne
-from pymongo.errors import PyMongoError
+from pymongo.errors import CollectionInvalid, OperationFailure, PyMongoError
 
+from events.values import Item
 from inventory_service.allocation import BAND_KM
 from inventory_service.context import ReservationContext
 from inventory_service.reservation import Reservation
@@ -18,7 +18,7 @@ from inventory_service.stock import Level, Stock, StockKey, Warehouse
 from inventory_service.unit_of_work import ReservationUnitOfWork, planned_items
 from saga.errors import SagaError, Unavailable
 from saga.mongodb.aggregates import Aggregates
-from saga.mongodb.client import Client, Database, Session
+from saga.mongodb.client import Client, Database, DocumentCollection, Session
 from saga.mongodb.errors import translate_driver_errors
 from saga.reactions.step import Step
 from saga.reactions.unit_of_work import LoadedAggregate, UnitOfWork
@@ -26,6 +26,8 @@ from saga.reactions.unit_of_work import LoadedAggregate, UnitOfWork
 log = structlog.get_logger()
 
 COMMIT_TRIES = 5
+NAMESPACE_EXISTS = 48
+WAREHOUSES_REMEMBERED = timedelta(seconds=5)
 LEVEL_NUMBERS = ("available", "reserved", "allocated", "owned", "version")
 
 
@@ -60,12 +62,14 @@ class InventoryStore(Aggregates[Reservation]):
         self.session: Session | None = None
         """The session of this replica's transactions, once it is open."""
         self._turn = asyncio.Lock()
+        self._remembered: dict[str, Warehouse] = {}
+        self._remembered_until = datetime.min.replace(tzinfo=UTC)
 
     async def prepare(self) -> None:
         """Create the indexes, and the collections, which a transaction could not create."""
         await super().prepare()
         with translate_driver_errors():
-            await self._levels.create_index("productId")
+            await _make_collection(self._levels)
             await self._warehouses.create_index("name", sparse=True)
             await self._open_session()
 
@@ -76,14 +80,40 @@ class InventoryStore(Aggregates[Reservation]):
     ) -> UnitOfWork[Reservation, ReservationContext]:
         """Load the reservations that the steps touch, and every level that a plan may draw on."""
         entries = {**await self.fetch({step.key for step in steps} - assumed.keys()), **assumed}
-        products = {item.product_id for item in planned_items(steps, entries)}
-        stock = Stock(products)
-        if products:
-            stock.available = {level.key: level.available for level in await self.levels(products)}
-            stock.warehouses = {warehouse.warehouse_id: warehouse for warehouse in await self.warehouses()}
+        items = list(planned_items(steps, entries))
+        stock = await self._stock_for(items) if items else Stock(())
         return ReservationUnitOfWork(
             entries, ReservationContext(stock, self._clock(), self._default_hold, self._band_km)
         )
+
+    async def _stock_for(self, items: Sequence[Item]) -> Stock:
+        """Return the levels that a plan for these items may draw on.
+
+        First, only those are read that the items name, or that are at a warehouse which this process
+        remembers. If they do not suffice, all of them are read: nothing is refused for what is remembered.
+        """
+        products = {item.product_id for item in items}
+        if self._remembered and self._clock() < self._remembered_until:
+            keys = {
+                (warehouse, item.product_id)
+                for item in items
+                for warehouse in ((item.warehouse_id,) if item.warehouse_id else self._remembered)
+            }
+            stock = Stock(products, await self._available(keys), self._remembered)
+            if stock.suffices(items):
+                return stock
+        self._remembered = {warehouse.warehouse_id: warehouse for warehouse in await self.warehouses()}
+        self._remembered_until = self._clock() + WAREHOUSES_REMEMBERED
+        keys = {(warehouse, product) for warehouse in self._remembered for product in products}
+        return Stock(products, await self._available(keys), self._remembered)
+
+    async def _available(self, keys: Collection[StockKey]) -> dict[StockKey, int]:
+        return {level.key: level.available for level in await self._levels_at(keys)}
+
+    async def _levels_at(self, keys: Collection[StockKey]) -> list[Level]:
+        chosen = {"_id": {"$in": sorted(level_id(*key) for key in keys)}}
+        with translate_driver_errors():
+            return [Level.model_validate(document) async for document in self._levels.find(chosen)]
 
     async def save(self, unit: UnitOfWork[Reservation, ReservationContext]) -> Collection[str]:
         """Write reservations and stock together, all or nothing; return the keys of the steps to repeat."""
@@ -125,13 +155,19 @@ class InventoryStore(Aggregates[Reservation]):
     async def levels(
         self, product_ids: Collection[str] | None = None, warehouse_id: str | None = None
     ) -> list[Level]:
-        """Return the levels of these products (None: all), at one warehouse or at all."""
-        chosen: dict[str, Any] = {} if product_ids is None else {"productId": {"$in": list(product_ids)}}
-        if warehouse_id:
-            chosen["warehouseId"] = warehouse_id
-        with translate_driver_errors():
-            cursor = self._levels.find(chosen).sort("_id", 1)
-            return [Level.model_validate(document) async for document in cursor]
+        """Return the levels of these products (None: all), at one warehouse or at all.
+
+        A level has an id of its warehouse and its product, and no index: one costs each move of stock as much
+        as half of the move.
+        """
+        if product_ids is None:
+            chosen = {"warehouseId": warehouse_id} if warehouse_id else {}
+            with translate_driver_errors():
+                cursor = self._levels.find(chosen).sort("_id", 1)
+                return [Level.model_validate(document) async for document in cursor]
+        warehouses = [warehouse_id] if warehouse_id else [one.warehouse_id for one in await self.warehouses()]
+        levels = await self._levels_at({(place, product) for place in warehouses for product in product_ids})
+        return sorted(levels, key=lambda level: level.key)
 
     async def set_level(
         self, warehouse_id: str, product_id: str, units: int, version: int | None
@@ -161,6 +197,7 @@ class InventoryStore(Aggregates[Reservation]):
 
     async def set_warehouses(self, warehouses: Sequence[Warehouse]) -> None:
         """Add or change these warehouses."""
+        self._remembered = {}
         writes = [
             UpdateOne(
                 {"_id": warehouse.warehouse_id}, {"$set": warehouse.model_dump(by_alias=True)}, upsert=True
@@ -228,6 +265,17 @@ class InventoryStore(Aggregates[Reservation]):
                     raise
                 log.warning("commit_in_doubt", error=str(error))
         raise Unavailable("it is unknown whether a transaction was committed")
+
+
+async def _make_collection(collection: DocumentCollection) -> None:
+    """Make a collection that has no index of its own, unless it exists."""
+    try:
+        await collection.database.create_collection(collection.name)
+    except CollectionInvalid:
+        return
+    except OperationFailure as error:  # another replica was faster
+        if error.code != NAMESPACE_EXISTS:
+            raise
 
 
 def _move(key: StockKey, total: Counter[str]) -> UpdateOne:

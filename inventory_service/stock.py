@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from events.types import Count, Id
-from events.values import HeldLine, Location, Model
+from events.values import HeldLine, Item, Location, Model
 
 StockKey = tuple[str, str]
 """A warehouse and a product."""
@@ -87,6 +87,19 @@ class Stock:
         if self.products is not None and product_id not in self.products:
             raise LookupError(f"the levels of {product_id} were not loaded")
         return any(product == product_id for _, product in self.available)
+
+    def suffices(self, items: Iterable[Item]) -> bool:
+        """Return whether there is as much as all of these together need, where they name it or anywhere."""
+        named, needed, found = Counter[StockKey](), Counter[str](), Counter[str]()
+        for item in items:
+            needed[item.product_id] += item.quantity
+            if item.warehouse_id:
+                named[item.warehouse_id, item.product_id] += item.quantity
+        for (_, product), units in self.available.items():
+            found[product] += units
+        return needed <= found and all(
+            self.available.get(key, 0) >= units and key[0] in self.warehouses for key, units in named.items()
+        )
 
     def apply(self, moves: Iterable[StockMove]) -> None:
         """Apply moves, so that the next reaction of the batch sees them."""

@@ -51,7 +51,7 @@ EXACTLY: Mapping[str, Mapping[str, int]] = {
 AT_MOST: Mapping[str, Mapping[str, int]] = {
     ORDER: {"round trips": 5, "index entries": 6, "database bytes": 10_500, "broker bytes": 5_500},
     INVENTORY: {
-        "find stock by productId": 1,
+        "find stock by _id": 1,
         "find warehouses by nothing": 1,
         "round trips": 8,
         "index entries": 3,

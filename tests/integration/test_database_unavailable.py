@@ -120,6 +120,9 @@ async def test_stores_work_again_after_the_database_was_killed(tmp_path: Path) -
         client = connect(node.url, timeout=0.5)
         store = replica(client, database(client, "inventory"))
         await store.prepare()
+        await store.set_warehouses(
+            [Warehouse(warehouse_id="berlin", location=Location(latitude=1, longitude=1))]
+        )
         for product in ("tea", "cup"):
             await store.set_level("berlin", product, 30, None)
         done = request("cup", 2)

@@ -13,6 +13,10 @@ from inventory_service.stock import Warehouse
 from saga.mongodb.client import Client, Database, connect, database
 from tests.support.inventory_store import answers, parts, replica, request
 
+HERE = Location(latitude=52.5, longitude=13.4)
+BERLIN = Warehouse(warehouse_id="berlin", location=HERE)
+LISBON = Warehouse(warehouse_id="lisbon", name="Lisbon", location=HERE)
+
 
 @pytest.fixture
 def client(mongodb_url: str) -> Iterator[Client]:
@@ -48,6 +52,7 @@ async def replicas(mongodb_url: str, db: Database) -> AsyncIterator[list[Invento
 
 async def test_two_replicas_sell_exactly_what_there_is(replicas: list[InventoryStore]) -> None:
     one, other = replicas
+    await one.set_warehouses([BERLIN, LISBON])
     await one.set_level("berlin", "tea", 10, None)
     await one.set_level("lisbon", "tea", 7, None)
     batches = [[request("tea") for _ in range(5)] for _ in range(8)]
@@ -62,6 +67,7 @@ async def test_two_replicas_sell_exactly_what_there_is(replicas: list[InventoryS
 
 
 async def test_two_replicas_hold_one_order_once(replicas: list[InventoryStore]) -> None:
+    await replicas[0].set_warehouses([BERLIN])
     await replicas[0].set_level("berlin", "tea", 10, None)
     requests = [request("tea", 1, f"order-{number}") for number in range(5)]
     first, second = await asyncio.gather(*(answers(store, requests) for store in replicas))
@@ -71,6 +77,7 @@ async def test_two_replicas_hold_one_order_once(replicas: list[InventoryStore]) 
 
 
 async def test_levels_are_selected_by_product_and_warehouse(inventory: InventoryStore) -> None:
+    await inventory.set_warehouses([BERLIN, LISBON])
     for warehouse in ("berlin", "lisbon"):
         for product in ("tea", "cup"):
             await inventory.set_level(warehouse, product, 1, None)
@@ -85,10 +92,20 @@ async def test_levels_are_selected_by_product_and_warehouse(inventory: Inventory
 
 
 async def test_warehouses_are_added_and_changed(inventory: InventoryStore) -> None:
-    here = Location(latitude=52.5, longitude=13.4)
-    berlin = Warehouse(warehouse_id="berlin", location=here)
-    lisbon = Warehouse(warehouse_id="lisbon", name="Lisbon", location=here)
-    await inventory.set_warehouses([berlin, lisbon])
-    renamed = berlin.model_copy(update={"name": "Berlin"})
+    await inventory.set_warehouses([BERLIN, LISBON])
+    renamed = BERLIN.model_copy(update={"name": "Berlin"})
     await inventory.set_warehouses([renamed])
-    assert await inventory.warehouses() == [renamed, lisbon]
+    assert await inventory.warehouses() == [renamed, LISBON]
+
+
+async def test_a_warehouse_that_another_replica_adds_is_found(replicas: list[InventoryStore]) -> None:
+    """What a process remembers of the warehouses refuses nothing."""
+    one, other = replicas
+    await one.set_warehouses([BERLIN])
+    await one.set_level("berlin", "tea", 1, None)
+    assert [type(event) for event in await answers(one, [request("tea")])] == [InventoryReserved]
+    await other.set_warehouses([LISBON])
+    await other.set_level("lisbon", "tea", 2, None)
+    await other.set_level("lisbon", "cup", 1, None)
+    published = await answers(one, [request("tea", 2), request("cup")])
+    assert [type(event) for event in published] == [InventoryReserved, InventoryReserved]

@@ -200,7 +200,6 @@ def put_off_what_was_not_published(patch: Patch) -> None:
             await self._relay.publish(events, "sweep")
         for event in events:
             self._relay._published.add(event.order_id, event.event_id)
-        await self._sleeping.reschedule(entries)
 
     patch.setattr(WakeUps, "_publish", publish)
 
@@ -209,7 +208,7 @@ def put_off_without_a_guard(patch: Patch) -> None:
     unguarded: set[int] = set()
     reschedule, is_stale = Engine.reschedule, MemoryAggregates.is_stale
 
-    async def rescheduled(self: Engine[Any, Any], entries: Collection[LoadedAggregate[Any]]) -> None:
+    async def rescheduled(self: Engine[Any, Any], entries: Sequence[LoadedAggregate[Any]]) -> None:
         unguarded.update(map(id, entries))
         try:
             await reschedule(self, entries)
