@@ -16,6 +16,8 @@ class Plan:
     """How long each rate is offered."""
     idle_seconds: float = 5.0
     rounds: int = 1
+    replicas: int = 1
+    """Processes of each of the saga's services; the peers have one."""
     warm_up: int = 100
     sequence: int = 20
     """Orders that are counted one after the other."""

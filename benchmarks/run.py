@@ -49,7 +49,7 @@ async def run_bench(directory: Path, plan: Plan, with_peers: bool, progress: Pro
         ProcessFailed: the broker does not come up.
     """
     started = time.monotonic()
-    systems: list[System] = [SagaSystem(), *(peers() if with_peers else [])]
+    systems: list[System] = [SagaSystem(plan.replicas), *(peers() if with_peers else [])]
     reports = {system.name: SystemReport(system.name, system.about) for system in systems}
     progress.phase("starting RabbitMQ")
     async with _broker(directory) as broker:

@@ -73,9 +73,15 @@ def bench(
     rounds: Annotated[
         int, typer.Option(min=1, max=100, metavar="N", help="Measure all systems so often in turn; medians.")
     ] = PLAN.rounds,
+    replicas: Annotated[
+        int, typer.Option(min=1, max=10, metavar="N", help="Processes of each of the saga's services.")
+    ] = PLAN.replicas,
     peers: Annotated[bool, typer.Option(help="Measure the peers, too.")] = True,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A small run of half a minute; ignores the options above.")
+        bool,
+        typer.Option(
+            "--quick", help="A small run of half a minute, whatever --orders and --rate say."
+        ),
     ] = False,
     svg: Annotated[
         Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write the plot of latencies there.")
@@ -84,10 +90,11 @@ def bench(
 ) -> None:
     """Measure throughput, latency and CPU of the saga and its peers, count what a saga costs, verify all."""
     plan = replace(PLAN, orders=orders, rates=sorted(rates or PLAN.rates), seconds=seconds, rounds=rounds)
+    plan = replace(QUICK if quick else plan, replicas=replicas)
     directory = Path(tempfile.mkdtemp(prefix="saga-bench-"))
     try:
         with _progress() as progress, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            report = runner.run(run_bench(directory, QUICK if quick else plan, peers, progress))
+            report = runner.run(run_bench(directory, plan, peers, progress))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     if svg:

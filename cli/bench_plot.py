@@ -71,7 +71,7 @@ def _curves(report: BenchReport) -> Iterator[str]:
                 if latency
             )
             yield f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"{dashes}/>'
-        x = MARGIN + number * 180
+        x = MARGIN + number * 220
         yield f'<text x="{x}" y="{HEIGHT - 10}" fill="{colour}">{escape(system.name)}: p50, p99 dashed</text>'
 
 

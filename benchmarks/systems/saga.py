@@ -73,8 +73,9 @@ class RunningSaga:
 class StoredSaga:
     """The databases of the services; see `benchmarks.systems.system.Stored`."""
 
-    def __init__(self, broker: Broker, nodes: Mapping[str, DatabaseNode]) -> None:
+    def __init__(self, broker: Broker, nodes: Mapping[str, DatabaseNode], replicas: int) -> None:
         self._broker = broker
+        self._replicas = replicas
         self.nodes = nodes
 
     @property
@@ -119,6 +120,8 @@ class StoredSaga:
         stack = Stack(directory, env=env)
         try:
             await in_thread(stack.start)
+            for name in SERVICES * (self._replicas - 1):
+                await in_thread(stack.start_replica, name)
             async with (
                 await aio_pika.connect(addresses.broker[CLIENT]) as publishing,
                 await aio_pika.connect(self._broker.url) as listening,
@@ -126,7 +129,10 @@ class StoredSaga:
                 await _note_ends(await listening.channel(publisher_confirms=False), stamps)
                 channel = await publishing.channel(publisher_confirms=True)
                 exchange = await channel.get_exchange(exchange_of(ORDER), ensure=False)
-                processes = {name: [stack.service(name).pid] for name in SERVICES}
+                processes = {
+                    name: [child.pid for child in stack.children if child.name.startswith(name)]
+                    for name in SERVICES
+                }
                 yield RunningSaga(processes, exchange)
         finally:
             await in_thread(stack.stop)
@@ -145,14 +151,23 @@ class SagaSystem:
     """See `benchmarks.systems.system.System`."""
 
     name = "this saga"
-    about = "every guarantee on"
+
+    def __init__(self, replicas: int = 1) -> None:
+        """Run so many processes of each service."""
+        self._replicas = replicas
+
+    @property
+    def about(self) -> str:
+        """What the report says of it."""
+        each = "" if self._replicas == 1 else f", {self._replicas} replicas of each service"
+        return f"every guarantee on{each}"
 
     @asynccontextmanager
     async def stored(self, directory: Path, broker: Broker) -> AsyncIterator[StoredSaga]:
         """Start a database process a service, and create the stock."""
         nodes = {name: _node(directory, name) for name in SERVICES}
         async with running_nodes(nodes.values()):
-            stored = StoredSaga(broker, nodes)
+            stored = StoredSaga(broker, nodes, self._replicas)
             await stored.stock()
             yield stored
 

@@ -27,7 +27,7 @@ async def bench(tmp_path: Path, *arguments: str) -> asyncio.subprocess.Process:
 
 @pytest.mark.timeout(400)
 async def test_a_quick_benchmark_counts_measures_and_verifies(tmp_path: Path) -> None:
-    process = await bench(tmp_path, "--quick", "--json")
+    process = await bench(tmp_path, "--quick", "--replicas=2", "--json")
     out, err = await process.communicate()
     result = json.loads(out or b"{}")
     assert process.returncode == 0, f"{result} {err.decode()}"
@@ -36,7 +36,8 @@ async def test_a_quick_benchmark_counts_measures_and_verifies(tmp_path: Path) ->
     for system in result["systems"]:
         assert system["verified"] >= 100
         assert system["counted"]["oneByOne"]["client"]["published"] == 1.0
-        assert system["counted"]["batched"]["inventory_service"]["inserted"] == 1.0
+        # Two replicas of the saga's services may try to insert the same document.
+        assert system["counted"]["batched"]["inventory_service"]["inserted"] >= 1.0
         assert system["latencies"][0]["p50"] > 0
         # Linux counts in steps of 10 ms, which is more than a quick part uses.
         assert sum(system["cpuMilliseconds"][0].values()) > 0
