@@ -79,9 +79,7 @@ def bench(
     peers: Annotated[bool, typer.Option(help="Measure the peers, too.")] = True,
     quick: Annotated[
         bool,
-        typer.Option(
-            "--quick", help="A small run of half a minute, whatever --orders and --rate say."
-        ),
+        typer.Option("--quick", help="A small run of half a minute, whatever --orders and --rate say."),
     ] = False,
     svg: Annotated[
         Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write the plot of latencies there.")
