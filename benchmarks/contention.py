@@ -1,8 +1,9 @@
 """What contention for one product costs: `python -m benchmarks.contention --units 400`.
 
-Each customer buys one unit after another, as soon as the last order has ended, until the stock is sold; three
-replicas of the inventory service share the work. First all customers buy one product, then each a product of
-its own. The ratio of the rates, and the number of write conflicts, is the price of contention.
+Each customer buys one unit after another, as soon as the last order has ended, until the stock is sold. First
+all customers buy one product, then each a product of its own; with one replica of the inventory service, and
+with three that share the work. The ratios of rates and CPU times, and the number of write conflicts, are the
+price of contention. The CPU time holds while other work is on the machine; the rates do not.
 """
 
 import argparse
@@ -17,12 +18,12 @@ from pathlib import Path
 
 import httpx
 
+from benchmarks.processes import cpu_seconds
 from local_stack.stack import Stack
 from operations.client import SagaClient
-from operations.endpoints import Endpoints
 
 CUSTOMERS = 32
-REPLICAS = 3
+REPLICAS = (1, 3)
 WAREHOUSE = "berlin"
 ORDER_TIMEOUT = 120.0
 _CONFLICTS = re.compile(r'^saga_write_conflicts_total{service="inventory_service"} ([0-9.]+)$', re.MULTILINE)
@@ -88,26 +89,32 @@ async def conflicts(replicas: Sequence[str]) -> int:
     return sum(int(float(found)) for page in pages for found in _CONFLICTS.findall(page))
 
 
-async def _compare(at: Endpoints, replicas: Sequence[str], units: int) -> None:
+async def _compare(stack: Stack, replicas: Sequence[str], units: int) -> None:
     run = secrets.token_hex(3)
     each = -(-units // CUSTOMERS)
-    rates = []
-    async with SagaClient(at) as services:
+    rates, costs = [], []
+    processes = {"all": [child.pid for child in stack.children]}
+    print(f"with {len(replicas)} replica(s) of the inventory service")
+    async with SagaClient(stack.endpoints) as services:
         await sell_out(services, {f"warm-{run}": CUSTOMERS}, CUSTOMERS)
         for name, shares in (
             ("one product", {f"hot-{run}": units}),
             ("32 products", {f"own-{run}-{number}": each for number in range(CUSTOMERS)}),
         ):
-            before = await conflicts(replicas)
+            before, used = await conflicts(replicas), cpu_seconds(processes)["all"]
             sale = await sell_out(services, shares, CUSTOMERS)
             lost = await conflicts(replicas) - before
             rates.append(sale.rate)
+            costs.append(1000 * (cpu_seconds(processes)["all"] - used) / len(sale.ends))
             print(
                 f"{name}: {sale.rate:.1f} orders/s ({len(sale.ends)} in {sale.seconds:.1f} s, {sale.sold} of"
-                f" {sum(shares.values())} sold), {lost} write conflicts",
+                f" {sum(shares.values())} sold), {costs[-1]:.1f} CPU ms an order, {lost} write conflicts",
                 flush=True,
             )
-    print(f"one product is sold at {rates[0] / rates[1]:.2f} of the speed of 32 products")
+    print(
+        f"one product is sold at {rates[0] / rates[1]:.2f} of the speed of 32 products, with"
+        f" {costs[0] / costs[1]:.2f} times the CPU"
+    )
 
 
 def main() -> None:
@@ -115,10 +122,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--units", type=int, default=400, help="units to sell each time")
     units = parser.parse_args().units
-    with tempfile.TemporaryDirectory() as directory, Stack(Path(directory)) as stack:
-        further = [stack.start_replica("inventory_service") for _ in range(REPLICAS - 1)]
-        replicas = [stack.endpoints.inventory, *further]
-        asyncio.run(_compare(stack.endpoints, replicas, units))
+    for number in REPLICAS:
+        with tempfile.TemporaryDirectory() as directory, Stack(Path(directory)) as stack:
+            further = [stack.start_replica("inventory_service") for _ in range(number - 1)]
+            asyncio.run(_compare(stack, [stack.endpoints.inventory, *further], units))
 
 
 if __name__ == "__main__":
