@@ -1,7 +1,8 @@
 """Reads a stored document as its service does."""
 
-import json
 from typing import TypeVar
+
+from pydantic_core import from_json
 
 from saga.mongodb.client import Document
 from saga.reactions.aggregate import Aggregate
@@ -41,7 +42,7 @@ def snapshot(document: Document, model: type[M]) -> Snapshot[M]:
 
 
 def _identified(body: str) -> Json:
-    event: Json = json.loads(body)
+    event: Json = from_json(body)
     _ = event["eventId"], event["type"], event["orderId"]
     return event
 
