@@ -1,14 +1,14 @@
 """What finished orders cost the others: `python -m benchmarks.flat --orders 1000000`.
 
-Measures a system with empty databases, one whose databases are filled with finished orders, and the first
-once more. Only the audit, which reads everything, should take longer. The CPU times of the processes are
-compared: the time on the wall depends on what else the machine does.
+Runs two systems, one with empty databases and one whose databases are filled with finished orders, and
+measures them by turns. Only the audit, which reads everything, should take longer. The CPU times of the
+processes are compared: the time on the wall depends on what else the machine does.
 """
 
 import argparse
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -32,7 +32,7 @@ AT_ONCE = 20
 PAGE = 100
 """Orders of a page, of which there are that many at least."""
 CALLS = 20
-IDLE_SECONDS = 10.0
+IDLE_SECONDS = 5.0
 UNITS = 1_000_000
 PAGES = {
     "the newest orders": f"/orders?limit={PAGE}",
@@ -67,26 +67,25 @@ class RunningSystem:
             "services": [self._stack.service(name).pid for name in SERVICES],
         }
 
-    async def measure(self, rounds: int) -> Figures:
-        """Measure everything that should not depend on finished orders."""
-        figures: Figures = {}
+    async def prepare(self) -> None:
+        """Place as many orders as a page has, of each kind."""
         await self._stock()
         await self._place(PAGE, "sim:decline")
         await self._place(PAGE)
-        costs = [await self._cost(partial(self._place, ROUND), ROUND) for _ in range(rounds)]
-        for part in self.parts:
-            figures[f"CPU ms a saga, {part}"] = median(cost[part] for cost in costs)
-        figures["CPU ms a saga, all"] = median(sum(cost.values()) for cost in costs)
+
+    async def measure(self) -> Figures:
+        """Measure once what should not depend on finished orders."""
+        figures: Figures = {}
+        saga = await self._cost(partial(self._place, ROUND), ROUND)
+        figures |= {f"CPU ms a saga, {part}": cost for part, cost in saga.items()}
+        figures["CPU ms a saga, all"] = sum(saga.values())
         for page, path in PAGES.items():
             base = self._stack.endpoints.payment if "payments" in page else self._stack.endpoints.order
-            await self._get(base + path, 1)
-            figures[f"CPU ms a call, {page}"] = sum(
-                (await self._cost(partial(self._get, base + path, CALLS), CALLS)).values()
-            )
+            call = await self._cost(partial(self._get, base + path, CALLS), CALLS)
+            figures[f"CPU ms a call, {page}"] = sum(call.values())
         idle = await self._cost(partial(asyncio.sleep, IDLE_SECONDS), IDLE_SECONDS)
         figures["idle, CPU in percent of a core"] = sum(idle.values()) / 10
-        for part, ids in self.parts.items():
-            figures[f"MB, {part}"] = megabytes(ids)
+        figures |= {f"MB, {part}": megabytes(ids) for part, ids in self.parts.items()}
         return figures
 
     async def _cost(self, work: Callable[[], Awaitable[object]], number: float) -> Figures:
@@ -134,26 +133,36 @@ class RunningSystem:
         await asyncio.gather(*map(one, keys))
 
 
+async def compare(directories: Mapping[str, Path], rounds: int) -> Mapping[str, Figures]:
+    """Start a system on what each directory holds; return the medians of rounds in which they take turns."""
+    stacks = {name: _stack(directory) for name, directory in directories.items()}
+    starts: dict[str, Figures] = {}
+    samples: dict[str, list[Figures]] = {name: [] for name in stacks}
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=90) as http:
+            systems = {name: RunningSystem(stack, http, name) for name, stack in stacks.items()}
+            for name, system in systems.items():
+                started = monotonic()
+                await asyncio.to_thread(stacks[name].start)
+                took, cpu = monotonic() - started, sum(cpu_seconds(system.parts).values())
+                starts[name] = {"start, seconds": took, "start, CPU s": cpu}
+                await system.prepare()
+            for _ in range(rounds):
+                for name, system in systems.items():
+                    samples[name].append(await system.measure())
+    finally:
+        for stack in stacks.values():
+            await asyncio.to_thread(stack.stop)
+    return {name: starts[name] | _medians(found) for name, found in samples.items()}
+
+
+def _medians(samples: Sequence[Figures]) -> Figures:
+    return {name: median(one[name] for one in samples) for name in samples[0]}
+
+
 def _stack(directory: Path) -> Stack:
     """Return a system at ports of its own."""
     return Stack(directory, env={spec.port_variable: str(free_port()) for spec in SPECS.values()})
-
-
-async def measure(directory: Path, name: str, rounds: int) -> Figures:
-    """Start the system on what a directory holds, measure, and stop it."""
-    stack = _stack(directory)
-    started = monotonic()
-    try:
-        await asyncio.to_thread(stack.start)
-        async with httpx.AsyncClient(trust_env=False, timeout=90) as http:
-            running = RunningSystem(stack, http, name)
-            start: Figures = {
-                "start, seconds": monotonic() - started,
-                "start, CPU s": sum(cpu_seconds(running.parts).values()),
-            }
-            return start | await running.measure(rounds)
-    finally:
-        await asyncio.to_thread(stack.stop)
 
 
 def fill_directory(directory: Path, orders: int, *, audited: bool) -> None:
@@ -180,24 +189,21 @@ def print_audit(stack: Stack, databases: Databases, orders: int) -> None:
 
 
 def main() -> None:
-    """Measure with empty and with full databases, twice with empty ones, and print the ratios."""
+    """Compare empty and full databases, and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--orders", type=int, default=100_000, help="finished orders to fill in")
-    parser.add_argument("--rounds", type=int, default=5, help=f"rounds of {ROUND} orders; the median counts")
+    parser.add_argument("--rounds", type=int, default=5, help=f"rounds of {ROUND} orders; the medians count")
     parser.add_argument("--audit", action="store_true", help="audit the filled databases as well")
     logs.configure("benchmark", "warning")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
-        empty, full = Path(directory) / "empty", Path(directory) / "full"
-        first = asyncio.run(measure(empty, "first", chosen.rounds))
-        fill_directory(full, chosen.orders, audited=chosen.audit)
-        filled = asyncio.run(measure(full, "filled", chosen.rounds))
-        again = asyncio.run(measure(empty, "again", chosen.rounds))
-    print(f"{'':42}{'empty':>10}{chosen.orders:>12}{'empty':>10}{'ratio':>8}")
-    for name, value in filled.items():
-        before = (first[name] + again[name]) / 2
-        ratio = f"{value / before:8.2f}" if before else f"{'-':>8}"
-        print(f"{name:42}{first[name]:10.2f}{value:12.2f}{again[name]:10.2f}{ratio}")
+        directories = {name: Path(directory) / name for name in ("empty", "full")}
+        fill_directory(directories["full"], chosen.orders, audited=chosen.audit)
+        found = asyncio.run(compare(directories, chosen.rounds))
+    print(f"{'':42}{'empty':>10}{chosen.orders:>12}{'ratio':>8}")
+    for name, empty in found["empty"].items():
+        ratio = f"{found['full'][name] / empty:8.2f}" if empty else f"{'-':>8}"
+        print(f"{name:42}{empty:10.2f}{found['full'][name]:12.2f}{ratio}")
 
 
 if __name__ == "__main__":
