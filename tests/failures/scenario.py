@@ -126,7 +126,7 @@ class FailureScenario:
     async def published_once(self, order_ids: Sequence[str], events: Sequence[str] = CONFIRMED) -> None:
         """Check that the tap has seen exactly these events of each order; copies of an event are equal."""
         for order_id in order_ids:
-            events_of = await self.tap.events_of(order_id)
+            events_of = await self.tap.events_of(order_id, events)
             once = {event.event_id: event for event in events_of}
             assert sorted(event.type for event in once.values()) == sorted(events), _names(events_of)
             assert all(event == once[event.event_id] for event in events_of), _names(events_of)

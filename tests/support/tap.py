@@ -1,6 +1,7 @@
 """A tap on the services' exchanges that outlives the broker: a durable queue, read when a test asks."""
 
 from collections import defaultdict
+from collections.abc import Collection
 
 from aio_pika.abc import AbstractChannel
 
@@ -29,15 +30,22 @@ class DurableTap:
             for service in SERVICES:
                 await queue.bind(exchange_of(service), "#")
 
-    async def events_of(self, order_id: str) -> list[Event]:
-        """Return every event of an order; wait for the one that ends it."""
+    async def events_of(self, order_id: str, types: Collection[str] = ()) -> list[Event]:
+        """Return every event of an order; wait for the one that ends it, and for events of these types.
 
-        async def ended() -> bool:
-            if not self._ended(order_id):
+        A broker that dies can keep an event in one of two queues: this one then gets it when it is published
+        again, possibly after what followed from it.
+        """
+
+        def complete() -> bool:
+            return self._ended(order_id) and {event.type for event in self._events[order_id]} >= set(types)
+
+        async def completed() -> bool:
+            if not complete():
                 await self._take()
-            return self._ended(order_id)
+            return complete()
 
-        await until(ended, f"the last event of the order {order_id} has come")
+        await until(completed, f"the last event of the order {order_id} has come, and {', '.join(types)}")
         return self._events[order_id]
 
     def _ended(self, order_id: str) -> bool:
