@@ -147,9 +147,13 @@ class Ledger:
                 entry.posted = (*entry.posted, _posting(announcement, entry))
         if not changes:
             return None
-        with translate_driver_errors():
-            await self._announced.insert_one({"_id": announcement, "changes": changes})
+        await self.record(announcement, changes)
         return announcement
+
+    async def record(self, announcement: str, changes: Sequence[Document]) -> None:
+        """Insert an announcement."""
+        with translate_driver_errors():
+            await self._announced.insert_one({"_id": announcement, "changes": list(changes)})
 
     def written(self, announcement: str, keys: Collection[str]) -> None:
         """Take note of which of the announced aggregates were written: these, and no other."""

@@ -50,6 +50,11 @@ async def check_survived(
     await scenario.published_once(order_ids)
 
 
+@pytest.mark.parametrize("service", ["order_service", "payment_service"])
+async def test_when_the_process_dies_announced_but_not_saved(scenario: FailureScenario, service: str) -> None:
+    await check_survived(scenario, service, "announced", nth=2)
+
+
 @pytest.mark.parametrize("service", ["order_service", "inventory_service"])
 async def test_when_the_process_dies_saved_but_not_published(scenario: FailureScenario, service: str) -> None:
     await check_survived(scenario, service, "saved")

@@ -31,6 +31,7 @@ from saga.messaging.consumer import BatchConsumer
 from saga.messaging.message import Message
 from saga.messaging.publisher import Publisher
 from saga.messaging.subscription import Subscription
+from saga.mongodb.ledger import Ledger
 from saga.rabbitmq.client import BrokerClient
 from saga.rabbitmq.subscription import RabbitSubscription
 
@@ -67,6 +68,7 @@ class Point:
 
 
 POINTS = {
+    "announced": Point(Ledger, "record", "after"),
     "saved": Point(Reply, "send", "before"),
     "published": Point(Reply, "send", "after"),
     "acking": Point(RabbitSubscription, "ack", "before"),
@@ -79,6 +81,7 @@ POINTS = {
 }
 """Every point at which a service can be made to die:
 
+- `announced`: a batch is announced to the ledger, and not saved.
 - `saved`: a batch is saved, nothing of it published. `published`: all of it published, nothing acknowledged.
 - `acking`: a batch is done, but for its acknowledgement.
 - `charging`, `charged`: before and after the provider has decided.
