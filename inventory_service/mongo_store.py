@@ -6,33 +6,25 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-import structlog
 from pymongo import UpdateOne
-from pymongo.errors import CollectionInvalid, OperationFailure, PyMongoError
+from pymongo.errors import CollectionInvalid, OperationFailure
 
 from events.values import Item
 from inventory_service.allocation import BAND_KM
 from inventory_service.context import ReservationContext
 from inventory_service.reservation import Reservation
 from inventory_service.stock import Level, Stock, StockKey, Warehouse
+from inventory_service.transaction import LostRace, Transaction
 from inventory_service.unit_of_work import ReservationUnitOfWork, planned_items
-from saga.errors import SagaError, Unavailable
-from saga.mongodb.aggregates import Aggregates
+from saga.mongodb.aggregates import Aggregates, Write
 from saga.mongodb.client import Client, Database, DocumentCollection, Session
 from saga.mongodb.errors import translate_driver_errors
 from saga.reactions.step import Step
 from saga.reactions.unit_of_work import LoadedAggregate, UnitOfWork
 
-log = structlog.get_logger()
-
-COMMIT_TRIES = 5
 NAMESPACE_EXISTS = 48
 WAREHOUSES_REMEMBERED = timedelta(seconds=5)
 LEVEL_NUMBERS = ("available", "reserved", "allocated", "owned", "version")
-
-
-class LostRace(SagaError):
-    """Another writer changed the same documents first; nothing was written."""
 
 
 class InventoryStore(Aggregates[Reservation]):
@@ -121,27 +113,23 @@ class InventoryStore(Aggregates[Reservation]):
         moved = {key: total for key, total in unit.context.stock.moved.items() if any(total.values())}
         return await self._write_together(unit.entries.values(), [_move(*one) for one in moved.items()])
 
-    async def write(
-        self, entries: Collection[LoadedAggregate[Reservation]], session: Session | None = None
-    ) -> set[str]:
+    async def write(self, entries: Collection[LoadedAggregate[Reservation]]) -> set[str]:
         """Write reservations in a transaction, even alone.
 
         A plain write to a document that an orphaned transaction has locked would wait until the database ends
         that one; in a transaction, it loses the race at once.
         """
-        if session is not None:
-            return await super().write(entries, session)
         return await self._write_together(entries, [])
 
     async def _write_together(
         self, entries: Collection[LoadedAggregate[Reservation]], stock_writes: Sequence[UpdateOne]
     ) -> set[str]:
-        changed = [entry for entry in entries if entry.changed]
-        if not changed:
+        writes = [self._write(entry) for entry in entries if entry.changed]
+        if not writes:
             return set()
-        # The caller may be cancelled, but a transaction that has begun runs to its end: the driver's thread
-        # would continue, and the next transaction would find the session in use.
-        transaction = asyncio.ensure_future(self._transact_serially(changed, stock_writes))
+        # The caller may be cancelled, but a transaction that has begun runs to its end: its thread would
+        # continue, and the next transaction would find the session in use.
+        transaction = asyncio.ensure_future(self._transact(writes, stock_writes))
         transaction.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             await asyncio.shield(transaction)
@@ -224,47 +212,16 @@ class InventoryStore(Aggregates[Reservation]):
         )
         return self.session
 
-    async def _transact_serially(
-        self, changed: Collection[LoadedAggregate[Reservation]], stock_writes: Sequence[UpdateOne]
-    ) -> None:
+    async def _transact(self, writes: Sequence[Write], stock_writes: Sequence[UpdateOne]) -> None:
+        """Make all of these writes or none, one transaction after the other.
+
+        It runs in a thread as a whole, with the driver behind Motor, which takes a thread for each call.
+        """
         async with self._turn:
             with translate_driver_errors():
-                await self._transact(self.session or await self._open_session(), changed, stock_writes)
-
-    async def _transact(
-        self,
-        session: Session,
-        changed: Collection[LoadedAggregate[Reservation]],
-        stock_writes: Sequence[UpdateOne],
-    ) -> None:
-        session.start_transaction()
-        try:
-            if await self.write(changed, session):
-                raise LostRace
-            if stock_writes:
-                result = await self._levels.bulk_write(list(stock_writes), ordered=False, session=session)
-                if result.matched_count != len(stock_writes):
-                    raise LostRace
-            await self._commit(session)
-        except PyMongoError as error:
-            await _abort(session)
-            if error.has_error_label("TransientTransactionError"):
-                raise LostRace from error
-            raise
-        except BaseException:
-            await _abort(session)
-            raise
-
-    async def _commit(self, session: Session) -> None:
-        # While it is unknown whether the commit was done, only the commit may be repeated.
-        for _ in range(COMMIT_TRIES):
-            try:
-                return await session.commit_transaction()
-            except PyMongoError as error:
-                if not error.has_error_label("UnknownTransactionCommitResult"):
-                    raise
-                log.warning("commit_in_doubt", error=str(error))
-        raise Unavailable("it is unknown whether a transaction was committed")
+                session = self.session or await self._open_session()
+                transact = Transaction(self.collection.delegate, self._levels.delegate, session.delegate)
+                await asyncio.to_thread(transact, writes, stock_writes)
 
 
 async def _make_collection(collection: DocumentCollection) -> None:
@@ -288,10 +245,3 @@ def _move(key: StockKey, total: Counter[str]) -> UpdateOne:
 def level_id(warehouse_id: str, product_id: str) -> str:
     """Return the `_id` of a level."""
     return f"{warehouse_id}/{product_id}"
-
-
-async def _abort(session: Session) -> None:
-    try:
-        await session.abort_transaction()
-    except PyMongoError as error:  # it has ended, or the server will end it
-        log.debug("abort_failed", error=str(error))

@@ -22,7 +22,7 @@ from pymongo import InsertOne, ReplaceOne
 from pymongo.errors import BulkWriteError
 
 from saga.mongodb.archive import Archivist, resolve
-from saga.mongodb.client import Document, DocumentCollection, Session
+from saga.mongodb.client import Document, DocumentCollection
 from saga.mongodb.errors import stale_writes, translate_driver_errors
 from saga.mongodb.ledger import Ledger
 from saga.reactions.aggregate import Aggregate
@@ -37,6 +37,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """Before every time that is stored."""
 DUE_LIMIT = 10_000
 """Keys of due aggregates that are read at once: the embedded server reads all, whatever the limit."""
+Write = InsertOne[Document] | ReplaceOne[Document]
 RECORD_FIELDS = frozenset({"id", "name", "at", "status", "emitted", "unpublished"})
 
 
@@ -74,17 +75,13 @@ class Aggregates(Generic[M]):
         """See `saga.spec.ServiceStore`."""
         return [part.run for part in (self.ledger, self.archivist) if part]
 
-    async def fetch(
-        self, keys: Collection[str], session: Session | None = None
-    ) -> dict[str, LoadedAggregate[M]]:
+    async def fetch(self, keys: Collection[str]) -> dict[str, LoadedAggregate[M]]:
         """Return an entry for each key, an empty one for a key without a document."""
         entries: dict[str, LoadedAggregate[M]] = {key: LoadedAggregate(key) for key in keys}
         if not entries:
             return entries
         with translate_driver_errors():
-            found = [
-                one async for one in self.collection.find({"_id": {"$in": list(entries)}}, session=session)
-            ]
+            found = [one async for one in self.collection.find({"_id": {"$in": list(entries)}})]
             for document in await resolve(self.collection, found):
                 entries[document["_id"]] = self.entry(document)
         return entries
@@ -99,9 +96,7 @@ class Aggregates(Generic[M]):
                     entries.append(self.entry(document))
         return entries
 
-    async def write(
-        self, entries: Collection[LoadedAggregate[M]], session: Session | None = None
-    ) -> set[str]:
+    async def write(self, entries: Collection[LoadedAggregate[M]]) -> set[str]:
         """Write each changed entry unless its document has changed since; return the keys that were stale."""
         changed = [entry for entry in entries if entry.changed]
         if not changed:
@@ -111,7 +106,7 @@ class Aggregates(Generic[M]):
         stale: set[str] = set()
         try:
             with translate_driver_errors():
-                await self.collection.bulk_write(writes, ordered=False, session=session)
+                await self.collection.bulk_write(writes, ordered=False)
         except BulkWriteError as error:
             stale = {changed[position].key for position in stale_writes(error)}
         if self.ledger and announcement:
@@ -157,7 +152,7 @@ class Aggregates(Generic[M]):
             unknown={name: state[name] for name in state.keys() - self._fields},
         )
 
-    def _write(self, entry: LoadedAggregate[M]) -> InsertOne[Document] | ReplaceOne[Document]:
+    def _write(self, entry: LoadedAggregate[M]) -> Write:
         """Return the write of a document, which fails for this entry alone if its version is stale.
 
         It fails with a duplicate `_id`: without `upsert`, a bulk write would only count one match less. A

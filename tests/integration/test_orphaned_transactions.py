@@ -68,9 +68,10 @@ async def die_writing_a_reservation(clients: Clients, name: str, order_id: str) 
     entry = (await store.fetch([order_id]))[order_id]
     if entry.state is None:
         entry.state = Reservation(order_id=order_id, correlation_id=order_id, status="released")
-    entry.changed = True
     session.start_transaction()
-    assert await store.write([entry], session) == set()
+    await store.collection.replace_one(
+        {"_id": order_id, "version": entry.version}, store.document(entry), upsert=True, session=session
+    )
     return store
 
 

@@ -17,13 +17,13 @@ import os
 import runpy
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import structlog
-from motor.motor_asyncio import AsyncIOMotorClientSession
+from pymongo.client_session import ClientSession
 
 import saga.clock
 from payment_service.providers.simulated import SimulatedProvider
@@ -40,7 +40,7 @@ CLOCK_AHEAD = "SAGA_CLOCK_AHEAD"
 
 log = structlog.get_logger()
 
-Method = Callable[..., Awaitable[Any]]
+Method = Callable[..., Any]
 
 
 class Reply:
@@ -60,11 +60,12 @@ class Reply:
 
 @dataclass(frozen=True)
 class Point:
-    """Before or after a method; a call with nothing to send or to acknowledge does not count."""
+    """Before or after a method, or before one that blocks; a call with nothing to send or to acknowledge does
+    not count."""
 
     owner: type
     method: str
-    when: Literal["before", "after"]
+    when: Literal["before", "after", "blocking"]
 
 
 POINTS = {
@@ -74,7 +75,7 @@ POINTS = {
     "acking": Point(RabbitSubscription, "ack", "before"),
     "charging": Point(SimulatedProvider, "charge", "before"),
     "charged": Point(SimulatedProvider, "charge", "after"),
-    "committing": Point(AsyncIOMotorClientSession, "commit_transaction", "before"),
+    "committing": Point(ClientSession, "commit_transaction", "blocking"),
     "relaying": Point(BrokerClient, "send", "before"),
     "relayed": Point(BrokerClient, "send", "after"),
     "draining": Point(BrokerClient, "stop", "after"),
@@ -106,7 +107,7 @@ def fail_at(failpoint: str) -> None:
     if name == "draining":
         _replace(Reply, "send", functools.partial(_terminated_at, count))
         count = _Count(1)
-    rig = {"before": _killed_before, "after": _killed_after}[point.when]
+    rig = {"before": _killed_before, "after": _killed_after, "blocking": _killed_before_blocking}[point.when]
     _replace(point.owner, point.method, functools.partial(rig, name, count))
 
 
@@ -136,6 +137,16 @@ def _killed_before(name: str, count: _Count, method: Method) -> Method:
         if all(arguments) and count.down():
             _die(name)
         return await method(self, *arguments)
+
+    return with_failpoint
+
+
+def _killed_before_blocking(name: str, count: _Count, method: Method) -> Method:
+    @functools.wraps(method)
+    def with_failpoint(self: object, *arguments: Any) -> object:
+        if count.down():
+            _die(name)
+        return method(self, *arguments)
 
     return with_failpoint
 
