@@ -9,6 +9,7 @@ import aiormq
 from aio_pika.abc import AbstractConnection
 from aio_pika.connection import make_url
 from aiormq.abc import AbstractChannel
+from aiormq.exceptions import AMQPConnectionError
 
 from saga.rabbitmq import tolerant_decoding
 from saga.rabbitmq.channel import Channel
@@ -41,6 +42,10 @@ async def connect(url: str, name: str, **parameters: Any) -> Connection:
     connection = Connection(url, name, **parameters)
     try:
         await connection.connect()
+    except StopAsyncIteration:
+        # What the library raises where the connection ends before the broker has answered (aiormq 7.2).
+        await connection.close()
+        raise AMQPConnectionError("the connection was closed before the broker answered") from None
     except BaseException:
         await connection.close()
         raise

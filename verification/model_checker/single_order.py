@@ -9,7 +9,7 @@ from order_service.reactions import CANCEL, MISS_DEADLINE, PLACE
 from payment_service.payment import Payment
 from payment_service.providers.base import Answer, Approved, Declined, Pending, Refunded, RefundRefused
 from payment_service.reactions import CHARGE_DIRECTLY, REFUND_DIRECTLY
-from payment_service.steps import answered_step, unanswered_step
+from payment_service.steps import answered_step, claim_step
 from verification.model_checker.model import RETRIES, ModelBase, State, Successor, without
 from verification.model_checker.services import MIDNIGHT, Effect
 
@@ -125,7 +125,7 @@ class SingleOrderModel(ModelBase):
             return
         left = self.spent(state, "late")
         if payment.in_progress:
-            effect = self.payments.run(state.payment, "unanswered", lambda: unanswered_step(payment, None))
+            effect = self.payments.run(state.payment, "claim", lambda: claim_step(payment), now=MIDNIGHT)
             yield from self._transition(state, 2, effect, "the provider is SILENT", fair=False, left=left)
         for key, word, _ in self.providers[state.provider]:
             charge = key == payment.charge_key

@@ -34,7 +34,7 @@ def leave_no_void(patch: Patch) -> None:
 
 def treat_silence_as_declined(patch: Patch) -> None:
     def claim(payment: Payment | None, now: datetime) -> Reaction[Payment]:
-        if payment and payment.unanswered_attempts:
+        if payment and payment.status == "charging":
             return payments.charge_answered(payment, Declined("silent"), now)
         return payments.claim(payment, now)
 

@@ -3,6 +3,7 @@
 import socket
 from typing import Any
 
+import aio_pika
 import pytest
 from aio_pika.exceptions import AMQPConnectionError
 
@@ -28,3 +29,14 @@ async def test_refused_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> 
         await connect(f"amqp://127.0.0.1:{unused_port()}/", "unknown")
     # Open, its finalizer would look for an event loop to close it in.
     assert [connection.is_closed for connection in made] == [True]
+
+
+async def test_a_connection_that_ends_before_an_answer_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy, or a broker that is starting, may accept a connection and end it."""
+
+    async def ended(self: Connection, timeout: float | None = None) -> None:
+        raise StopAsyncIteration
+
+    monkeypatch.setattr(aio_pika.Connection, "connect", ended)
+    with pytest.raises(AMQPConnectionError, match="before the broker answered"):
+        await connect("amqp://127.0.0.1:1/", "unknown")
