@@ -7,7 +7,7 @@ import structlog
 from pymongo import UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
-from pymongo.errors import BulkWriteError, PyMongoError
+from pymongo.errors import BulkWriteError, ConnectionFailure, PyMongoError
 
 from saga.errors import SagaError, Unavailable
 from saga.mongodb.aggregates import Write
@@ -80,4 +80,5 @@ class Transaction:
 
 
 def _lost_race(error: PyMongoError) -> bool:
-    return error.has_error_label("TransientTransactionError")
+    """Return whether the transaction may be tried again at once; not if the database is unavailable."""
+    return error.has_error_label("TransientTransactionError") and not isinstance(error, ConnectionFailure)
