@@ -57,10 +57,13 @@ async def test_a_replay_ends_the_saga_once_its_cause_is_fixed(
 
 
 def set_status(mongodb_url: str, database: str, order_id: str, status: str) -> None:
-    """Write the status of a reservation: to break it, as an operator might by mistake, and to repair it."""
+    """Write the status of a reservation: to break it, as an operator might by mistake, and to repair it.
+
+    Without another version, the service would not notice: it writes what it remembers under that version.
+    """
     client: MongoClient[dict[str, Any]]
     with MongoClient(mongodb_url) as client:
         written = client[database].reservations.update_one(
-            {"_id": order_id}, {"$set": {"state.status": status}}
+            {"_id": order_id}, {"$set": {"state.status": status}, "$inc": {"version": 1}}
         )
         assert written.matched_count == 1
